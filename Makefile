@@ -1,0 +1,61 @@
+# Everything one does in this project. `make` alone lists it, from the `##` sentences below.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+BIN := .venv/bin
+# Touched when the environment holds what the lock says; older than one of these files, it is renewed.
+READY := .venv/.ready
+# The newest interpreter that runs; `make setup PYTHON=...` overrides it. Evaluated only when used.
+PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11 python3,\
+	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+# Limits `make test` to a path or adds options: make test ARGS="tests/domain -x"
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | awk -F ':.* ## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(READY) ## Make .venv with everything the project needs, pinned by requirements.lock
+	@echo "ready: $(BIN)/runyard"
+
+$(READY): requirements.lock pyproject.toml client/pyproject.toml tools/setup.py
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found: install one, or name it with PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) tools/setup.py
+	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## Start a server and drive real background runs through it (KEEP=1 leaves it up)
+	@$(BIN)/runyard demo
+
+.PHONY: serve
+serve: $(READY) ## Serve the example agents on http://127.0.0.1:8000
+	@$(BIN)/runyard serve examples/
+
+.PHONY: test
+test: $(READY) ## Run the tests and report their time against the budget (ARGS="tests/domain -x")
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: check
+check: $(READY) ## Check format, lint, types and the direction of imports
+	@tools/check
+
+.PHONY: bench
+bench: $(READY) ## Measure the server against its own baselines
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: format
+format: $(READY) ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: lock
+lock: $(READY) ## Renew requirements.lock from the dependencies that the projects declare
+	@tools/lock
+
+.PHONY: clean
+clean: ## Remove caches and build results; the environment and the data stay
+	@rm -rf build dist client/dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find src client tests bench examples tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,56 @@
+"""The time budget of the suite: what each room of tests took, and which tests took it.
+
+Printed when the whole suite ran (no path was named), so that a slow test is seen on the day it is written.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+
+BUDGET_S = 360.0
+# Seconds a group of folders under tests/ may take on two cores; what has no line here shares the rest.
+GROUPS_S = {("domain", "contract"): 60.0, ("api",): 60.0, ("stories",): 90.0}
+SLOWEST = 15
+
+
+class Durations:
+    """Adds up what each test took: set-up, call and clean-up together."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    ) -> None:
+        if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or not self.seconds:
+            return
+        terminalreporter.section("time")
+        slowest = sorted(self.seconds.items(), key=lambda pair: pair[1], reverse=True)[:SLOWEST]
+        for nodeid, seconds in slowest:
+            terminalreporter.write_line(f"{seconds:7.2f} s  {nodeid}")
+        terminalreporter.write_line("")
+        for name, seconds, budget in self.by_group():
+            over = "  OVER BUDGET" if seconds > budget else ""
+            terminalreporter.write_line(f"{seconds:7.1f} s of {budget:3.0f}  {name}{over}")
+
+    def by_group(self) -> Iterator[tuple[str, float, float]]:
+        """Name, seconds taken and seconds allowed: each group, then the whole."""
+        by_folder: defaultdict[str, float] = defaultdict(float)
+        for nodeid, seconds in self.seconds.items():
+            by_folder[nodeid.partition("/")[2].partition("/")[0]] += seconds
+        total = sum(by_folder.values())
+        for folders, budget in GROUPS_S.items():
+            yield " + ".join(folders), sum(by_folder.pop(folder, 0.0) for folder in folders), budget
+        rest = BUDGET_S - sum(GROUPS_S.values())
+        yield " + ".join(sorted(by_folder)) or "others", sum(by_folder.values()), rest
+        yield "in all", total, BUDGET_S
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Durations(), "durations")
