@@ -1,0 +1,178 @@
+"""Checkpoints: saved states of a thread, stored as differences.
+
+A state is a mapping of channels. Here a channel's value is its JSON text, never a Python object: a state is rendered,
+stored and compared by joining bytes, so that the cost of a step is the cost of what it changed.
+
+A checkpoint's body is either `full` (the whole state as one JSON object) or `delta` (changes against its parent). The
+rule of `plan` keeps a conversation of n turns at O(n) bytes, and the reading of any state at O(its size): a full
+snapshot is written when the deltas since the last one, each weighed with a row's overhead, outweigh it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+State = dict[str, bytes]
+"""Channel name -> JSON text of its value."""
+
+ROW_OVERHEAD = 200
+"""Bytes that one more delta row costs a reader, in the currency of snapshot bytes (a b-tree step and a decode)."""
+
+Source = Literal["input", "step", "update", "fork", "interrupt"]
+
+
+class Change(msgspec.Struct, array_like=True, frozen=True):
+    """What happened to one channel: a new value, or (with `at`) elements appended to a list that had `at` elements."""
+
+    value: msgspec.Raw
+    at: int | None = None
+
+
+Changes = dict[str, Change]
+
+_CHANGES = msgspec.json.Decoder(Changes)
+_STATE = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENCODER = msgspec.json.Encoder()
+
+
+class Question(msgspec.Struct, frozen=True):
+    """One open interrupt: what a human is asked. `value` is the payload as JSON text."""
+
+    id: str
+    value: msgspec.Raw
+    name: str = ""
+    nth: int = 1
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Why a thread waits for a human, and how to go on: kept on the checkpoint that ended the asking run."""
+
+    invocation: str
+    agent_id: str
+    base: str | None
+    """The checkpoint from which the invocation started; None for an empty thread."""
+    input: msgspec.Raw | None
+    questions: list[Question]
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """One saved state, as stored. Sizes are bytes: `full_size` of the nearest full snapshot at or above it, `chain_size`
+    the weight of the deltas since."""
+
+    checkpoint_id: str
+    thread_id: str
+    parent_id: str | None
+    run_id: str | None
+    created_at: int
+    step: int
+    source: Source
+    kind: Literal["full", "delta"]
+    body: bytes
+    full_size: int
+    chain_size: int
+    asked: Asked | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A checkpoint with its whole state."""
+
+    checkpoint: Checkpoint
+    state: State
+
+
+def set_to(value: bytes) -> Change:
+    """The change that replaces a channel."""
+    return Change(msgspec.Raw(value))
+
+
+def append(at: int, tail: bytes) -> Change:
+    """The change that appends the JSON array `tail` to a list of `at` elements."""
+    return Change(msgspec.Raw(tail), at)
+
+
+def apply(state: Mapping[str, bytes], changes: Changes) -> State:
+    """The state after `changes`; the given one stays as it is."""
+    result = dict(state)
+    for channel, change in changes.items():
+        value = bytes(change.value)
+        result[channel] = value if change.at is None else _joined(result.get(channel, b"[]"), value)
+    return result
+
+
+def _joined(head: bytes, tail: bytes) -> bytes:
+    if tail == b"[]":
+        return head
+    return tail if head == b"[]" else head[:-1] + b"," + tail[1:]
+
+
+def render(state: Mapping[str, bytes]) -> bytes:
+    """The state as one JSON object."""
+    return (
+        b"{" + b",".join(_ENCODER.encode(channel) + b":" + value for channel, value in state.items()) + b"}"
+    )
+
+
+def parse(body: bytes) -> State:
+    """The inverse of `render`."""
+    return {channel: bytes(value) for channel, value in _STATE.decode(body).items()}
+
+
+def plan(
+    *,
+    checkpoint_id: str,
+    thread_id: str,
+    parent: Checkpoint | None,
+    changes: Changes,
+    state: Mapping[str, bytes],
+    run_id: str | None,
+    created_at: int,
+    source: Source,
+    asked: Asked | None = None,
+) -> Checkpoint:
+    """The row for a new checkpoint: `state` is the whole state after `changes` on top of `parent`."""
+    delta = _ENCODER.encode(changes)
+    weight = len(delta) + ROW_OVERHEAD
+    step = 0 if parent is None else parent.step + 1
+    full = parent is None or parent.chain_size + weight > parent.full_size + ROW_OVERHEAD
+    body = render(state) if full else delta
+    return Checkpoint(
+        checkpoint_id=checkpoint_id,
+        thread_id=thread_id,
+        parent_id=None if parent is None else parent.checkpoint_id,
+        run_id=run_id,
+        created_at=created_at,
+        step=step,
+        source=source,
+        kind="full" if full else "delta",
+        body=body,
+        full_size=len(body) if parent is None or full else parent.full_size,
+        chain_size=0 if parent is None or full else parent.chain_size + weight,
+        asked=asked,
+    )
+
+
+def fold(bodies: Iterable[tuple[str, bytes]]) -> State:
+    """The state at the end of a chain of `(kind, body)`, oldest first, beginning with a full one.
+
+    Appended tails are joined once at the end, so that folding costs what it reads.
+    """
+    whole: State = {}
+    tails: dict[str, list[bytes]] = {}
+    for kind, body in bodies:
+        if kind == "full":
+            whole, tails = parse(body), {}
+            continue
+        for channel, change in _CHANGES.decode(body).items():
+            value = bytes(change.value)
+            if change.at is None:
+                whole[channel] = value
+                tails.pop(channel, None)
+            elif value != b"[]":
+                tails.setdefault(channel, []).append(value)
+    for channel, pieces in tails.items():
+        parts = [piece[1:-1] for piece in [whole.get(channel, b"[]"), *pieces] if piece != b"[]"]
+        whole[channel] = b"[" + b",".join(parts) + b"]"
+    return whole

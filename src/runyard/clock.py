@@ -1,0 +1,35 @@
+"""Time and new ids, injected everywhere so that tests can move them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import uuid_utils
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """The wall clock, and ids that sort by the time of their making.
+
+    Times are whole microseconds since the Unix epoch, UTC.
+    """
+
+    def now(self) -> int:
+        """The present time in microseconds since the epoch."""
+        return time.time_ns() // 1000
+
+    def new_id(self) -> str:
+        """A new UUIDv7 in its lower-case text form; ids of one process increase strictly."""
+        return str(uuid_utils.uuid7())
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; a test's clock may end the wait by being moved."""
+        await asyncio.sleep(seconds)
+
+
+def rfc3339(microseconds: int) -> str:
+    """A time in RFC 3339 form with microseconds and offset, e.g. `2026-01-31T12:00:00.000001+00:00`."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")

@@ -1,0 +1,151 @@
+"""Everything that can go wrong, as one tree.
+
+    RunyardError
+    ├── InvalidInput            the request does not fit                     validation_error
+    │   ├── Unsupported         a known field that this server cannot obey   unsupported
+    │   └── IdempotencyMismatch the key was used with another body           idempotency_mismatch
+    ├── Unauthorized            no principal                                 unauthorized
+    ├── Forbidden               the principal may not do this                forbidden
+    ├── NotFound                absent, or somebody else's                   agent_not_found, thread_not_found, ...
+    ├── Conflict                the state of things forbids it               thread_exists, thread_busy, run_active, ...
+    ├── TooLarge                the body is over the limit                   too_large
+    ├── StillStopping           a cancelled run's code has not stopped yet   still_stopping
+    ├── Unavailable             the server is draining or cannot write       unavailable
+    └── LeaseLost               an attempt that no longer owns its thread    lease_lost
+
+Each error carries a stable `code` for programs, a `message` for people and `metadata` for both. How a code becomes
+an HTTP status is the business of `runyard.api.problems` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class RunyardError(Exception):
+    """The root of all errors that Runyard raises on purpose.
+
+    `code` is stable; `message` names the field, the value and what is allowed; `metadata` holds plain data.
+    """
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, code: str | None = None, **metadata: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason: str = code or type(self).code
+        self.metadata = metadata
+
+
+class InvalidInput(RunyardError):
+    """A request that does not fit; `metadata["field"]` names what is wrong with it."""
+
+    code = "validation_error"
+
+
+class Unsupported(InvalidInput):
+    """A known field (or value) that this server, or this agent, cannot obey."""
+
+    code = "unsupported"
+
+
+class IdempotencyMismatch(InvalidInput):
+    """An `Idempotency-Key` that was first used with another body."""
+
+    code = "idempotency_mismatch"
+
+
+class Unauthorized(RunyardError):
+    """The request carries no valid key."""
+
+    code = "unauthorized"
+
+
+class Forbidden(RunyardError):
+    """The principal is known, but its scope does not allow this."""
+
+    code = "forbidden"
+
+
+class NotFound(RunyardError):
+    """What was asked for does not exist, or belongs to somebody else: the two are not told apart."""
+
+    code = "not_found"
+
+
+class Conflict(RunyardError):
+    """The request fits, but the present state forbids it."""
+
+    code = "conflict"
+
+
+class TooLarge(RunyardError):
+    """The body is larger than the setting `max_body_bytes` allows."""
+
+    code = "too_large"
+
+
+class StillStopping(RunyardError):
+    """A cancelled run's code has not stopped within the grace period; its writes are fenced off."""
+
+    code = "still_stopping"
+
+
+class Unavailable(RunyardError):
+    """The server cannot take this now; trying again later may work."""
+
+    code = "unavailable"
+
+
+class LeaseLost(RunyardError):
+    """A write of an attempt whose lease is no longer the thread's: nothing was written."""
+
+    code = "lease_lost"
+
+
+class StorageError(RunyardError):
+    """The database failed or refused; nothing of the call was written."""
+
+    code = "storage_error"
+
+
+def agent_not_found(agent_id: str | None, known: list[str]) -> NotFound:
+    """The error for an agent that no worker offers, naming those that exist."""
+    if agent_id is None:
+        return NotFound(
+            f"agent_id is absent and no default agent is configured; agents here: {', '.join(known) or 'none'}",
+            code="agent_not_found",
+            agents=known,
+        )
+    return NotFound(
+        f"agent_id {agent_id!r} is not an agent of this server; agents here: {', '.join(known) or 'none'}",
+        code="agent_not_found",
+        agent_id=agent_id,
+        agents=known,
+    )
+
+
+def thread_not_found(thread_id: str) -> NotFound:
+    return NotFound(f"thread {thread_id} does not exist", code="thread_not_found", thread_id=thread_id)
+
+
+def run_not_found(run_id: str) -> NotFound:
+    return NotFound(f"run {run_id} does not exist", code="run_not_found", run_id=run_id)
+
+
+def checkpoint_not_found(checkpoint_id: str, thread_id: str) -> NotFound:
+    return NotFound(
+        f"checkpoint {checkpoint_id} does not exist on thread {thread_id}",
+        code="checkpoint_not_found",
+        checkpoint_id=checkpoint_id,
+        thread_id=thread_id,
+    )
+
+
+def item_not_found(namespace: tuple[str, ...], key: str) -> NotFound:
+    return NotFound(
+        f"item {key!r} does not exist in namespace {list(namespace)!r}",
+        code="item_not_found",
+        namespace=list(namespace),
+        key=key,
+    )

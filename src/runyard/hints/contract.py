@@ -1,0 +1,24 @@
+"""Hints: "something may have changed, look again". Losing one costs latency, never truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+Listener = Callable[[str], None]
+
+
+class Hints(Protocol):
+    """Publish and subscribe by topic. Topics: `ready` (a run can be claimed), `run:ID` (look at the run again: a
+    cancel request, an end), `thread:ID` (events were appended)."""
+
+    def publish(self, topic: str) -> None:
+        """Tells every listener of `topic`, after the change it speaks of has been committed. Never blocks."""
+        ...
+
+    def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
+        """Calls `listener(topic)` for every hint from now on; returns the call that ends it. A listener that raises
+        does not keep the others from hearing."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,135 @@
+"""Items: documents in the store, under a namespace and a key. Data and pure rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runyard.errors import InvalidInput
+
+Namespace = tuple[str, ...]
+
+OPERATORS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A document. `value` is the JSON text of an object; times are microseconds since the epoch."""
+
+    namespace: Namespace
+    key: str
+    value: bytes
+    created_at: int
+    updated_at: int
+
+
+class ItemSearch(msgspec.Struct, frozen=True):
+    """A search: items below `prefix` whose value passes `filter` (field -> value or {operator: value})."""
+
+    prefix: Namespace = ()
+    filter: dict[str, Any] = {}
+    limit: int = 10
+    offset: int = 0
+
+
+class NamespaceQuery(msgspec.Struct, frozen=True):
+    """Which namespaces to list; `*` in prefix or suffix stands for any one label."""
+
+    prefix: Namespace = ()
+    suffix: Namespace = ()
+    max_depth: int | None = None
+    limit: int = 100
+    offset: int = 0
+
+
+def check_namespace(namespace: list[str] | tuple[str, ...], field: str = "namespace") -> Namespace:
+    """A namespace that can be stored.
+
+    Raises:
+        InvalidInput: a label is empty or holds NUL; `metadata["field"]` names its place.
+    """
+    for index, label in enumerate(namespace):
+        if not label or "\0" in label:
+            raise InvalidInput(
+                f"{field}[{index}] is {label!r}: a label must be non-empty text without NUL",
+                code="malformed_namespace",
+                field=f"{field}[{index}]",
+            )
+    return tuple(namespace)
+
+
+def check_filter(filter: dict[str, Any]) -> dict[str, Any]:
+    """A filter whose operators are known.
+
+    Raises:
+        InvalidInput: an unknown operator, named with its field.
+    """
+    for field, wanted in filter.items():
+        if isinstance(wanted, dict):
+            for operator in wanted:  # pyright: ignore[reportUnknownVariableType]
+                if isinstance(operator, str) and operator.startswith("$") and operator not in OPERATORS:
+                    raise InvalidInput(
+                        f"filter.{field} has the operator {operator!r}; allowed: {', '.join(OPERATORS)}",
+                        field=f"filter.{field}",
+                    )
+    return filter
+
+
+def passes(value: dict[str, Any], filter: dict[str, Any]) -> bool:
+    """Whether a document passes a filter. An ordering between different types is false."""
+    return all(_field_passes(value.get(field, _ABSENT), wanted) for field, wanted in filter.items())
+
+
+_ABSENT = object()
+
+
+def _field_passes(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict) and any(key in OPERATORS for key in wanted):  # pyright: ignore[reportUnknownVariableType]
+        return all(_compare(found, operator, operand) for operator, operand in wanted.items())  # pyright: ignore
+    return _equal(found, wanted)
+
+
+def _equal(found: Any, wanted: Any) -> bool:
+    if found is _ABSENT or isinstance(found, bool) is not isinstance(wanted, bool):
+        return False
+    return bool(found == wanted)
+
+
+def _compare(found: Any, operator: str, operand: Any) -> bool:
+    if operator == "$eq":
+        return _equal(found, operand)
+    if operator == "$ne":
+        return not _equal(found, operand)
+    number = (int, float)
+    comparable = (
+        isinstance(found, number)
+        and isinstance(operand, number)
+        and not isinstance(found, bool)
+        and not isinstance(operand, bool)
+    ) or (isinstance(found, str) and isinstance(operand, str))
+    if not comparable:
+        return False
+    match operator:
+        case "$gt":
+            return found > operand
+        case "$gte":
+            return found >= operand
+        case "$lt":
+            return found < operand
+        case "$lte":
+            return found <= operand
+        case _:
+            return False
+
+
+def namespace_matches(namespace: Namespace, query: NamespaceQuery) -> bool:
+    """Whether a namespace has the query's prefix and suffix."""
+    return _labels_match(namespace[: len(query.prefix)], query.prefix) and (
+        not query.suffix or _labels_match(namespace[-len(query.suffix) :], query.suffix)
+    )
+
+
+def _labels_match(labels: Namespace, wanted: Namespace) -> bool:
+    return len(labels) == len(wanted) and all(
+        w in ("*", label) for label, w in zip(labels, wanted, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Agents: loading them from user code and running them, behind plain-data messages."""

@@ -1,0 +1,203 @@
+"""What the engine asks of a runtime, and the plain-data messages between the two.
+
+The engine's side decides and stores; the agent's side runs user code. They share nothing but these messages:
+
+    engine                                agent side
+      | -- Start ------------------------> |   once
+      | <------------ Write --------------- |   events, checkpoints and records, in order
+      | -- Stored (count) ---------------> |   so many writes are durable: gives credit, ends `await ctx.step`
+      | <------------ StoreCall ----------- |
+      | -- StoreReply -------------------> |
+      | -- Stop (reason) ----------------> |   cancel, timeout, drain: cooperative code ends soon
+      | <------------ Ended --------------- |   once, always the last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from runyard.agents import Agent
+from runyard.checkpoints import Changes, Question, Source, State
+from runyard.events import Entry
+from runyard.items import Item, ItemSearch
+
+RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt"]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What a call of the agent's code did, so that a later attempt or a resume need not do it again.
+
+    The key is (invocation, kind, name, nth): `nth` counts the uses of `name` from 1. `body` is the kind's own JSON text
+    (a step's result, an update's changes, an answer). A repeated `emit` only counts: the record with the largest
+    `nth` of its name stands for all before it.
+    """
+
+    kind: RecordKind
+    name: str
+    nth: int
+    body: bytes
+    order: int = 0
+    """The place among the invocation's records, from 1: replay can tell what came before what."""
+
+
+class RunInfo(msgspec.Struct, frozen=True):
+    """What an agent may know about its run. `metadata` and `config` are plain data."""
+
+    run_id: str
+    thread_id: str
+    agent_id: str
+    owner: str
+    attempt: int
+    metadata: dict[str, Any]
+    config: dict[str, Any]
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Everything an attempt begins with.
+
+    `base` is the state from which the invocation started, `head` the state now; they differ only where there are
+    `records` to replay (or the thread was patched while a question was open). `answers` maps the ids of open
+    questions to JSON text.
+    """
+
+    run: RunInfo
+    input: bytes | None
+    base: State
+    head: State
+    records: Sequence[Record] = ()
+    questions: Sequence[Question] = ()
+    answers: dict[str, bytes] = {}
+    command_update: bytes | None = None
+    """`command.update` of the request (a JSON object), not yet applied; None when absent or applied by an attempt."""
+    messages: bytes | None = None
+    """The request's messages (a JSON array), not yet upserted; None when absent or upserted by an attempt."""
+    goto: bytes | None = None
+    steps_left: int | None = None
+    """How many more steps `config.recursion_limit` allows; None without a limit."""
+
+
+class CheckpointWrite(msgspec.Struct, frozen=True):
+    """One step's change of state. It makes a checkpoint and a `values` event right behind it."""
+
+    changes: Changes
+    source: Source = "step"
+
+
+class Write(msgspec.Struct, frozen=True):
+    """What the agent's code did, to be stored in one piece: all of it or none.
+
+    The order on the thread's log: `entries`, then the checkpoint's `values` event.
+    """
+
+    entries: Sequence[Entry] = ()
+    checkpoint: CheckpointWrite | None = None
+    records: Sequence[Record] = ()
+
+
+class StoreCall(msgspec.Struct, frozen=True):
+    """A call of `ctx.store`. Writes are fenced like every write of the attempt."""
+
+    call: int
+    method: Literal["get", "put", "delete", "search", "namespaces"]
+    namespace: tuple[str, ...] = ()
+    key: str = ""
+    value: bytes = b""
+    ttl: float | None = None
+    """Minutes until a put item expires."""
+    search: ItemSearch | None = None
+    prefix: tuple[str, ...] = ()
+
+
+class StoreReply(msgspec.Struct, frozen=True):
+    """The answer to a `StoreCall`; `error` is (code, message) when it failed."""
+
+    call: int
+    items: Sequence[Item] = ()
+    namespaces: Sequence[tuple[str, ...]] = ()
+    error: tuple[str, str] | None = None
+
+
+StopReason = Literal["cancel", "timeout", "drain", "lost"]
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """The wish that the code stops: async code sees `CancelledError`, sync code at its next `ctx` call."""
+
+    reason: StopReason
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """So many more of the attempt's writes are durable, oldest first."""
+
+    count: int
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The last message of an attempt: how the code ended. `last` is a final write, stored with the outcome.
+
+    asked: `questions` are open. failed: `code` and `message`; `exceptions` are the class names of the error and its
+    bases (with and without module), for the agent's retry policy. stopped: it obeyed a `Stop`.
+    """
+
+    how: Literal["completed", "asked", "failed", "stopped"]
+    last: Write | None = None
+    questions: Sequence[Question] = ()
+    code: str = ""
+    message: str = ""
+    exceptions: Sequence[str] = ()
+
+
+FromAgent = Write | StoreCall | Ended
+ToAgent = Stored | StoreReply | Stop
+
+
+class Invocation(Protocol):
+    """The engine's end of one executing attempt."""
+
+    async def receive(self) -> list[FromAgent]:
+        """All messages that wait, in order; waits for the first. `Ended` is the last one ever."""
+        ...
+
+    def send(self, message: ToAgent) -> None:
+        """Never blocks; a message to code that has ended is dropped."""
+        ...
+
+
+class LoadedAgent(Protocol):
+    """An agent with its code."""
+
+    @property
+    def agent(self) -> Agent:
+        """What is published of it."""
+        ...
+
+    def check_input(self, input: bytes | None) -> None:
+        """Validates a request's input (JSON text; None when absent) against the agent's types.
+
+        Raises:
+            InvalidInput: naming the field below `input`.
+        """
+        ...
+
+    def check_config(self, configurable: dict[str, Any]) -> None:
+        """Validates `config.configurable`.
+
+        Raises:
+            InvalidInput: naming the field below `config.configurable`.
+        """
+        ...
+
+
+class Host(Protocol):
+    """Where agents run: threads with event loops of their own (embedded), or child processes."""
+
+    def run(self, agent: LoadedAgent, start: Start) -> Invocation:
+        """Begins an attempt. Never raises for what the agent's code does: that arrives as `Ended`."""
+        ...
+
+    async def close(self, grace: float) -> bool:
+        """Stops all threads or processes; whether all code had ended within `grace` seconds."""
+        ...

@@ -1,0 +1,1 @@
+"""Where runs, threads, events, checkpoints and items are kept: one contract, a folder per database."""

@@ -1,0 +1,296 @@
+"""What the engine asks of a database. Every adapter passes `tests/contract/test_storage.py`.
+
+Each verb is one transaction. A verb that changes a row does so under a guard, and its caller learns whether it won.
+Everything is told per `owner`: a foreign id and an absent id give the same error. Times are microseconds since the
+epoch and come from the caller. Events that a verb appends are told to `on_commit` after the commit, in the order of
+their numbers, and before the verb's caller goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from runyard.agents import Agent
+from runyard.checkpoints import Checkpoint, Snapshot, State
+from runyard.events import Chunk, Entry, Event
+from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
+from runyard.runs import Attempt, CancelAction, Failure, NewRun, Outcome, Run, RunFilter
+from runyard.runtime.contract import Record
+from runyard.threads import Thread, ThreadFilter
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A run that now executes, with the attempt that may write for it."""
+
+    run: Run
+    attempt: Attempt
+
+
+class Created(msgspec.Struct, frozen=True):
+    """What creating a run did. `repeated`: the idempotency key was known, and nothing was created. `ended`: queued
+    runs that the strategy ended. `stopping`: the executing run that was asked to stop."""
+
+    run: Run
+    claim: Claim | None = None
+    repeated: bool = False
+    ended: tuple[str, ...] = ()
+    stopping: str | None = None
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    """What a cancel request did.
+
+    ended: it was pending and is over. stopping: it executes and was asked to stop. finished: it was over before and
+    stays so (a rollback of the latest run has undone it).
+    """
+
+    how: Literal["ended", "stopping", "finished"]
+    run: Run
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Writes of an attempt that commit together. `states[i]` is the whole state of the `values` entry `i`."""
+
+    entries: Sequence[Entry] = ()
+    states: dict[int, State] = {}
+    checkpoints: Sequence[Checkpoint] = ()
+    records: Sequence[Record] = ()
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How an attempt ends its run. `entries` of the batch end with the terminal lifecycle event."""
+
+    outcome: Outcome
+    failure: Failure | None = None
+    final: State | None = None
+    """The run's last state, for those who wait."""
+    expires_at: int | None = None
+    """When a stateless run's record may go."""
+    delete_thread: bool = False
+
+
+class Requeue(msgspec.Struct, frozen=True):
+    """How an attempt goes back to pending without ending its run: `due_at` delays a retry; a drain gives the attempt
+    back (`refund`)."""
+
+    due_at: int | None = None
+    refund: bool = False
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What starting on a database found: runs put back in line, and runs that had no attempt left."""
+
+    requeued: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """What one sweep removed."""
+
+    runs: int = 0
+    threads: int = 0
+    items: int = 0
+    keys: int = 0
+
+
+class Storage(Protocol):
+    """One database. All errors it raises are `RunyardError`s."""
+
+    on_commit: Callable[[Sequence[Chunk]], None]
+
+    async def open(self) -> None:
+        """Migrates the schema and takes what exclusive rights the adapter needs.
+
+        Raises:
+            Unavailable: another server holds the database.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends cleanly: everything accepted is committed, files are closed, locks are released."""
+        ...
+
+    # threads
+
+    async def create_thread(
+        self,
+        owner: str,
+        thread_id: str,
+        metadata: bytes,
+        now: int,
+        *,
+        if_exists: Literal["raise", "do_nothing"],
+    ) -> Thread:
+        """Raises `Conflict` thread_exists. A foreign id conflicts too, without telling more."""
+        ...
+
+    def thread(self, owner: str, thread_id: str) -> Thread:
+        """One small row, read inline. Raises `NotFound`; hidden threads are not found."""
+        ...
+
+    async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
+        """Newest first, each with its state."""
+        ...
+
+    async def patch_thread(
+        self,
+        owner: str,
+        thread_id: str,
+        now: int,
+        *,
+        metadata: dict[str, Any] | None = None,
+        checkpoint: Checkpoint | None = None,
+        expected_head: str | None = None,
+    ) -> Thread | None:
+        """Merges metadata and makes `checkpoint` the head, where the head still is `expected_head`; None when it is
+        not (read again and retry). Raises `Conflict` thread_busy when there is a checkpoint and a run is active."""
+        ...
+
+    async def copy_thread(self, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
+        """A thread with the same metadata, head and history; runs are not copied, no values are copied."""
+        ...
+
+    async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
+        """Ends every active run (cancelled), fences off the executing one, removes the thread from sight, keeping a
+        tombstone with its numbers. Returns the ids of runs whose code must be told to stop."""
+        ...
+
+    async def snapshot(self, thread_id: str, checkpoint_id: str) -> Snapshot:
+        """A checkpoint of the thread (or of those it was copied from). Raises `NotFound` checkpoint_not_found."""
+        ...
+
+    async def history(self, owner: str, thread_id: str, *, before: str | None, limit: int) -> list[Snapshot]:
+        """Newest first. Raises `NotFound`, for `before` too."""
+        ...
+
+    # runs
+
+    async def create_run(self, new: NewRun) -> Created:
+        """Raises `NotFound`, `Conflict` thread_busy / not_interrupted, `IdempotencyMismatch`."""
+        ...
+
+    def run(self, owner: str, run_id: str) -> Run:
+        """One small row, read inline. Raises `NotFound`; a tombstone is not found."""
+        ...
+
+    async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
+        """Newest first."""
+        ...
+
+    async def claim(self, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
+        """Up to `limit` ready runs of these agents (agent id -> executing runs allowed in all, None for any),
+        in the order of their places in line; joins delayed runs to the line first."""
+        ...
+
+    async def next_due(self) -> int | None:
+        """When the next delayed run is due."""
+        ...
+
+    async def append(self, attempt: Attempt, batch: Batch, now: int) -> int:
+        """Stores a batch; the number of its last event. Raises `LeaseLost`."""
+        ...
+
+    async def finish(self, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
+        """Stores the last batch and the end, moves the line on: status of run and thread, head and terminal event
+        commit together. Raises `LeaseLost`."""
+        ...
+
+    async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:
+        """Puts the run back in line. Raises `LeaseLost`."""
+        ...
+
+    async def cancel(
+        self, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
+    ) -> Cancelled:
+        """Raises `NotFound`, `Conflict` rollback_not_latest."""
+        ...
+
+    async def abandon(self, run_id: str, now: int, expires_at: int | None) -> Run:
+        """Fences off an executing run that does not stop and ends it as abandoned (or rolls it back, where that was
+        asked)."""
+        ...
+
+    async def delete_run(self, owner: str, run_id: str, now: int) -> None:
+        """Removes a finished run's record and events; its checkpoints stay. Raises `NotFound`, `Conflict` run_active."""
+        ...
+
+    async def records(self, invocation: str) -> list[Record]:
+        """In their order."""
+        ...
+
+    async def recover(self, now: int, expires_at: int) -> Recovered:
+        """Voids every lease: what executed goes back in line, or ends as lost when its attempts are used up."""
+        ...
+
+    # events
+
+    async def events(self, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
+        """Events with a number above `after`, in order, `values` rendered; at most about `limit` of them."""
+        ...
+
+    def last_seq(self, thread_id: str) -> int:
+        """The number of the last committed event, read inline."""
+        ...
+
+    def floor_seq(self, thread_id: str) -> int:
+        """Events up to this number are gone by retention, read inline."""
+        ...
+
+    # items
+
+    async def put_item(
+        self,
+        owner: str,
+        namespace: Namespace,
+        key: str,
+        value: bytes,
+        now: int,
+        *,
+        expires_at: int | None = None,
+        attempt: Attempt | None = None,
+    ) -> None:
+        """Upserts; `created_at` of an existing item stays. Raises `LeaseLost` for an attempt without its lease."""
+        ...
+
+    async def get_item(self, owner: str, namespace: Namespace, key: str, now: int) -> Item:
+        """Raises `NotFound`."""
+        ...
+
+    async def delete_item(
+        self, owner: str, namespace: Namespace, key: str, now: int, *, attempt: Attempt | None = None
+    ) -> None:
+        """Raises `NotFound`, `LeaseLost`."""
+        ...
+
+    async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
+        """Updated last comes first."""
+        ...
+
+    async def namespaces(self, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:
+        """Sorted, cut to `max_depth`, each once."""
+        ...
+
+    # agents and upkeep
+
+    async def publish_agents(self, agents: Sequence[Agent], now: int) -> None:
+        """What this server's workers offer."""
+        ...
+
+    async def agents(self) -> list[Agent]:
+        """All published agents, by id."""
+        ...
+
+    async def purge(self, now: int, *, keys_before: int) -> Retention:
+        """Removes what has expired, in small batches: runs, unreachable checkpoints, items, idempotency keys."""
+        ...
+
+    async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:
+        """Agent id -> number of its pending runs that none of `offered` can execute."""
+        ...
+
+    async def figures(self) -> dict[str, int]:
+        """Counts for people and metrics: threads, runs by status, events, items, file and WAL bytes."""
+        ...

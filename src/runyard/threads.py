@@ -1,0 +1,50 @@
+"""Threads: the unit of state, order and history. Data and pure rules."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from runyard.runs import Outcome
+
+Status = Literal["idle", "busy", "interrupted", "error"]
+
+
+class Thread(msgspec.Struct, frozen=True):
+    """A thread's header. `metadata` is the JSON text of an object; times are microseconds since the epoch."""
+
+    thread_id: str
+    owner: str
+    created_at: int
+    updated_at: int
+    metadata: bytes
+    status: Status
+    head: str | None
+    """The checkpoint that is the current state; None before the first."""
+    last_seq: int
+    lease: int = 0
+    hidden: bool = False
+    """The thread of a stateless run: absent from every thread route."""
+    floor_seq: int = 0
+    """Events up to this number are gone by retention."""
+
+
+class ThreadFilter(msgspec.Struct, frozen=True):
+    """What a search for threads asks for; `metadata` and `values` are contained recursively."""
+
+    metadata: dict[str, Any] | None = None
+    values: dict[str, Any] | None = None
+    status: Status | None = None
+    limit: int = 10
+    offset: int = 0
+
+
+def status_of(*, active: bool, asking: bool, last: Outcome | None) -> Status:
+    """A thread's status, derived: busy with any run due or executing; else interrupted with an open question at its
+    head; else error when the run that finished last failed; else idle."""
+    if active:
+        return "busy"
+    if asking:
+        return "interrupted"
+    return "error" if last in ("failed", "lost", "timed_out") else "idle"
