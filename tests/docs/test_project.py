@@ -66,6 +66,7 @@ def test_every_target_is_declared_as_no_file() -> None:
         ("a note of unfinished work", r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b"),
         ("the host of a package index", r"(?:py" r"pi\.org|python" r"hosted\.org|npm" r"js\.(?:org|com))"),
     ],
+    ids=["machine-path", "unfinished", "package-host"],
 )
 def test_tracked_files_hold_no(what: str, pattern: str) -> None:
     assert places(pattern) == [], what
