@@ -58,4 +58,4 @@ lock: $(READY) ## Renew requirements.lock from the dependencies that the project
 .PHONY: clean
 clean: ## Remove caches and build results; the environment and the data stay
 	@rm -rf build dist client/dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	@find src client tests bench examples tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
