@@ -170,9 +170,9 @@ def load_settings(
 ) -> Settings:
     """The settings, from flags by name (None: not given), the environment and a file.
 
-    `config` (else `RUNYARD_CONFIG`) names the file; without it `runyard.toml` in `cwd` is read where it exists.
-    Relative paths in the file are relative to the file's folder. Raises InvalidInput that names the setting, its value, what is
-    allowed and where the value came from.
+    `config` (else `RUNYARD_CONFIG`) names the file; without it `runyard.toml` in `cwd` is read where it
+    exists. Relative paths in the file are relative to the file's folder. Raises InvalidInput that names the
+    setting, its value, what is allowed and where the value came from.
     """
     return resolve_settings(flags, environ, cwd, config).settings
 
