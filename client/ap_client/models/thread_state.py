@@ -1,0 +1,14 @@
+from typing import Any
+
+from ap_client.model import Model
+from ap_client.models.message import Message
+from ap_client.models.thread_checkpoint import ThreadCheckpoint
+
+
+class ThreadState(Model, open=True):
+    """A thread's state at one checkpoint."""
+
+    checkpoint: ThreadCheckpoint
+    values: dict[str, Any]
+    messages: list[Message] | None = None
+    metadata: dict[str, Any] | None = None

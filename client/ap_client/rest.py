@@ -1,0 +1,217 @@
+"""The thin shell: sends the bytes of a request over httpx2 and hands back what came."""
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+import msgspec
+
+from ap_client.call import Request
+from ap_client.configuration import Configuration
+from ap_client.exceptions import ApiException, ApiTypeError, ApiValueError, TransportException
+
+__all__ = [
+    "ApiException",
+    "ApiTypeError",
+    "ApiValueError",
+    "RESTClientObject",
+    "RESTResponse",
+    "RESTResponseType",
+]
+
+CONNECT_SECONDS = 10.0
+
+
+def client_settings(configuration: Configuration) -> dict[str, Any]:
+    """How an httpx2 client is made for a configuration, but for its transport.
+
+    A run may take hours, so nothing but connecting has a time limit unless `_request_timeout` sets one.
+    """
+    return {
+        "timeout": httpx2.Timeout(None, connect=CONNECT_SECONDS),
+        # A proxy of the environment would win over the configured one.
+        "trust_env": configuration.proxy is None,
+        "verify": configuration.tls(),
+        "limits": _limits(configuration),
+    }
+
+
+def transport_settings(configuration: Configuration) -> dict[str, Any]:
+    """How an httpx2 transport is made for a configuration."""
+    proxy = None
+    if configuration.proxy:
+        proxy = httpx2.Proxy(configuration.proxy, headers=dict(configuration.proxy_headers or {}))
+    return {
+        "verify": configuration.tls(),
+        "limits": _limits(configuration),
+        "retries": configuration.retries or 0,
+        "socket_options": configuration.socket_options,
+        "proxy": proxy,
+    }
+
+
+def _limits(configuration: Configuration) -> httpx2.Limits:
+    size = configuration.connection_pool_maxsize
+    return httpx2.Limits(max_connections=size, max_keepalive_connections=size)
+
+
+def transport_errors() -> tuple[type[Exception], ...]:
+    """The errors by which an HTTP library says that no whole answer came; httpx's too where it is in use."""
+    found: list[type[Exception]] = [httpx2.HTTPError, httpx2.InvalidURL]
+    httpx = sys.modules.get("httpx")
+    if httpx is not None:
+        found += [httpx.HTTPError, httpx.InvalidURL]
+    return tuple(found)
+
+
+def transport_failure(error: Exception, request: Request) -> TransportException:
+    """Status 0, with a reason that says which request met which error."""
+    text = str(error) or type(error).__name__
+    return TransportException(0, f"{request.method} {request.url}: {text}")
+
+
+def request_arguments(request: Request, configuration: Configuration) -> dict[str, Any]:
+    """A request as the arguments of `build_request` of an httpx2 (or httpx) client."""
+    arguments: dict[str, Any] = {
+        "method": request.method,
+        "url": request.url,
+        "headers": dict(request.headers),
+        "content": request.content,
+    }
+    if request.timeout is not None:
+        connect, read = request.timeout
+        arguments["timeout"] = (connect, read, read, connect)
+    if configuration.tls_server_name:
+        arguments["extensions"] = {"sni_hostname": configuration.tls_server_name}
+    return arguments
+
+
+class RESTResponse:
+    """A raw answer whose body is read when asked for. Close it, or use it as a context manager.
+
+    It has the ways of a urllib3 answer that code written for the generated client relies on.
+    """
+
+    def __init__(self, answer: Any, request: Request) -> None:
+        self._answer = answer
+        self._request = request
+        self._pieces: Iterator[bytes] | None = None
+        self._waiting = b""
+        self.status: int = answer.status_code
+        self.reason: str = answer.reason_phrase
+        self.headers: Mapping[str, str] = answer.headers
+
+    @property
+    def data(self) -> bytes:
+        """The whole body."""
+        if self._pieces is not None:
+            self._waiting += b"".join(self._pieces)
+            return self._waiting
+        with self._failing():
+            return bytes(self._answer.read())
+
+    def stream(self, amt: int | None = None) -> Iterator[bytes]:
+        """The body in pieces as they come (of `amt` bytes where given)."""
+        with self._failing():
+            yield from self._answer.iter_bytes(amt)
+
+    def read(self, amt: int | None = None) -> bytes:
+        """The next `amt` bytes of the body, or all that is left."""
+        if self._pieces is None:
+            self._pieces = self.stream()
+        while amt is None or len(self._waiting) < amt:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            self._waiting += piece
+        size = len(self._waiting) if amt is None else amt
+        taken, self._waiting = self._waiting[:size], self._waiting[size:]
+        return taken
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.stream()
+
+    def json(self) -> Any:
+        """The whole body, decoded."""
+        return msgspec.json.decode(self.data)
+
+    def getheaders(self) -> Mapping[str, str]:
+        """All headers; names in any case."""
+        return self.headers
+
+    def getheader(self, name: str, default: str | None = None) -> str | None:
+        """One header."""
+        return self.headers.get(name, default)
+
+    def close(self) -> None:
+        """Give the connection back, or end it when the body is not read to its end."""
+        self._answer.close()
+
+    release_conn = close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _failing(self) -> "_Failing":
+        return _Failing(self._request)
+
+
+RESTResponseType = RESTResponse
+
+
+class _Failing:
+    """Turns the HTTP library's errors into ours."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, transport_errors()):
+            raise transport_failure(error, self._request) from error
+
+
+class RESTClientObject:
+    """Owns the HTTP client, made when first needed; or uses one that was handed in, and leaves it open."""
+
+    def __init__(self, configuration: Configuration, http_client: Any = None) -> None:
+        self.configuration = configuration
+        self._given = http_client
+        self._own: httpx2.Client | None = None
+        self._lock = threading.Lock()
+
+    def send(self, request: Request) -> RESTResponse:
+        """Send it, and return as soon as the headers are here.
+
+        Raises TransportException when they do not come.
+        """
+        http = self._given if self._given is not None else self._own_client()
+        with _Failing(request):
+            message = http.build_request(**request_arguments(request, self.configuration))
+            return RESTResponse(http.send(message, stream=True), request)
+
+    def close(self) -> None:
+        """Close the connections. A later `send` opens new ones."""
+        with self._lock:
+            own, self._own = self._own, None
+        if own is not None:
+            own.close()
+
+    def _own_client(self) -> httpx2.Client:
+        with self._lock:
+            if self._own is None:
+                transport = httpx2.HTTPTransport(**transport_settings(self.configuration))
+                self._own = httpx2.Client(transport=transport, **client_settings(self.configuration))
+            return self._own

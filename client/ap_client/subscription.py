@@ -1,0 +1,127 @@
+"""Following a run's events over as many connections as it takes. No input and output in here.
+
+A shell asks `next_call` what to send, tells `opened` and `feed` what came, and `lost` when the connection
+broke; `lost` says how long to wait before the next call, or raises when it is time to give up.
+"""
+
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from ap_client.call import Call
+from ap_client.exceptions import ApiException
+from ap_client.sse import EventParser, ServerEvent
+
+ALWAYS = frozenset({"metadata", "error", "end"})
+"""Events about the run itself: no choice of modes hides them."""
+
+SILENCE_SECONDS = 60.0
+"""A server sends at least a heartbeat within this time; if not, the connection is taken for dead."""
+
+_WORTH_ANOTHER_TRY = frozenset({0, 429, 502, 503, 504})
+_RUN_IN_PATH = re.compile(r"/runs/([^/?#]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before the n-th try without progress: doubled each time, jittered, `tries` in all."""
+
+    first: float = 0.1
+    limit: float = 5.0
+    tries: int = 10
+    jitter: Callable[[], float] = field(default=random.random)
+
+    def seconds(self, failures: int, at_least: float = 0.0) -> float:
+        """Between a half and the whole of the time of this failure (counted from 1)."""
+        whole = min(self.limit, self.first * 2.0 ** (failures - 1))
+        return max(at_least, whole * (0.5 + self.jitter() / 2))
+
+
+class Subscription:
+    """What has to be remembered between connections."""
+
+    def __init__(
+        self,
+        first: Call[str],
+        follow: Callable[[str], Call[str]],
+        *,
+        run_id: str | None = None,
+        modes: frozenset[str] | None = None,
+        reconnect: bool = True,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.finished = False
+        self.last_event_id: str | None = None
+        self._call = first
+        self._follow = follow
+        self._modes = modes
+        self._reconnect = reconnect
+        self._backoff = backoff or Backoff()
+        self._parser = EventParser()
+        self._failures = 0
+
+    def next_call(self) -> Call[str]:
+        """What to send now; after a loss it asks for what comes after the last event seen."""
+        options = cast("dict[str, Any]", dict(self._call.options))
+        if options.get("_request_timeout") is None:
+            options["_request_timeout"] = (10.0, SILENCE_SECONDS)
+        if self.last_event_id is not None:
+            options["_headers"] = {**(options.get("_headers") or {}), "Last-Event-ID": self.last_event_id}
+        # One's own cursor is better than the one that the first call had.
+        query: Mapping[str, object] = {} if self.last_event_id is not None else self._call.query
+        return replace(self._call, options=cast("Any", options), query=query)
+
+    def opened(self, headers: Mapping[str, str]) -> None:
+        """The headers are here: a new stream begins, perhaps with the run's address."""
+        self._parser = EventParser()
+        found = _RUN_IN_PATH.search(headers.get("content-location") or headers.get("location") or "")
+        if self.run_id is None and found:
+            self.run_id = found[1]
+
+    def feed(self, piece: bytes) -> Iterator[ServerEvent]:
+        """The events that a piece of the stream completes; those of other modes than asked for left out."""
+        for event in self._parser.feed(piece):
+            self._failures = 0
+            self.last_event_id = event.id or self.last_event_id
+            if event.event == "metadata" and self.run_id is None:
+                self.run_id = _get(event.data, "run_id")
+            if event.event == "end" and _get(event.data, "status") not in ("pending", "running"):
+                # A server that shuts down may end a stream whose run goes on.
+                self.finished = True
+            if self._wanted(event.event):
+                yield event
+            if self.finished:
+                return
+
+    def _wanted(self, name: str) -> bool:
+        # `messages/partial` and `updates|child` belong to their mode.
+        return self._modes is None or name in ALWAYS or re.split(r"[/|]", name, maxsplit=1)[0] in self._modes
+
+    def ended(self) -> float | None:
+        """The stream is over without an `end`: seconds to wait, or None when that is all there is."""
+        if self.finished or not self._reconnect:
+            self.finished = True
+            return None
+        return self.lost(ApiException(0, "the stream ended before the run did"))
+
+    def lost(self, error: ApiException) -> float:
+        """The connection failed: seconds to wait before the next call. Raises the error when it is final."""
+        self._failures += 1
+        hopeless = self.run_id is None or self._failures > self._backoff.tries
+        if not self._reconnect or hopeless or error.status not in _WORTH_ANOTHER_TRY:
+            self.finished = True
+            raise error
+        self._call = self._follow(cast("str", self.run_id))
+        asked = _seconds((error.headers or {}).get("retry-after")) or self._parser.retry_seconds or 0.0
+        return self._backoff.seconds(self._failures, at_least=min(asked, 60.0))
+
+
+def _get(data: object, key: str) -> Any:
+    return cast("Mapping[str, Any]", data).get(key) if isinstance(data, Mapping) else None
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isdigit() else None
