@@ -57,13 +57,10 @@ async def refund(input: Request, ctx: Context) -> Decided:
     amount = refund_due(order, input.reason, returned)
     await ctx.update({"order": order, "amount": amount})
 
-    decided: Refund = {"order": order["id"], "amount": amount, "decided_by": "rules"}
-    if amount > LIMIT_CENTS:
-        decided = {
-            "order": order["id"],
-            "amount": await ask_person(ctx, order, amount),
-            "decided_by": "person",
-        }
+    large = amount > LIMIT_CENTS
+    if large:
+        amount = await ask_person(ctx, order, amount)
+    decided: Refund = {"order": order["id"], "amount": amount, "decided_by": "person" if large else "rules"}
     await ctx.store.put(REFUNDS, order["id"], dict(decided))
     return {"refund": decided}
 
