@@ -1,0 +1,5 @@
+"""`python -m runyard` is `runyard`."""
+
+from runyard.cli import main
+
+main()
