@@ -45,9 +45,7 @@ def with_server(function: Callable[Concatenate[ApiClient, P], R]) -> Callable[..
         show_envvar=True,
         help="The server to talk to.",
     )
-    @click.option(
-        "--api-key", envvar="RUNYARD_API_KEY", default=None, show_envvar=True, help="The key to call with."
-    )
+    @click.option("--api-key", envvar="RUNYARD_API_KEY", default=None, show_envvar=True, help="The key to call with.")
     @functools.wraps(function)
     def command(*args: Any, url: str, api_key: str | None, **kwargs: Any) -> R:
         with connected(url, api_key) as client:

@@ -1,4 +1,4 @@
-"""The settings as flags: made from the settings themselves, so that none is missing or means another thing."""
+"""The settings as flags, made from the settings themselves: none is missing, none means another thing."""
 
 from __future__ import annotations
 

@@ -88,9 +88,7 @@ class Screen:
         self._writing = None
 
 
-def show_end(
-    run: dict[str, Any], error: dict[str, Any] | None, questions: Iterable[dict[str, Any]] | None
-) -> None:
+def show_end(run: dict[str, Any], error: dict[str, Any] | None, questions: Iterable[dict[str, Any]] | None) -> None:
     """Say on standard error how a run ended, and what can be done next."""
     click.echo(f"{status(str(run.get('status', 'unknown')))}  run {run.get('run_id')}", err=True)
     if error:

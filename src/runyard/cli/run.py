@@ -24,9 +24,7 @@ Examples:
 
 @click.command("run", epilog=EPILOG)
 @click.argument("agent")
-@click.option(
-    "--input", "input_text", metavar="JSON", help="The agent's input; - reads it, @FILE reads a file."
-)
+@click.option("--input", "input_text", metavar="JSON", help="The agent's input; - reads it, @FILE reads a file.")
 @click.option("--message", "-m", metavar="TEXT", help="A user's message to the agent.")
 @click.option("--thread", "thread_id", metavar="ID", help="Run on this thread; it is made where it is new.")
 @click.option("--resume", metavar="JSON", help="The answer to the question that the thread asks.")
@@ -81,7 +79,8 @@ def command(
 def _wish(
     agent: str, input_text: str | None, message: str | None, thread_id: str | None, resume: str | None
 ) -> dict[str, Any]:
-    wish: dict[str, Any] = {"agent_id": agent}
+    # Asked for even where nobody streams: what is recorded can be followed later by `runs tail`.
+    wish: dict[str, Any] = {"agent_id": agent, "stream_mode": ["updates", "messages", "custom"]}
     if input_text is not None:
         wish["input"] = json_text(input_text, "--input")
     if message is not None:
