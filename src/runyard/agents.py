@@ -21,8 +21,8 @@ class Schemas(msgspec.Struct, frozen=True):
 class Retry(msgspec.Struct, frozen=True):
     """When an agent's own exception leads to another attempt.
 
-    `on` holds class names (`"TimeoutError"`, or with module `"httpx.ReadTimeout"`); a subclass of a named class counts.
-    The n-th wait is `min(initial * factor ** (n - 1), longest)` seconds, times a random part in [1 - jitter, 1].
+    `on` holds class names (`"TimeoutError"`, or with module `"httpx.ReadTimeout"`); subclasses count.
+    The n-th wait is `min(initial * factor ** (n - 1), longest)` seconds, times a random part of [1 - jitter, 1].
     """
 
     on: tuple[str, ...] = ()

@@ -11,6 +11,8 @@
     ├── TooLarge                the body is over the limit                   too_large
     ├── StillStopping           a cancelled run's code has not stopped yet   still_stopping
     ├── Unavailable             the server is draining or cannot write       unavailable
+    ├── StorageError            the database failed or refused               storage_error
+    ├── CancelRequested         an end that overlooked a request to cancel   cancel_requested
     └── LeaseLost               an attempt that no longer owns its thread    lease_lost
 
 Each error carries a stable `code` for programs, a `message` for people and `metadata` for both. How a code becomes
@@ -101,6 +103,12 @@ class LeaseLost(RunyardError):
     """A write of an attempt whose lease is no longer the thread's: nothing was written."""
 
     code = "lease_lost"
+
+
+class CancelRequested(RunyardError):
+    """An attempt wanted to end without knowing of a request to cancel; `metadata["action"]` says which."""
+
+    code = "cancel_requested"
 
 
 class StorageError(RunyardError):

@@ -35,6 +35,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 class Chunk(msgspec.Struct, frozen=True):
     """The events that one commit appended for one run, in order; `seq` of the n-th entry is `first_seq + n`."""
 
+    owner: str
     thread_id: str
     run_id: str | None
     first_seq: int

@@ -17,9 +17,7 @@ import msgspec
 Status = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
 """The status of a run inside the engine; `wire_status` gives the Agent Protocol's."""
 
-Outcome = Literal[
-    "completed", "asked", "cancelled", "rolled_back", "failed", "timed_out", "lost", "abandoned"
-]
+Outcome = Literal["completed", "asked", "cancelled", "rolled_back", "failed", "timed_out", "lost", "abandoned"]
 """What happened, in one word; status, thread status and lifecycle events are derived from it."""
 
 Strategy = Literal["reject", "enqueue", "interrupt", "rollback"]
@@ -213,6 +211,7 @@ class Attempt(msgspec.Struct, frozen=True):
     """The right to execute one try of a run: its fencing token goes into every write."""
 
     run_id: str
+    owner: str
     thread_id: str
     lease: int
     number: int

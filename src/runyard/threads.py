@@ -28,6 +28,8 @@ class Thread(msgspec.Struct, frozen=True):
     """The thread of a stateless run: absent from every thread route."""
     floor_seq: int = 0
     """Events up to this number are gone by retention."""
+    asking: bool = False
+    """Whether the questions of the head are open: no run has answered them or given them up."""
 
 
 class ThreadFilter(msgspec.Struct, frozen=True):

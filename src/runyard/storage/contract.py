@@ -64,6 +64,8 @@ class Ending(msgspec.Struct, frozen=True):
     """How an attempt ends its run. `entries` of the batch end with the terminal lifecycle event."""
 
     outcome: Outcome
+    cancel: CancelAction | None = None
+    """The request to cancel that the outcome takes into account."""
     failure: Failure | None = None
     final: State | None = None
     """The run's last state, for those who wait."""
@@ -158,7 +160,7 @@ class Storage(Protocol):
         tombstone with its numbers. Returns the ids of runs whose code must be told to stop."""
         ...
 
-    async def snapshot(self, thread_id: str, checkpoint_id: str) -> Snapshot:
+    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
         """A checkpoint of the thread (or of those it was copied from). Raises `NotFound` checkpoint_not_found."""
         ...
 
@@ -195,7 +197,8 @@ class Storage(Protocol):
 
     async def finish(self, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
         """Stores the last batch and the end, moves the line on: status of run and thread, head and terminal event
-        commit together. Raises `LeaseLost`."""
+        commit together. Raises `LeaseLost`, and `CancelRequested` where `ending` does not know of a request to cancel
+        (nothing is written: decide again)."""
         ...
 
     async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:
@@ -227,15 +230,15 @@ class Storage(Protocol):
 
     # events
 
-    async def events(self, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
+    async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
         """Events with a number above `after`, in order, `values` rendered; at most about `limit` of them."""
         ...
 
-    def last_seq(self, thread_id: str) -> int:
+    def last_seq(self, owner: str, thread_id: str) -> int:
         """The number of the last committed event, read inline."""
         ...
 
-    def floor_seq(self, thread_id: str) -> int:
+    def floor_seq(self, owner: str, thread_id: str) -> int:
         """Events up to this number are gone by retention, read inline."""
         ...
 

@@ -1,0 +1,433 @@
+"""The storage contract on one SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import apsw
+import msgspec
+
+from runyard import agents as agent_rules
+from runyard import events as event_log
+from runyard.checkpoints import Checkpoint, Snapshot, State, fold, render
+from runyard.errors import checkpoint_not_found, item_not_found, run_not_found, thread_not_found
+from runyard.events import Chunk, Event
+from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, namespace_matches
+from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
+from runyard.runtime.contract import Record
+from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue, Retention
+from runyard.storage.sqlite import item_verbs, run_verbs, thread_verbs, upkeep_verbs
+from runyard.storage.sqlite.connection import FileLock, Synchronous, connect
+from runyard.storage.sqlite.rows import (
+    checkpoint_of,
+    item_of,
+    namespace_of,
+    namespace_value,
+    run_of,
+    thread_of,
+)
+from runyard.storage.sqlite.writer import Transaction, Writer
+from runyard.threads import Thread, ThreadFilter
+
+T = TypeVar("T")
+
+READER_THREADS = 2
+SNAPSHOTS_KEPT = 512
+"""Snapshots of checkpoints in memory; they never change, so keeping them is safe."""
+SNAPSHOT_BYTES = 64_000
+
+_encode = msgspec.json.Encoder().encode
+_agent = msgspec.json.Decoder(agent_rules.Agent).decode
+
+
+class SqliteStorage:
+    """One database file, of which this process is the only server.
+
+    Verbs that write go to the writer thread; small rows are read inline on a read-only connection; everything of
+    unknown size (state, history, search, replay) is read on reader threads.
+    """
+
+    def __init__(self, path: Path, *, synchronous: Synchronous = "full") -> None:
+        self.path = path
+        self.on_commit: Callable[[Sequence[Chunk]], None] = _nobody
+        self._synchronous: Synchronous = synchronous
+        self._lock = FileLock(path)
+        self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
+        self._local = threading.local()
+        self._reader_connections: list[apsw.Connection] = []
+        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
+
+    async def open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        try:
+            self._writer = Writer(self.path, self._synchronous, self._committed)
+            self._writer.open()
+            self._inline = Transaction(connect(self.path, read_only=True), self._writer.sql)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    async def close(self) -> None:
+        self._readers.shutdown(wait=True)
+        for connection in self._reader_connections:
+            connection.close()
+        self._inline.connection.close()
+        await self._writer.close()
+        self._lock.release()
+
+    def _committed(self, chunks: Sequence[Chunk]) -> None:
+        self.on_commit(chunks)
+
+    # reading
+
+    def _reader(self) -> Transaction:
+        reader: Transaction | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = Transaction(connect(self.path, read_only=True), self._writer.sql)
+            self._reader_connections.append(reader.connection)
+            self._local.reader = reader
+        return reader
+
+    async def _read(self, question: Callable[[Transaction], T]) -> T:
+        def ask() -> T:
+            return question(self._reader())
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
+
+    def _keep(self, snapshot: Snapshot) -> Snapshot:
+        if sum(map(len, snapshot.state.values())) <= SNAPSHOT_BYTES:
+            self._snapshots[snapshot.checkpoint.checkpoint_id] = snapshot
+            if len(self._snapshots) > SNAPSHOTS_KEPT:
+                self._snapshots.popitem(last=False)
+        return snapshot
+
+    # threads
+
+    async def create_thread(
+        self,
+        owner: str,
+        thread_id: str,
+        metadata: bytes,
+        now: int,
+        *,
+        if_exists: Literal["raise", "do_nothing"],
+    ) -> Thread:
+        return await self._writer.do(thread_verbs.create_thread, owner, thread_id, metadata, now, if_exists)
+
+    def thread(self, owner: str, thread_id: str) -> Thread:
+        row = self._inline.one("thread", (owner, thread_id))
+        if row is None or row[9]:
+            raise thread_not_found(thread_id)
+        return thread_of(row)
+
+    async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
+        return await self._read(lambda reader: _search_threads(reader, owner, query))
+
+    async def patch_thread(
+        self,
+        owner: str,
+        thread_id: str,
+        now: int,
+        *,
+        metadata: dict[str, Any] | None = None,
+        checkpoint: Checkpoint | None = None,
+        expected_head: str | None = None,
+    ) -> Thread | None:
+        return await self._writer.do(
+            thread_verbs.patch_thread, owner, thread_id, now, metadata, checkpoint, expected_head
+        )
+
+    async def copy_thread(self, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
+        return await self._writer.do(thread_verbs.copy_thread, owner, thread_id, new_id, now)
+
+    async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
+        return await self._writer.do(thread_verbs.delete_thread, owner, thread_id, now)
+
+    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
+        kept = self._snapshots.get(checkpoint_id)
+        if kept is not None and kept.checkpoint.thread_id == thread_id:
+            return kept
+
+        def find(reader: Transaction) -> Snapshot | None:
+            where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}
+            if not reader.one("belongs", where)[0]:
+                row = reader.one("checkpoint", (checkpoint_id, owner))
+                if row is None or row[1] != thread_id:
+                    return None
+            return _snapshot(reader, owner, checkpoint_id)
+
+        found = await self._read(find)
+        if found is None:
+            raise checkpoint_not_found(checkpoint_id, thread_id)
+        return self._keep(found)
+
+    async def history(self, owner: str, thread_id: str, *, before: str | None, limit: int) -> list[Snapshot]:
+        self.thread(owner, thread_id)
+        return await self._read(lambda reader: _history(reader, owner, thread_id, before, limit))
+
+    # runs
+
+    async def create_run(self, new: NewRun) -> Created:
+        return await self._writer.do(run_verbs.create_run, new)
+
+    def run(self, owner: str, run_id: str) -> Run:
+        row = self._inline.one("run", (run_id, owner))
+        if row is None:
+            raise run_not_found(run_id)
+        return run_of(row)
+
+    async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
+        name, values = _run_search(owner, query)
+        rows = await self._read(lambda reader: reader.all(name, values))
+        return [run_of(row) for row in rows]
+
+    async def claim(self, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
+        return await self._writer.do(run_verbs.claim, agents, limit, now)
+
+    async def next_due(self) -> int | None:
+        row = self._inline.one("next_due")
+        return None if row is None else row[0]
+
+    async def append(self, attempt: Attempt, batch: Batch, now: int) -> int:
+        return await self._writer.do(run_verbs.append_batch, attempt, batch, now)
+
+    async def finish(self, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
+        return await self._writer.do(run_verbs.finish, attempt, batch, ending, now)
+
+    async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:
+        return await self._writer.do(run_verbs.requeue, attempt, batch, requeue, now)
+
+    async def cancel(
+        self, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
+    ) -> Cancelled:
+        return await self._writer.do(run_verbs.cancel, owner, run_id, action, now, expires_at)
+
+    async def abandon(self, run_id: str, now: int, expires_at: int | None) -> Run:
+        return await self._writer.do(run_verbs.abandon, run_id, now, expires_at)
+
+    async def delete_run(self, owner: str, run_id: str, now: int) -> None:
+        await self._writer.do(run_verbs.delete_run, owner, run_id, now)
+
+    async def records(self, invocation: str) -> list[Record]:
+        rows = await self._read(lambda reader: reader.all("records", (invocation,)))
+        return [Record(*row) for row in rows]
+
+    async def recover(self, now: int, expires_at: int) -> Recovered:
+        return await self._writer.do(run_verbs.recover, now, expires_at)
+
+    # events
+
+    async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
+        return await self._read(lambda reader: _events(reader, owner, thread_id, after, run_id, limit))
+
+    def last_seq(self, owner: str, thread_id: str) -> int:
+        row = self._inline.one("numbers", (owner, thread_id))
+        return 0 if row is None else row[0]
+
+    def floor_seq(self, owner: str, thread_id: str) -> int:
+        row = self._inline.one("numbers", (owner, thread_id))
+        return 0 if row is None else row[1]
+
+    # items
+
+    async def put_item(
+        self,
+        owner: str,
+        namespace: Namespace,
+        key: str,
+        value: bytes,
+        now: int,
+        *,
+        expires_at: int | None = None,
+        attempt: Attempt | None = None,
+    ) -> None:
+        await self._writer.do(item_verbs.put_item, owner, namespace, key, value, now, expires_at, attempt)
+
+    async def get_item(self, owner: str, namespace: Namespace, key: str, now: int) -> Item:
+        row = self._inline.one("get_item", (owner, namespace_value(namespace), key, now))
+        if row is None:
+            raise item_not_found(namespace, key)
+        return item_of(row)
+
+    async def delete_item(
+        self, owner: str, namespace: Namespace, key: str, now: int, *, attempt: Attempt | None = None
+    ) -> None:
+        await self._writer.do(item_verbs.delete_item, owner, namespace, key, now, attempt)
+
+    async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
+        low = namespace_value(query.prefix)
+        values = {
+            "owner": owner, "now": now, "limit": query.limit, "offset": query.offset,
+            "filter": _encode(query.filter) if query.filter else None,
+        }  # fmt: skip
+        name = "search_items"
+        if low:
+            name, values = "search_items_below", {**values, "low": low, "high": low + b"\xff"}
+        rows = await self._read(lambda reader: reader.all(name, values))
+        return [item_of(row) for row in rows]
+
+    async def namespaces(self, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:
+        return await self._read(lambda reader: _namespaces(reader, owner, query, now))
+
+    # agents and upkeep
+
+    async def publish_agents(self, agents: Sequence[agent_rules.Agent], now: int) -> None:
+        await self._writer.do(upkeep_verbs.publish_agents, agents, now)
+
+    async def agents(self) -> list[agent_rules.Agent]:
+        rows = await self._read(lambda reader: reader.all("agents"))
+        return [_agent(row[0]) for row in rows]
+
+    async def purge(self, now: int, *, keys_before: int) -> Retention:
+        total = Retention()
+        while True:
+            batch = await self._writer.do(upkeep_verbs.purge_batch, now, keys_before)
+            if batch == Retention():
+                return total
+            total = Retention(
+                total.runs + batch.runs,
+                total.threads + batch.threads,
+                total.items + batch.items,
+                total.keys + batch.keys,
+            )
+
+    async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:
+        rows = self._inline.all("waiting_by_agent")
+        return {agent_id: count for agent_id, count in rows if agent_id not in offered}
+
+    async def figures(self) -> dict[str, int]:
+        def count(reader: Transaction) -> dict[str, int]:
+            tables = ("threads", "runs", "checkpoints", "events", "items")
+            found = {
+                table: reader.connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in tables
+            }
+            for status, number in reader.connection.execute(
+                "SELECT status, count(*) FROM runs WHERE deleted_at IS NULL GROUP BY status"
+            ).fetchall():
+                found[f"runs_{status}"] = number
+            return found
+
+        figures = await self._read(count)
+        wal = self.path.with_name(self.path.name + "-wal")
+        figures["file_bytes"] = self.path.stat().st_size
+        figures["wal_bytes"] = wal.stat().st_size if wal.exists() else 0
+        return figures
+
+
+def _nobody(chunks: Sequence[Chunk]) -> None:
+    """Nobody listens yet."""
+
+
+def _state(reader: Transaction, checkpoint_id: str) -> State:
+    return fold(reader.all("chain", (checkpoint_id,)))
+
+
+def _snapshot(reader: Transaction, owner: str, checkpoint_id: str) -> Snapshot | None:
+    row = reader.one("checkpoint", (checkpoint_id, owner))
+    return None if row is None else Snapshot(checkpoint_of(row), _state(reader, checkpoint_id))
+
+
+def _history(reader: Transaction, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:
+    if before is not None:
+        where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": before}
+        if not reader.one("belongs", where)[0]:
+            raise checkpoint_not_found(before, thread_id)
+    values = {"owner": owner, "thread_id": thread_id, "before": before, "limit": limit}
+    rows = reader.all("history", values)
+    origin = reader.one("origin", (owner, thread_id))
+    if len(rows) < limit and origin is not None and origin[0] is not None:
+        rows += reader.all("lineage", {"origin": origin[0], "before": before, "limit": limit - len(rows)})
+    return [Snapshot(checkpoint_of(row), _state(reader, row[0])) for row in rows]
+
+
+PAGE = 200
+"""Threads per step of a search by values: such a search folds the state of each candidate."""
+
+
+def _search_threads(reader: Transaction, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
+    values: dict[str, Any] = {
+        "owner": owner,
+        "status": query.status,
+        "metadata": None if query.metadata is None else _encode(query.metadata),
+    }
+    if query.values is None:
+        rows = reader.all("search_threads", {**values, "limit": query.limit, "offset": query.offset})
+        return [(thread, _head(reader, thread)) for thread in map(thread_of, rows)]
+    found: list[tuple[Thread, State]] = []
+    skipped = offset = 0
+    while len(found) < query.limit:
+        rows = reader.all("search_threads", {**values, "limit": PAGE, "offset": offset})
+        for thread in map(thread_of, rows):
+            state = _head(reader, thread)
+            if agent_rules.contains(msgspec.json.decode(render(state)), query.values):
+                skipped += 1
+                if skipped > query.offset:
+                    found.append((thread, state))
+        if len(rows) < PAGE:
+            break
+        offset += PAGE
+    return found[: query.limit]
+
+
+def _head(reader: Transaction, thread: Thread) -> State:
+    return {} if thread.head is None else _state(reader, thread.head)
+
+
+def _run_search(owner: str, query: RunFilter) -> tuple[str, dict[str, Any]]:
+    values: dict[str, Any] = {
+        "owner": owner,
+        "statuses": None if query.statuses is None else _encode(query.statuses).decode(),
+        "metadata": None if query.metadata is None else _encode(query.metadata),
+        "limit": query.limit,
+        "offset": query.offset,
+    }
+    if query.thread_id is not None:
+        return "search_runs_of_thread", {**values, "thread_id": query.thread_id, "agent_id": query.agent_id}
+    if query.agent_id is not None:
+        return "search_runs_of_agent", {**values, "agent_id": query.agent_id}
+    if query.statuses is not None and len(query.statuses) == 1 and query.statuses[0] != "success":
+        del values["statuses"]
+        return "search_runs_of_status", {**values, "status": query.statuses[0]}
+    return "search_runs", values
+
+
+def _events(reader: Transaction, owner: str, thread_id: str, after: int, run_id: str | None, limit: int) -> list[Event]:
+    found: list[Event] = []
+    cursor = reader.connection.execute(reader.sql["events"], (owner, thread_id, after))
+    for first_seq, _, chunk_run, at, body in cursor:
+        if run_id is not None and chunk_run != run_id:
+            continue
+        for index, item in enumerate(event_log.decode(body)):
+            seq = first_seq + index
+            if seq <= after:
+                continue
+            data = bytes(item.data)
+            if item.kind == "values":
+                data = render(_state(reader, event_log.pointer(data)))
+            found.append(Event(seq, chunk_run, item.kind, at, data))
+        if len(found) >= limit:
+            break
+    cursor.close()
+    return found
+
+
+def _namespaces(reader: Transaction, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:
+    found: set[Namespace] = set()
+    above = b""
+    row = reader.one("alive_in_namespace", (owner, b"", now))
+    if row is not None and namespace_matches((), query):
+        found.add(())
+    while (row := reader.one("next_namespace", (owner, above))) is not None:
+        above = row[0]
+        namespace = namespace_of(above)
+        if not namespace_matches(namespace, query) or reader.one("alive_in_namespace", (owner, above, now)) is None:
+            continue
+        found.add(namespace if query.max_depth is None else namespace[: query.max_depth])
+    return sorted(found)[query.offset : query.offset + query.limit]

@@ -1,0 +1,112 @@
+"""Opening the file: pragmas, the functions that our SQL calls, the schema, and the lock of its only server."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import apsw
+import msgspec
+
+from runyard.agents import contains
+from runyard.errors import StorageError, Unavailable
+from runyard.items import passes
+from runyard.storage.migrate import Migration, migrations
+
+PACKAGE = "runyard.storage.sqlite"
+Synchronous = Literal["full", "normal"]
+
+_decode = msgspec.json.decode
+
+
+def connect(path: Path, *, synchronous: Synchronous = "full", read_only: bool = False) -> apsw.Connection:
+    """A connection with our pragmas and functions. Automatic checkpoints are off: a thread of their own does them."""
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    connection: Any = apsw.Connection(str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=256)
+    connection.set_busy_timeout(10_000)
+    pragmas = ["temp_store=MEMORY", "mmap_size=268435456", "cache_size=-32768"]
+    if not read_only:
+        pragmas += ["journal_mode=WAL", f"synchronous={synchronous.upper()}", "wal_autocheckpoint=0"]
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    connection.create_scalar_function("contains", _contains, 2, deterministic=True)
+    connection.create_scalar_function("passes", _passes, 2, deterministic=True)
+    return connection
+
+
+def _contains(document: bytes, pattern: bytes) -> bool:
+    return contains(_decode(document), _decode(pattern))
+
+
+def _passes(value: bytes, filter: bytes) -> bool:
+    return passes(_decode(value), _decode(filter))
+
+
+def schema_version(connection: Any) -> int:
+    """The number of the last migration that the file has; 0 for an empty file."""
+    return int(_one(connection, "PRAGMA user_version"))
+
+
+def migrate(connection: Any) -> list[Migration]:
+    """Brings the schema up to date, each migration in a transaction of its own; those that were applied.
+
+    Raises:
+        StorageError: the file was written by a newer Runyard, or is not ours.
+    """
+    known = migrations(PACKAGE)
+    version = schema_version(connection)
+    if version > len(known):
+        raise StorageError(
+            f"the database has schema {version}, this Runyard knows {len(known)}: it was written by a newer version",
+            schema=version,
+        )
+    for migration in known[version:]:
+        with connection:
+            connection.execute(migration.sql).fetchall()
+            connection.execute(f"PRAGMA user_version={migration.number}").fetchall()
+    return known[version:]
+
+
+def _one(connection: Any, sql: str, *values: Any) -> Any:
+    row = connection.execute(sql, values).fetchall()[0]
+    return row[0]
+
+
+class FileLock:
+    """The right to serve a database file, held through a lock file beside it until the process ends.
+
+    A separate file, because closing any descriptor of the database itself would drop SQLite's own POSIX locks.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(database.name + ".lock")
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Takes the lock at once or not at all.
+
+        Raises:
+            Unavailable: another process serves the file; the message names it.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise Unavailable(
+                f"another server (process {holder}) holds the database {self.path.with_suffix('')}; "
+                "stop it, or serve another file with --database sqlite:///PATH",
+                code="database_locked",
+                holder=holder,
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

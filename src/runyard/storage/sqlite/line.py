@@ -1,0 +1,210 @@
+"""What several verbs share inside a transaction: appending to a thread's log, moving its line on, ending a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from runyard import threads
+from runyard.checkpoints import State
+from runyard.errors import LeaseLost
+from runyard.events import Chunk, Entry, Lifecycle, encode, entry
+from runyard.runs import Attempt, Failure, Outcome, Run, lifecycle_of, status_of
+from runyard.storage.sqlite.rows import failure_value, run_of
+from runyard.storage.sqlite.writer import Transaction
+
+
+def append(
+    t: Transaction,
+    owner: str,
+    thread_id: str,
+    run_id: str | None,
+    now: int,
+    entries: Sequence[Entry],
+    last_seq: int,
+    *,
+    states: dict[int, State] | None = None,
+    final: State | None = None,
+) -> int:
+    """Writes a chunk whose numbers end at `last_seq`, and keeps it to be told after the commit."""
+    first = last_seq - len(entries) + 1
+    t.run("insert_events", (owner, thread_id, last_seq, first, run_id, now, encode(entries)))
+    t.chunks.append(Chunk(owner, thread_id, run_id, first, now, list(entries), states or {}, final))
+    return last_seq
+
+
+def append_outside(
+    t: Transaction,
+    owner: str,
+    thread_id: str,
+    run_id: str | None,
+    now: int,
+    entries: Sequence[Entry],
+    *,
+    final: State | None = None,
+) -> int:
+    """Appends from outside an attempt: the same counter, no lease."""
+    last = t.one("take_numbers", (len(entries), owner, thread_id))[0]
+    return append(t, owner, thread_id, run_id, now, entries, last, final=final)
+
+
+def fenced_numbers(t: Transaction, attempt: Attempt, count: int) -> int:
+    """Numbers for `count` events of an attempt; the last of them.
+
+    Raises:
+        LeaseLost: the thread's lease is another's by now.
+    """
+    row = t.one("take_numbers_fenced", (count, attempt.owner, attempt.thread_id, attempt.lease))
+    if row is None:
+        raise LeaseLost(f"attempt {attempt.number} of run {attempt.run_id} has lost its lease")
+    return row[0]
+
+
+def running_entry(run_id: str, agent_id: str, attempt: int, resumed_from: str | None) -> Entry:
+    """The event that begins an attempt."""
+    return entry(
+        "lifecycle",
+        Lifecycle(event="running", run_id=run_id, agent_id=agent_id, attempt=attempt, resumed_from=resumed_from),
+    )
+
+
+def terminal_entries(run_id: str, outcome: Outcome, failure: Failure | None, reason: str | None = None) -> list[Entry]:
+    """The events that end a run."""
+    entries = [] if failure is None else [entry("error", failure)]
+    event = Lifecycle(
+        event=lifecycle_of(outcome), run_id=run_id, status=status_of(outcome), outcome=outcome, reason=reason
+    )
+    return [*entries, entry("lifecycle", event)]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One run in a thread's line."""
+
+    number: int
+    run_id: str
+    status: str
+    ready: int
+    resumes: int
+    due_at: int | None
+    attempt: int
+    cancel: str | None
+
+    @property
+    def in_line(self) -> bool:
+        """A delayed run that never began holds no place; one that waits to be tried again does."""
+        return self.due_at is None or self.attempt > 0
+
+
+def line_of(t: Transaction, owner: str, thread_id: str) -> list[Place]:
+    """The runs of a thread that execute or wait in line, in order."""
+    return [p for row in t.all("line", (owner, thread_id)) if (p := Place(*row)).in_line]
+
+
+def settle(t: Transaction, owner: str, thread_id: str, now: int) -> bool:
+    """After any transition: makes the next run of the thread ready, where one may go, and derives the thread's status.
+
+    While a question is open only a resume goes on. Whether a run became ready.
+    """
+    row = t.one("thread_standing", (owner, thread_id))
+    if row is None:
+        return False
+    _, _, asking, last_outcome, *_ = row
+    line = line_of(t, owner, thread_id)
+    became_ready = False
+    chosen: Place | None = None
+    if not any(place.status == "running" for place in line):
+        chosen = next((p for p in line if p.resumes or not asking), None)
+    for place in line:
+        if place.ready and place is not chosen:
+            t.run("not_ready", (place.number,))
+    if chosen is not None and not chosen.ready and chosen.due_at is None:
+        t.run("make_ready", (chosen.number,))
+        became_ready = True
+    status = threads.status_of(active=bool(line), asking=bool(asking), last=last_outcome)
+    t.run("set_thread_status", (status, now, owner, thread_id, status))
+    return became_ready
+
+
+def end_pending(t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None) -> None:
+    """Ends a run that does not execute, as cancelled or rolled back."""
+    last = append_outside(t, run.owner, run.thread_id, run.run_id, now, terminal_entries(run.run_id, outcome, None))
+    end(t, run.run_id, outcome, None, last, now, expires_at)
+
+
+def end(
+    t: Transaction,
+    run_id: str,
+    outcome: Outcome,
+    failure: Failure | None,
+    last_seq: int,
+    now: int,
+    expires_at: int | None,
+    *,
+    last_checkpoint: str | None = None,
+    bury: bool = False,
+) -> None:
+    """The guarded write of a run's end."""
+    ended = t.one(
+        "end_run",
+        {
+            "run_id": run_id,
+            "status": status_of(outcome),
+            "outcome": outcome,
+            "failure": failure_value(failure),
+            "last_seq": last_seq,
+            "now": now,
+            "expires_at": expires_at,
+            "deleted_at": now if bury else None,
+            "last_checkpoint": last_checkpoint,
+        },
+    )
+    if ended is None:
+        raise LeaseLost(f"run {run_id} has ended already")
+
+
+def asks(t: Transaction, checkpoint_id: str | None) -> int:
+    """Whether a checkpoint has open questions, as stored on the thread."""
+    if checkpoint_id is None:
+        return 0
+    row = t.one("asked_of", (checkpoint_id,))
+    return int(row is not None and row[0] is not None)
+
+
+def asking_after(t: Transaction, run: Run, head: str | None, outcome: Outcome | None) -> int:
+    """Whether the head's question is open after a run that left no checkpoint: a resume that did not succeed has not
+    answered it; a plain run has given it up."""
+    if outcome in (None, "completed") or head is None or not run.asked_for().resumes:
+        return 0
+    return asks(t, head)
+
+
+def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None) -> None:
+    """Undoes a run (DESIGN, law 6): terminal event, head back to where it was, the run tombstoned. Store writes stay."""
+    if run.started_at is not None:
+        t.run(
+            "end_attempt",
+            (run.prior_head, asks(t, run.prior_head), "cancelled", now, run.owner, run.thread_id),
+        )
+        t.run("undo_checkpoints", {"owner": run.owner, "thread_id": run.thread_id, "run_id": run.run_id})
+        t.run("forget_records", (run.run_id,))
+    if run.finished:
+        t.run(
+            "bury_run",
+            {"run_id": run.run_id, "now": now, "outcome": "rolled_back", "expires_at": expires_at},
+        )
+        return
+    last = append_outside(
+        t,
+        run.owner,
+        run.thread_id,
+        run.run_id,
+        now,
+        terminal_entries(run.run_id, "rolled_back", None, "rollback"),
+    )
+    end(t, run.run_id, "rolled_back", None, last, now, expires_at, bury=True)
+
+
+def row_of(t: Transaction, run_id: str) -> Run:
+    """A run that is known to exist, tombstoned or not."""
+    return run_of(t.one("run_row", (run_id,)))

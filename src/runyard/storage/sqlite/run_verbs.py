@@ -1,0 +1,479 @@
+"""The verbs of a run's life, each inside one transaction. The rules are those of DESIGN 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from runyard.checkpoints import Asked, Checkpoint
+from runyard.errors import (
+    CancelRequested,
+    Conflict,
+    IdempotencyMismatch,
+    LeaseLost,
+    checkpoint_not_found,
+    run_not_found,
+    thread_not_found,
+)
+from runyard.events import Entry
+from runyard.runs import Attempt, CancelAction, Failure, NewRun, Run, Strategy
+from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue
+from runyard.storage.sqlite import line
+from runyard.storage.sqlite.line import (
+    Place,
+    append,
+    end,
+    end_pending,
+    fenced_numbers,
+    line_of,
+    roll_back,
+    row_of,
+    settle,
+)
+from runyard.storage.sqlite.rows import (
+    checkpoint_of,
+    checkpoint_values,
+    keep_run,
+    kept_run,
+    run_of,
+    thread_of,
+)
+from runyard.storage.sqlite.thread_verbs import bury
+from runyard.storage.sqlite.writer import Transaction
+from runyard.threads import Thread
+
+
+def create_run(t: Transaction, new: NewRun) -> Created:
+    if new.idempotency is not None:
+        repeated = _known_key(t, new)
+        if repeated is not None:
+            return Created(repeated, repeated=True)
+    created = _create_on_new_thread(t, new) if new.stateless else _create_on_thread(t, new)
+    if new.idempotency is not None:
+        route, key, digest = new.idempotency
+        run = created.run
+        t.run("insert_key", (new.owner, route, key, digest, keep_run(run), run.run_id, new.created_at))
+    return created
+
+
+def _known_key(t: Transaction, new: NewRun) -> Run | None:
+    assert new.idempotency is not None
+    route, key, digest = new.idempotency
+    row = t.one("known_key", (new.owner, route, key))
+    if row is None:
+        return None
+    if row[0] != digest:
+        raise IdempotencyMismatch(
+            f"Idempotency-Key {key!r} was used with another body on {route}; use a new key, or send the same body",
+            field="Idempotency-Key",
+            run_id=row[2],
+        )
+    current = t.one("run_row", (row[2],))
+    return run_of(current) if current is not None else kept_run(row[1])
+
+
+def _input_entry(new: NewRun) -> Entry:
+    return Entry("input", msgspec.Raw(new.input_event))
+
+
+def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
+    """The hot path: nothing else can be in line on a thread that nobody knows."""
+    claimed = new.claim and new.due_at is None and _has_room(t, new)
+    entries = [_input_entry(new)]
+    if claimed:
+        entries.append(line.running_entry(new.run_id, new.agent_id, 1, None))
+        t.run("insert_busy_thread", (new.owner, new.thread_id, new.created_at, new.created_at, len(entries)))
+    else:
+        t.run(
+            "insert_thread",
+            {
+                "owner": new.owner,
+                "thread_id": new.thread_id,
+                "now": new.created_at,
+                "metadata": b"{}",
+                "hidden": 1,
+            },
+        )
+        t.one("take_numbers", (len(entries), new.owner, new.thread_id))
+    run = _insert(t, new, claimed=claimed, ready=not claimed and new.due_at is None, first_seq=0, head=None)
+    append(t, new.owner, new.thread_id, new.run_id, new.created_at, entries, len(entries))
+    if not claimed:
+        settle(t, new.owner, new.thread_id, new.created_at)
+        return Created(run)
+    return Created(run, Claim(run, Attempt(new.run_id, new.owner, new.thread_id, 1, 1)))
+
+
+def _create_on_thread(t: Transaction, new: NewRun) -> Created:
+    row = t.one("thread", (new.owner, new.thread_id))
+    if row is None and new.create_thread:
+        values = {
+            "owner": new.owner, "thread_id": new.thread_id, "now": new.created_at, "metadata": b"{}", "hidden": 0,
+        }  # fmt: skip
+        if t.one("insert_thread", values) is None:
+            t.one("revive_thread", values)
+        row = t.one("thread", (new.owner, new.thread_id))
+    if row is None or row[9]:
+        raise thread_not_found(new.thread_id)
+    if new.base is not None and not _belongs(t, new.owner, new.thread_id, new.base):
+        raise checkpoint_not_found(new.base, new.thread_id)
+    head, last_seq = row[6], row[7]
+    waiting = line_of(t, new.owner, new.thread_id)
+    asked = _asked(t, new, thread_of(row)) if new.resumes else None
+    if new.resumes and asked is None:
+        raise Conflict(
+            f"thread {new.thread_id} has no open question that command.resume could answer",
+            code="not_interrupted",
+            thread_id=new.thread_id,
+        )
+    ended, stopping = _make_way(t, new, waiting, resume_goes_first=new.resumes)
+    free = not any(p.status == "running" for p in waiting) and (new.resumes or all(p.run_id in ended for p in waiting))
+    claimed = new.claim and free and new.due_at is None and _has_room(t, new)
+    run = _insert(t, new, claimed=claimed, ready=False, first_seq=last_seq, head=head, asked=asked)
+    now = new.created_at
+    if not claimed:
+        line.append_outside(t, new.owner, new.thread_id, new.run_id, now, [_input_entry(new)])
+        settle(t, new.owner, new.thread_id, now)
+        return Created(run, ended=tuple(ended), stopping=stopping)
+    entries = [_input_entry(new), line.running_entry(new.run_id, new.agent_id, 1, run.base)]
+    lease, last, _ = t.one("claim_thread", (len(entries), now, new.owner, new.thread_id))
+    append(t, new.owner, new.thread_id, new.run_id, now, entries, last)
+    attempt = Attempt(new.run_id, new.owner, new.thread_id, lease, 1)
+    return Created(run, Claim(run, attempt), ended=tuple(ended), stopping=stopping)
+
+
+def _belongs(t: Transaction, owner: str, thread_id: str, checkpoint_id: str) -> bool:
+    return bool(t.one("belongs", {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id})[0])
+
+
+def _make_way(
+    t: Transaction, new: NewRun, waiting: Sequence[Place], *, resume_goes_first: bool
+) -> tuple[list[str], str | None]:
+    """What the strategy does to the runs that are in line before the new one."""
+    if not waiting or new.due_at is not None:
+        return [], None
+    if new.strategy == "enqueue":
+        return [], None
+    if new.strategy == "reject":
+        if resume_goes_first and not any(p.status == "running" or p.resumes for p in waiting):
+            return [], None
+        first = waiting[0].run_id
+        raise Conflict(
+            f"thread {new.thread_id} is busy with run {first}; wait for it, cancel it, or send multitask_strategy "
+            "enqueue, interrupt or rollback",
+            code="thread_busy",
+            thread_id=new.thread_id,
+            run_id=first,
+        )
+    return _clear_line(t, waiting, new.strategy, new.created_at)
+
+
+def _clear_line(t: Transaction, waiting: Sequence[Place], strategy: Strategy, now: int) -> tuple[list[str], str | None]:
+    """`interrupt` and `rollback` act on the executing and all due queued runs."""
+    ended: list[str] = []
+    stopping: str | None = None
+    action: CancelAction = "rollback" if strategy == "rollback" else "interrupt"
+    for place in reversed(waiting):
+        if place.status == "running":
+            if place.cancel != "rollback":
+                t.run("request_cancel", (action, now, place.run_id))
+            stopping = place.run_id
+        else:
+            _end_waiting(t, row_of(t, place.run_id), action, now, None)
+            ended.append(place.run_id)
+    return ended, stopping
+
+
+def _end_waiting(t: Transaction, run: Run, action: CancelAction, now: int, expires_at: int | None) -> None:
+    if action == "rollback":
+        roll_back(t, run, now, expires_at if expires_at is not None else now)
+    else:
+        end_pending(t, run, "cancelled", now, expires_at if run.stateless else None)
+
+
+def _has_room(t: Transaction, new: NewRun) -> bool:
+    return new.concurrency is None or t.one("running_of_agent", (new.agent_id,))[0] < new.concurrency
+
+
+def _asked(t: Transaction, new: NewRun, thread: Thread) -> Asked | None:
+    """The open question that a resume answers: the head's, or that of the checkpoint it goes back to."""
+    if new.base is None and not thread.asking:
+        return None
+    row = t.one("checkpoint", (new.base or thread.head, new.owner))
+    return None if row is None else checkpoint_of(row).asked
+
+
+def _insert(
+    t: Transaction,
+    new: NewRun,
+    *,
+    claimed: bool,
+    ready: bool,
+    first_seq: int,
+    head: str | None,
+    asked: Asked | None = None,
+) -> Run:
+    now = new.created_at
+    status = "running" if claimed else "pending"
+    base = new.base or (head if claimed else None)
+    invocation = new.run_id if asked is None else asked.invocation
+    prior = head if claimed else None
+    run_line = new.due_at if new.due_at is not None else now
+    t.run(
+        "insert_run",
+        (
+            new.run_id, new.thread_id, new.owner, new.agent_id, status, now, now, new.metadata, new.request,
+            int(claimed), new.max_attempts, invocation, base, prior, first_seq, int(new.stateless), run_line,
+            new.due_at, now if claimed else None, int(new.resumes), new.strategy, int(ready), new.concurrency,
+        ),
+    )  # fmt: skip
+    return Run(
+        run_id=new.run_id, thread_id=new.thread_id, owner=new.owner, agent_id=new.agent_id, status=status,
+        created_at=now, updated_at=now, metadata=new.metadata, request=new.request, attempt=int(claimed),
+        max_attempts=new.max_attempts, invocation=invocation, base=base, prior_head=prior, first_seq=first_seq,
+        stateless=new.stateless, line=run_line, due_at=new.due_at, started_at=now if claimed else None,
+    )  # fmt: skip
+
+
+def claim(t: Transaction, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
+    join_due(t, now)
+    found: list[Claim] = []
+    for agent_id, concurrency in agents.items():
+        room = limit - len(found)
+        if concurrency is not None:
+            room = min(room, concurrency - t.one("running_of_agent", (agent_id,))[0])
+        if room <= 0:
+            continue
+        for number, run_id, owner, thread_id in t.all("ready", (agent_id, room)):
+            found.append(_claim(t, number, run_id, owner, thread_id, now))
+    return found
+
+
+def _claim(t: Transaction, number: int, run_id: str, owner: str, thread_id: str, now: int) -> Claim:
+    lease, last, head = t.one("claim_thread", (1, now, owner, thread_id))
+    t.all("claim_run", {"number": number, "now": now, "head": head})
+    run = row_of(t, run_id)
+    resumed_from = run.last_checkpoint or run.base
+    append(
+        t,
+        owner,
+        thread_id,
+        run_id,
+        now,
+        [line.running_entry(run_id, run.agent_id, run.attempt, resumed_from)],
+        last,
+    )
+    return Claim(run, Attempt(run_id, owner, thread_id, lease, run.attempt))
+
+
+def join_due(t: Transaction, now: int) -> None:
+    """Delayed runs whose time has come join the line of their threads; only now does their strategy act."""
+    for number, run_id, owner, thread_id, attempt, strategy, due_at in t.all("due", (now,)):
+        if attempt == 0 and strategy in ("interrupt", "rollback"):
+            others = [p for p in line_of(t, owner, thread_id) if p.run_id != run_id]
+            _clear_line(t, others, strategy, now)
+        t.run("join_line", (due_at if attempt == 0 else None, number))
+        settle(t, owner, thread_id, now)
+
+
+def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> int:
+    last = fenced_numbers(t, attempt, len(batch.entries))
+    _store(t, attempt, batch, now, last)
+    if batch.checkpoints:
+        head = batch.checkpoints[-1].checkpoint_id
+        t.run("move_head", (head, 0, now, attempt.owner, attempt.thread_id))
+        t.run("set_last_checkpoint", (head, now, attempt.run_id))
+    return last
+
+
+def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) -> None:
+    if batch.entries:
+        append(t, attempt.owner, attempt.thread_id, attempt.run_id, now, batch.entries, last, states=batch.states)
+    for checkpoint in batch.checkpoints:
+        t.run("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint))
+    if batch.records:
+        invocation = row_of(t, attempt.run_id).invocation
+        for record in batch.records:
+            t.run(
+                "upsert_record",
+                (invocation, record.kind, record.name, record.nth, record.order, attempt.run_id, record.body),
+            )
+
+
+def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
+    run = row_of(t, attempt.run_id)
+    if run.cancel is not None and run.cancel != ending.cancel and run.status == "running":
+        raise CancelRequested(f"run {run.run_id} was asked to cancel ({run.cancel})", action=run.cancel)
+    if ending.outcome == "rolled_back":
+        fenced_numbers(t, attempt, 0)
+        roll_back(t, run, now, ending.expires_at)
+        settle(t, run.owner, run.thread_id, now)
+        return row_of(t, run.run_id)
+    entries = [*batch.entries, *line.terminal_entries(run.run_id, ending.outcome, ending.failure)]
+    last = fenced_numbers(t, attempt, len(entries))
+    _store(t, attempt, msgspec.structs.replace(batch, entries=()), now, last)
+    append(t, run.owner, run.thread_id, run.run_id, now, entries, last, states=batch.states, final=ending.final)
+    written = batch.checkpoints[-1] if batch.checkpoints else None
+    _end_attempt(t, run, written, ending, now)
+    end(
+        t, run.run_id, ending.outcome, ending.failure, last, now, ending.expires_at,
+        last_checkpoint=None if written is None else written.checkpoint_id,
+    )  # fmt: skip
+    if ending.delete_thread:
+        bury(t, run.owner, run.thread_id, now, keep=run.run_id)
+    else:
+        settle(t, run.owner, run.thread_id, now)
+    return row_of(t, run.run_id)
+
+
+def _end_attempt(t: Transaction, run: Run, written: Checkpoint | None, ending: Ending, now: int) -> None:
+    """The head after the run: what it wrote last, else the checkpoint that it was told to build on (a fork that
+    changed nothing leaves the head alone)."""
+    if written is not None:
+        head, asking = written.checkpoint_id, int(written.asked is not None)
+    else:
+        head = t.one("thread_standing", (run.owner, run.thread_id))[1]
+        asking = line.asking_after(t, run, head, ending.outcome)
+    t.run("end_attempt", (head, asking, ending.outcome, now, run.owner, run.thread_id))
+
+
+def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: int) -> Run:
+    last = fenced_numbers(t, attempt, len(batch.entries))
+    _store(t, attempt, batch, now, last)
+    written = batch.checkpoints[-1].checkpoint_id if batch.checkpoints else None
+    head = written or t.one("thread_standing", (attempt.owner, attempt.thread_id))[1]
+    t.run("end_attempt", (head, 0, None, now, attempt.owner, attempt.thread_id))
+    moved = t.one(
+        "requeue_run",
+        {
+            "run_id": attempt.run_id, "due_at": how.due_at, "now": now, "refund": int(how.refund),
+            "last_checkpoint": written,
+        },
+    )  # fmt: skip
+    if moved is None:
+        raise LeaseLost(f"run {attempt.run_id} does not execute")
+    settle(t, attempt.owner, attempt.thread_id, now)
+    return row_of(t, attempt.run_id)
+
+
+def cancel(
+    t: Transaction, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
+) -> Cancelled:
+    row = t.one("run", (run_id, owner))
+    if row is None:
+        raise run_not_found(run_id)
+    run = run_of(row)
+    if run.status == "pending":
+        _end_waiting(t, run, action, now, expires_at)
+        settle(t, owner, run.thread_id, now)
+        return Cancelled("ended", row_of(t, run_id))
+    if run.status == "running":
+        if run.cancel != "rollback":
+            t.run("request_cancel", (action, now, run_id))
+        return Cancelled("stopping", row_of(t, run_id))
+    if action == "rollback":
+        _roll_back_finished(t, run, now, expires_at)
+    elif run.outcome == "asked":
+        _close_question(t, run, now)
+    return Cancelled("finished", row_of(t, run_id))
+
+
+def _roll_back_finished(t: Transaction, run: Run, now: int, expires_at: int | None) -> None:
+    standing = t.one("thread_standing", (run.owner, run.thread_id))
+    where = {"owner": run.owner, "thread_id": run.thread_id, "run_id": run.run_id}
+    executing = any(p.status == "running" for p in line_of(t, run.owner, run.thread_id))
+    moved_on = standing is None or (run.last_checkpoint is not None and standing[1] != run.last_checkpoint)
+    if executing or moved_on or t.one("started_later", where) is not None:
+        raise Conflict(
+            f"run {run.run_id} is finished and not the latest of its thread: it cannot be rolled back",
+            code="rollback_not_latest",
+            run_id=run.run_id,
+            thread_id=run.thread_id,
+        )
+    roll_back(t, run, now, expires_at)
+    settle(t, run.owner, run.thread_id, now)
+
+
+def _close_question(t: Transaction, run: Run, now: int) -> None:
+    """Cancelling a run that ended with a question withdraws the question: the line of its thread moves on."""
+    standing = t.one("thread_standing", (run.owner, run.thread_id))
+    if standing is None or standing[1] != run.last_checkpoint or not standing[2]:
+        return
+    t.run("move_head", (run.last_checkpoint, 0, now, run.owner, run.thread_id))
+    settle(t, run.owner, run.thread_id, now)
+
+
+def abandon(t: Transaction, run_id: str, now: int, expires_at: int | None) -> Run:
+    run = row_of(t, run_id)
+    if run.status != "running":
+        return run
+    if run.cancel == "rollback":
+        roll_back(t, run, now, expires_at)
+    else:
+        last = line.append_outside(
+            t,
+            run.owner,
+            run.thread_id,
+            run_id,
+            now,
+            line.terminal_entries(run_id, "abandoned", None, "still_stopping"),
+        )
+        head = t.one("thread_standing", (run.owner, run.thread_id))[1]
+        t.run(
+            "end_attempt",
+            (head, line.asking_after(t, run, head, "abandoned"), "abandoned", now, run.owner, run.thread_id),
+        )
+        end(t, run_id, "abandoned", None, last, now, expires_at if run.stateless else None)
+    settle(t, run.owner, run.thread_id, now)
+    return row_of(t, run_id)
+
+
+def delete_run(t: Transaction, owner: str, run_id: str, now: int) -> None:
+    row = t.one("run", (run_id, owner))
+    if row is None:
+        raise run_not_found(run_id)
+    run = run_of(row)
+    if not run.finished:
+        raise Conflict(
+            f"run {run_id} is not finished; cancel it first",
+            code="run_active",
+            run_id=run_id,
+            status=run.status,
+        )
+    t.run("bury_run", {"run_id": run_id, "now": now, "outcome": None, "expires_at": now})
+
+
+def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
+    requeued: list[str] = []
+    lost: list[str] = []
+    for run_id, owner, thread_id, attempt, max_attempts, cancel_action in t.all("executing"):
+        run = row_of(t, run_id)
+        head = t.one("thread_standing", (owner, thread_id))[1]
+        expiry = expires_at if run.stateless else None
+        if cancel_action == "rollback":
+            roll_back(t, run, now, expires_at)
+        elif cancel_action == "interrupt":
+            t.run(
+                "end_attempt",
+                (head, line.asking_after(t, run, head, "cancelled"), "cancelled", now, owner, thread_id),
+            )
+            end_pending(t, run, "cancelled", now, expiry)
+        elif attempt >= max_attempts:
+            failure = Failure(
+                "attempts_exhausted",
+                f"the server stopped during attempt {attempt}, and max_attempts is {max_attempts}",
+            )
+            entries = line.terminal_entries(run_id, "lost", failure)
+            last = line.append_outside(t, owner, thread_id, run_id, now, entries)
+            t.run("end_attempt", (head, line.asking_after(t, run, head, "lost"), "lost", now, owner, thread_id))
+            end(t, run_id, "lost", failure, last, now, expiry)
+            lost.append(run_id)
+        else:
+            t.run("end_attempt", (head, 0, None, now, owner, thread_id))
+            t.one(
+                "requeue_run",
+                {"run_id": run_id, "due_at": None, "now": now, "refund": 0, "last_checkpoint": None},
+            )
+            requeued.append(run_id)
+        settle(t, owner, thread_id, now)
+    return Recovered(tuple(requeued), tuple(lost))

@@ -1,0 +1,107 @@
+"""The verbs of threads, each inside one transaction."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from runyard.checkpoints import Checkpoint
+from runyard.errors import Conflict, thread_not_found
+from runyard.storage.sqlite.line import end_pending, line_of, row_of, settle
+from runyard.storage.sqlite.rows import checkpoint_values, thread_of
+from runyard.storage.sqlite.writer import Transaction
+from runyard.threads import Thread
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def visible_thread(t: Transaction, owner: str, thread_id: str) -> Thread:
+    """A thread that thread routes may show.
+
+    Raises:
+        NotFound: absent, somebody else's, or the hidden thread of a stateless run.
+    """
+    row = t.one("thread", (owner, thread_id))
+    if row is None or row[9]:
+        raise thread_not_found(thread_id)
+    return thread_of(row)
+
+
+def create_thread(
+    t: Transaction,
+    owner: str,
+    thread_id: str,
+    metadata: bytes,
+    now: int,
+    if_exists: Literal["raise", "do_nothing"],
+) -> Thread:
+    values = {"owner": owner, "thread_id": thread_id, "now": now, "metadata": metadata, "hidden": 0}
+    if t.one("insert_thread", values) is None and t.one("revive_thread", values) is None:
+        existing = thread_of(t.one("thread", (owner, thread_id)))
+        if if_exists == "raise" or existing.hidden:
+            raise Conflict(
+                f"thread {thread_id} exists already; send if_exists=do_nothing to get it as it is",
+                code="thread_exists",
+                thread_id=thread_id,
+            )
+        return existing
+    return thread_of(t.one("thread", (owner, thread_id)))
+
+
+def patch_thread(
+    t: Transaction,
+    owner: str,
+    thread_id: str,
+    now: int,
+    metadata: dict[str, Any] | None,
+    checkpoint: Checkpoint | None,
+    expected_head: str | None,
+) -> Thread | None:
+    thread = visible_thread(t, owner, thread_id)
+    if checkpoint is not None:
+        busy = line_of(t, owner, thread_id)
+        if busy:
+            raise Conflict(
+                f"thread {thread_id} is busy with run {busy[0].run_id}: its state cannot be changed from outside now",
+                code="thread_busy",
+                thread_id=thread_id,
+                run_id=busy[0].run_id,
+            )
+        if thread.head != expected_head:
+            return None
+        t.run("insert_checkpoint", checkpoint_values(owner, checkpoint))
+        asking = int(thread.asking and checkpoint.asked is not None and checkpoint.parent_id == thread.head)
+        t.run("move_head", (checkpoint.checkpoint_id, asking, now, owner, thread_id))
+        settle(t, owner, thread_id, now)
+    if metadata is not None:
+        merged = {**_decode(thread.metadata), **metadata}
+        t.run("merge_thread_metadata", (_encode(merged), now, owner, thread_id))
+    return visible_thread(t, owner, thread_id)
+
+
+def copy_thread(t: Transaction, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
+    visible_thread(t, owner, thread_id)
+    t.run("copy_thread", {"owner": owner, "thread_id": thread_id, "new_id": new_id, "now": now})
+    return visible_thread(t, owner, new_id)
+
+
+def delete_thread(t: Transaction, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
+    visible_thread(t, owner, thread_id)
+    return bury(t, owner, thread_id, now)
+
+
+def bury(t: Transaction, owner: str, thread_id: str, now: int, *, keep: str | None = None) -> tuple[str, ...]:
+    """Ends what is active, fences off what executes, and leaves a tombstone; `keep` names a finished run whose record
+    outlives the thread. The ids of the runs whose code must stop."""
+    executing: list[str] = []
+    for row in t.all("line", (owner, thread_id)):
+        run_id, status = row[1], row[2]
+        if status == "running":
+            executing.append(run_id)
+        end_pending(t, row_of(t, run_id), "cancelled", now, now)
+    t.run("bury_runs_of_thread", {"owner": owner, "thread_id": thread_id, "now": now, "keep": keep})
+    t.run("bury_checkpoints", (owner, thread_id))
+    t.run("bury_thread", (now, owner, thread_id))
+    return tuple(executing)
