@@ -68,9 +68,7 @@ class ApiClient:
 
         Raises TransportException when they do not come, ApiValueError when the call cannot be sent.
         """
-        return self.rest_client.send(
-            build_request(call, self.configuration, self.default_headers, self.cookie)
-        )
+        return self.rest_client.send(build_request(call, self.configuration, self.default_headers, self.cookie))
 
     def send(self, call: Call[R]) -> ApiResponse[R]:
         """Send a call and read the answer. Raises ApiException for an answer outside 2xx."""

@@ -69,9 +69,7 @@ class Call(Generic[R]):
     def __post_init__(self) -> None:
         unknown = sorted(set(self.options) - _OPTIONS)
         if unknown:
-            raise ApiTypeError(
-                f"unexpected keyword {unknown[0]!r}; beyond its own a method takes {sorted(_OPTIONS)}"
-            )
+            raise ApiTypeError(f"unexpected keyword {unknown[0]!r}; beyond its own a method takes {sorted(_OPTIONS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +206,7 @@ def read_answer(
         plain = msgspec.json.decode(content)
     except msgspec.DecodeError as error:
         text = content.decode("utf-8", "replace")
-        raise exception_for(status)(
-            status, f"the answer is not JSON: {error}", raw, body=text[:2000]
-        ) from error
+        raise exception_for(status)(status, f"the answer is not JSON: {error}", raw, body=text[:2000]) from error
     if not _shaped(returns, plain):
         wanted = "a list" if get_origin(returns) is list else "an object"
         raise exception_for(status)(status, f"the answer is not {wanted}", raw, data=plain)
@@ -223,9 +219,7 @@ def failure(status: int, reason: str | None, content: bytes, raw: Any) -> ApiExc
     data: Any = text
     try:
         found = msgspec.json.decode(content)
-        data = (
-            ErrorResponse.from_dict(cast("Mapping[str, Any]", found)) if isinstance(found, Mapping) else found
-        )
+        data = ErrorResponse.from_dict(cast("Mapping[str, Any]", found)) if isinstance(found, Mapping) else found
     except msgspec.DecodeError:
         data = None
     return exception_for(status)(status, reason, raw, body=text, data=data)

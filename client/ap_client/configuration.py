@@ -179,9 +179,7 @@ class Configuration:
 
     def to_debug_report(self) -> str:
         """What to put into a bug report."""
-        return (
-            f"Python SDK Debug Report:\nOS: {sys.platform}\nPython Version: {sys.version}\nHost: {self.host}"
-        )
+        return f"Python SDK Debug Report:\nOS: {sys.platform}\nPython Version: {sys.version}\nHost: {self.host}"
 
     def tls(self) -> ssl.SSLContext | bool:
         """How to verify the server: True for the HTTP library's own way."""

@@ -186,9 +186,7 @@ def encode(value: Any) -> bytes:
     Raises ApiValueError for what JSON cannot hold: NaN, infinities, lone surrogates, cycles, other objects.
     """
     try:
-        text = json.dumps(
-            value, default=_plain_once, allow_nan=False, ensure_ascii=False, separators=(",", ":")
-        )
+        text = json.dumps(value, default=_plain_once, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         return text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ApiValueError(f"cannot be written as JSON: {error}") from error

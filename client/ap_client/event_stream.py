@@ -58,6 +58,8 @@ class EventStream(Iterator[ServerEvent]):
             return
         if piece is not None:
             self._waiting.extend(self._subscription.feed(piece))
+            if self._subscription.finished:
+                self._drop()
             return
         self._drop()
         seconds = self._subscription.ended()

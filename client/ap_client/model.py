@@ -176,9 +176,7 @@ class Model(Structured):
 
     def to_dict(self) -> dict[str, Any]:
         """What was given, as plain mappings and lists under JSON names; dates stay `datetime`."""
-        found = {
-            each.wire_name: plain(value) for each, value in self.given() if value is not None or each.nullable
-        }
+        found = {each.wire_name: plain(value) for each, value in self.given() if value is not None or each.nullable}
         return found | {name: plain(value) for name, value in self.additional_properties.items()}
 
     def to_wire(self) -> dict[str, Any]:

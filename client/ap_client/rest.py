@@ -160,14 +160,14 @@ class RESTResponse:
     ) -> None:
         self.close()
 
-    def _failing(self) -> "_Failing":
-        return _Failing(self._request)
+    def _failing(self) -> "Failing":
+        return Failing(self._request)
 
 
 RESTResponseType = RESTResponse
 
 
-class _Failing:
+class Failing:
     """Turns the HTTP library's errors into ours."""
 
     def __init__(self, request: Request) -> None:
@@ -198,7 +198,7 @@ class RESTClientObject:
         Raises TransportException when they do not come.
         """
         http = self._given if self._given is not None else self._own_client()
-        with _Failing(request):
+        with Failing(request):
             message = http.build_request(**request_arguments(request, self.configuration))
             return RESTResponse(http.send(message, stream=True), request)
 

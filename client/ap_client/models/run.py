@@ -14,9 +14,9 @@ from ap_client.models.run_stream import RunStream
 class Run(RunStream, Mapping[str, Any], open=True):
     """One wish to invoke an agent, as the server knows it.
 
-    It is a read-only mapping, too: `run["run_id"]`, `run.get("status")`, `dict(run)` show what the server
-    sent, in JSON's own types. A status that this client does not know stays the string that it is.
-    `outcome`, `attempt` and `error` are Runyard's.
+    It is a read-only mapping, too: `run["run_id"]`, `run.get("status")`, `dict(run)` say what the server sent,
+    in JSON's own types. A status that this client does not know stays the string that it is. `outcome`,
+    `attempt` and `error` are Runyard's.
     """
 
     run_id: str

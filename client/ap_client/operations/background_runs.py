@@ -63,9 +63,7 @@ def search_thread_runs(
 ) -> Call[list[Run]]:
     """The runs of a thread, newest first. The server's `limit` is 10 unless given."""
     query = {"limit": limit, "offset": offset}
-    return Call(
-        "GET", "/threads/{thread_id}/runs", list[Run], options, ids={"thread_id": thread_id}, query=query
-    )
+    return Call("GET", "/threads/{thread_id}/runs", list[Run], options, ids={"thread_id": thread_id}, query=query)
 
 
 def search_runs(

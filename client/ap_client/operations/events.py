@@ -31,9 +31,8 @@ def stream_run_events(
 
     Raises NotFoundException when there is no such run, TransportException when it gives up.
     """
-    follow = _follow(options)
-    first = follow(str(run_id), since)
-    return Subscription(first, follow, run_id=str(run_id), modes=_modes(modes), reconnect=reconnect)
+    follow = _follow(options, since)
+    return Subscription(follow(str(run_id)), follow, run_id=str(run_id), modes=_modes(modes), reconnect=reconnect)
 
 
 def create_and_stream_run_events(
@@ -55,11 +54,11 @@ def create_and_stream_run_events(
     if reconnect and isinstance(body, RunCreate) and body.on_disconnect is None:
         body = body.but(on_disconnect="continue")
     first = Call(call.method, call.path, str, call.options, body=body, accept=EVENTS)
-    return Subscription(first, _follow(options), modes=_modes(modes), reconnect=reconnect)
+    return Subscription(first, _follow(options, 0), modes=_modes(modes), reconnect=reconnect)
 
 
-def _follow(options: RequestOptions) -> Callable[..., Call[str]]:
-    def call(run_id: str, since: int | str | None = 0) -> Call[str]:
+def _follow(options: RequestOptions, since: int | str | None) -> Callable[[str], Call[str]]:
+    def call(run_id: str) -> Call[str]:
         path, query = "/runs/{run_id}/stream", {"since": since}
         return Call("GET", path, str, options, ids={"run_id": run_id}, query=query, accept=EVENTS)
 

@@ -12,17 +12,13 @@ from ap_client.models.store_put_request import StorePutRequest
 from ap_client.models.store_search_request import StoreSearchRequest
 
 
-def put_item(
-    store_put_request: StorePutRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
-) -> Call[None]:
+def put_item(store_put_request: StorePutRequest | Mapping[str, Any], **options: Unpack[RequestOptions]) -> Call[None]:
     """Put an item; it replaces the one under the same namespace and key."""
     body = body_of(StorePutRequest, store_put_request, "store_put_request")
     return Call("PUT", "/store/items", type(None), options, body=body)
 
 
-def get_item(
-    key: str, namespace: Sequence[str] | None = None, **options: Unpack[RequestOptions]
-) -> Call[Item]:
+def get_item(key: str, namespace: Sequence[str] | None = None, **options: Unpack[RequestOptions]) -> Call[Item]:
     """One item. Raises NotFoundException when there is none."""
     labels = [namespace] if isinstance(namespace, str) else namespace
     query = {"key": key, "namespace": None if labels is None else list(labels)}

@@ -11,16 +11,12 @@ from ap_client.models.thread_search_request import ThreadSearchRequest
 from ap_client.models.thread_state import ThreadState
 
 
-def create_thread(
-    thread_create: ThreadCreate | Mapping[str, Any], **options: Unpack[RequestOptions]
-) -> Call[Thread]:
+def create_thread(thread_create: ThreadCreate | Mapping[str, Any], **options: Unpack[RequestOptions]) -> Call[Thread]:
     """Create a thread.
 
     Raises ConflictException when one of that id exists, unless `if_exists` is `do_nothing`.
     """
-    return Call(
-        "POST", "/threads", Thread, options, body=body_of(ThreadCreate, thread_create, "thread_create")
-    )
+    return Call("POST", "/threads", Thread, options, body=body_of(ThreadCreate, thread_create, "thread_create"))
 
 
 def get_thread(thread_id: Id, **options: Unpack[RequestOptions]) -> Call[Thread]:

@@ -1,0 +1,23 @@
+"""The same API for asyncio: `await BackgroundRunsApi(client).get_run(run_id)`.
+
+Models, exceptions and `Configuration` are those of `ap_client`.
+"""
+
+from ap_client.aio.agents_api import AgentsApi
+from ap_client.aio.background_runs_api import BackgroundRunsApi
+from ap_client.aio.client import ApiClient, RESTResponse
+from ap_client.aio.event_stream import EventStream
+from ap_client.aio.runs_api import RunsApi
+from ap_client.aio.store_api import StoreApi
+from ap_client.aio.threads_api import ThreadsApi
+
+__all__ = [
+    "AgentsApi",
+    "ApiClient",
+    "BackgroundRunsApi",
+    "EventStream",
+    "RESTResponse",
+    "RunsApi",
+    "StoreApi",
+    "ThreadsApi",
+]

@@ -1,0 +1,116 @@
+"""The async shell: sends the same calls over an async httpx2 client."""
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from ap_client.api_response import ApiResponse
+from ap_client.call import Call, Request, build_request, read_answer
+from ap_client.configuration import Configuration
+from ap_client.rest import (
+    Failing,
+    client_settings,
+    request_arguments,
+    transport_settings,
+)
+from ap_client.version import __version__
+
+R = TypeVar("R")
+
+
+class RESTResponse:
+    """A raw answer whose body is read when asked for. Close it, or use it as an async context manager."""
+
+    def __init__(self, answer: Any, request: Request) -> None:
+        self._answer = answer
+        self._request = request
+        self.status: int = answer.status_code
+        self.reason: str = answer.reason_phrase
+        self.headers: Mapping[str, str] = answer.headers
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        with Failing(self._request):
+            return bytes(await self._answer.aread())
+
+    async def stream(self, amt: int | None = None) -> AsyncIterator[bytes]:
+        """The body in pieces as they come (of `amt` bytes where given)."""
+        with Failing(self._request):
+            async for piece in self._answer.aiter_bytes(amt):
+                yield piece
+
+    def getheaders(self) -> Mapping[str, str]:
+        """All headers; names in any case."""
+        return self.headers
+
+    async def close(self) -> None:
+        """Give the connection back, or end it when the body is not read to its end."""
+        await self._answer.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class ApiClient:
+    """`ap_client.ApiClient` with `await`. It belongs to one event loop; `http_client` is an async client."""
+
+    def __init__(
+        self,
+        configuration: Configuration | None = None,
+        header_name: str | None = None,
+        header_value: str | None = None,
+        cookie: str | None = None,
+        *,
+        http_client: Any = None,
+    ) -> None:
+        self.configuration = Configuration.get_default() if configuration is None else configuration
+        self.default_headers: dict[str, str] = {"User-Agent": f"runyard-client/{__version__} (python, async)"}
+        if header_name is not None:
+            self.default_headers[header_name] = header_value or ""
+        self.cookie = cookie
+        self._given = http_client
+        self._own: httpx2.AsyncClient | None = None
+
+    async def open(self, call: Call[Any]) -> RESTResponse:
+        """Send a call, and return as soon as the headers of the answer are here, whatever its status code.
+
+        Raises TransportException when they do not come, ApiValueError when the call cannot be sent.
+        """
+        request = build_request(call, self.configuration, self.default_headers, self.cookie)
+        http = self._given if self._given is not None else self._own_client()
+        with Failing(request):
+            message = http.build_request(**request_arguments(request, self.configuration))
+            return RESTResponse(await http.send(message, stream=True), request)
+
+    async def send(self, call: Call[R]) -> ApiResponse[R]:
+        """Send a call and read the answer. Raises ApiException for an answer outside 2xx."""
+        async with await self.open(call) as answer:
+            content = await answer.read()
+            return read_answer(call, answer.status, answer.reason, answer.headers, content, answer)
+
+    async def close(self) -> None:
+        """Close the connections. A later call opens new ones."""
+        own, self._own = self._own, None
+        if own is not None:
+            await own.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _own_client(self) -> httpx2.AsyncClient:
+        if self._own is None:
+            transport = httpx2.AsyncHTTPTransport(**transport_settings(self.configuration))
+            self._own = httpx2.AsyncClient(transport=transport, **client_settings(self.configuration))
+        return self._own
