@@ -1,0 +1,291 @@
+"""What is answered: the types of the API's answers, and how they are written.
+
+Runs, threads and states are written by joining JSON text that storage already holds: nothing is decoded to be encoded
+again. The types document those answers; a test decodes what is written here with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from runyard import agents, checkpoints, items, runs, threads
+from runyard.api.wire import JsonObject, Message, RunCreate, RunStatus, ThreadCheckpoint, ThreadStatus, Uuid
+from runyard.checkpoints import Question, Snapshot, State
+from runyard.clock import rfc3339
+
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+_ENCODER = msgspec.json.Encoder()
+_encode = _ENCODER.encode
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An answer's body."""
+
+
+class ErrorResponse(Answer, kw_only=True):
+    """Every refusal, whatever refused."""
+
+    code: Annotated[str, Meta(description="Stable, for programs.")]
+    message: Annotated[str, Meta(description="For people: the field, its value, what is allowed.")]
+    metadata: JsonObject
+
+
+class Agent(Answer, kw_only=True):
+    """What can be run."""
+
+    agent_id: str
+    name: str
+    description: str | UnsetType = UNSET
+    metadata: JsonObject
+    capabilities: JsonObject
+
+
+class AgentSchema(Answer, kw_only=True):
+    """The JSON Schemas of an agent."""
+
+    agent_id: str
+    input_schema: JsonObject
+    output_schema: JsonObject
+    state_schema: JsonObject | UnsetType = UNSET
+    config_schema: JsonObject | UnsetType = UNSET
+
+
+class Interrupt(Answer, kw_only=True):
+    """An open question to a human."""
+
+    id: str
+    value: Any
+
+
+class Failure(Answer, kw_only=True):
+    """Why a run failed; the message holds the exception's class and text."""
+
+    code: str
+    message: str
+
+
+class Thread(Answer, kw_only=True):
+    """A conversation: state, order and history."""
+
+    thread_id: Uuid
+    created_at: Time
+    updated_at: Time
+    metadata: JsonObject
+    status: ThreadStatus
+    values: JsonObject
+    messages: list[Message] | UnsetType = UNSET
+    interrupts: list[Interrupt] | UnsetType = UNSET
+
+
+class CheckpointMetadata(Answer, kw_only=True):
+    """Where a state came from."""
+
+    source: Literal["input", "step", "update", "fork", "interrupt"]
+    step: int
+    run_id: Uuid | None
+
+
+class ThreadState(Answer, kw_only=True):
+    """One revision of a thread's state."""
+
+    checkpoint: ThreadCheckpoint
+    values: JsonObject
+    messages: list[Message] | UnsetType = UNSET
+    metadata: CheckpointMetadata
+    created_at: Time
+    parent_checkpoint: ThreadCheckpoint | None
+    interrupts: list[Interrupt] | UnsetType = UNSET
+
+
+class Run(RunCreate, kw_only=True, omit_defaults=True):
+    """One wish to invoke an agent: what was asked for, and what became of it."""
+
+    run_id: Uuid
+    thread_id: Uuid
+    agent_id: str
+    status: RunStatus
+    outcome: Annotated[
+        Literal["completed", "asked", "cancelled", "rolled_back", "failed", "timed_out", "lost", "abandoned"] | None,
+        Meta(description="What happened, in one word; null until the run has ended."),
+    ]
+    attempt: Annotated[int, Meta(description="How many times its execution has begun.")]
+    created_at: Time
+    updated_at: Time
+    metadata: JsonObject
+    error: Failure | UnsetType = UNSET
+
+
+class RunWaitResponse(Answer, kw_only=True):
+    """How a run ended, and the state it left."""
+
+    run: Run
+    status: RunStatus
+    values: JsonObject
+    messages: list[Message] | UnsetType = UNSET
+    error: Failure | UnsetType = UNSET
+    interrupts: list[Interrupt] | UnsetType = UNSET
+
+
+class Item(Answer, kw_only=True):
+    """A document in the store."""
+
+    namespace: list[str]
+    key: str
+    value: JsonObject
+    created_at: Time
+    updated_at: Time
+
+
+class SearchItemsResponse(Answer, kw_only=True):
+    """The items that a search found."""
+
+    items: list[Item]
+
+
+class Ok(Answer, kw_only=True):
+    """The server answers."""
+
+    ok: bool
+
+
+class Readiness(Answer, kw_only=True):
+    """Whether the server takes runs, and why not."""
+
+    ready: bool
+    reasons: list[str]
+    unoffered: Annotated[
+        dict[str, int],
+        Meta(description="Agent id -> its pending runs that no worker here can execute."),
+    ]
+
+
+class Info(Answer, kw_only=True):
+    """What this server is."""
+
+    name: str
+    version: str
+    protocol: str
+    agents: int
+
+
+def run(run: runs.Run) -> bytes:
+    """A run as JSON text: what was asked for is the stored text, spliced in."""
+    head = (
+        f'{{"run_id":"{run.run_id}","thread_id":"{run.thread_id}","agent_id":{_text(run.agent_id)},'
+        f'"status":"{runs.wire_status(run.status)}","outcome":{_quoted(run.outcome)},"attempt":{run.attempt},'
+        f'"created_at":"{rfc3339(run.created_at)}","updated_at":"{rfc3339(run.updated_at)}","metadata":'
+    )
+    asked_for = b"," + run.request[1:] if len(run.request) > 2 else b"}"
+    failure = b"" if run.failure is None else b',"error":' + _encode(run.failure)
+    return head.encode() + run.metadata + failure + asked_for
+
+
+def waited(done: runs.Run, state: State, questions: Sequence[Question]) -> bytes:
+    """The answer to those who waited for a run."""
+    return b"".join(
+        (
+            b'{"run":',
+            run(done),
+            b',"status":"',
+            runs.wire_status(done.status).encode(),
+            b'"',
+            _state(state),
+            b"" if done.failure is None else b',"error":' + _encode(done.failure),
+            _interrupts(questions),
+            b"}",
+        )
+    )
+
+
+def thread(thread: threads.Thread, state: State, questions: Sequence[Question] = ()) -> bytes:
+    """A thread as JSON text."""
+    head = (
+        f'{{"thread_id":"{thread.thread_id}","created_at":"{rfc3339(thread.created_at)}",'
+        f'"updated_at":"{rfc3339(thread.updated_at)}","status":"{thread.status}","metadata":'
+    )
+    return head.encode() + thread.metadata + _state(state) + _interrupts(questions) + b"}"
+
+
+def thread_state(snapshot: Snapshot) -> bytes:
+    """A revision of a thread as JSON text."""
+    point = snapshot.checkpoint
+    parent = "null" if point.parent_id is None else _checkpoint(point.parent_id, point.thread_id)
+    head = (
+        f'{{"checkpoint":{_checkpoint(point.checkpoint_id, point.thread_id)},'
+        f'"parent_checkpoint":{parent},"created_at":"{rfc3339(point.created_at)}",'
+        f'"metadata":{{"source":"{point.source}","step":{point.step},"run_id":{_quoted(point.run_id)}}}'
+    )
+    questions = () if point.asked is None else point.asked.questions
+    return head.encode() + _state(snapshot.state) + _interrupts(questions) + b"}"
+
+
+def item(item: items.Item) -> bytes:
+    """An item as JSON text."""
+    times = f',"created_at":"{rfc3339(item.created_at)}","updated_at":"{rfc3339(item.updated_at)}"}}'
+    name = b'{"namespace":' + _encode(item.namespace) + b',"key":' + _encode(item.key)
+    return name + b',"value":' + item.value + times.encode()
+
+
+def agent(agent: agents.Agent) -> bytes:
+    """An agent as JSON text."""
+    return _encode(
+        Agent(
+            agent_id=agent.agent_id,
+            name=agent.name,
+            description=UNSET if agent.description is None else agent.description,
+            metadata=agent.metadata,
+            capabilities=agent.capabilities,
+        )
+    )
+
+
+def agent_schema(agent: agents.Agent) -> bytes:
+    """An agent's schemas as JSON text."""
+    return _encode(
+        AgentSchema(
+            agent_id=agent.agent_id,
+            input_schema=agent.schemas.input,
+            output_schema=agent.schemas.output,
+            state_schema=UNSET if agent.schemas.state is None else agent.schemas.state,
+            config_schema=UNSET if agent.schemas.config is None else agent.schemas.config,
+        )
+    )
+
+
+def array(texts: Iterable[bytes]) -> bytes:
+    """JSON texts as one JSON array."""
+    return b"[" + b",".join(texts) + b"]"
+
+
+def _state(state: Mapping[str, bytes]) -> bytes:
+    """`,"values":...`, and `,"messages":...` lifted out of them where the state has that channel."""
+    messages = state.get("messages")
+    # A channel of that name that holds no list is the agent's own affair, and stays among its values.
+    if messages is None or not messages.startswith(b"["):
+        return b',"values":' + checkpoints.render(state)
+    values = {channel: value for channel, value in state.items() if channel != "messages"}
+    return b',"values":' + checkpoints.render(values) + b',"messages":' + messages
+
+
+def _interrupts(questions: Sequence[Question]) -> bytes:
+    if not questions:
+        return b""
+    asked = (b'{"id":' + _encode(q.id) + b',"value":' + bytes(q.value) + b"}" for q in questions)
+    return b',"interrupts":' + array(asked)
+
+
+def _checkpoint(checkpoint_id: str, thread_id: str) -> str:
+    return f'{{"checkpoint_id":"{checkpoint_id}","thread_id":"{thread_id}","checkpoint_ns":""}}'
+
+
+def _text(text: str) -> str:
+    return _encode(text).decode()
+
+
+def _quoted(word: str | None) -> str:
+    return "null" if word is None else f'"{word}"'

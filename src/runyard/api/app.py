@@ -1,0 +1,95 @@
+"""The route table of the API, on one screen. Hot routes stand first: the router tries them in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+
+from runyard.api import agents, openapi, page, problems, runs, store, system, threads
+from runyard.api.call import Call
+from runyard.api.context import ApiContext
+from runyard.api.gate import Gate, refuse
+from runyard.api.operation import Endpoint, Operation, operation
+
+Table = tuple[tuple[str, Mapping[str, Operation]], ...]
+
+
+@operation("System", needs="nothing", answer=dict[str, Any])
+async def openapi_document(call: Call) -> None:
+    """This document"""
+    await call.answer(_document(call.api.version)[0])
+
+
+@operation("System", needs="nothing", answer=str, media="text/html")
+async def docs(call: Call) -> None:
+    """This document, to read"""
+    await call.page(_document(call.api.version)[1], page.HEADERS)
+
+
+ROUTES: Table = (
+    ("/runs/wait", {"POST": runs.create_and_wait_run}),
+    ("/runs/stream", {"POST": runs.create_and_stream_run}),
+    ("/runs", {"POST": runs.create_run}),
+    ("/runs/search", {"POST": runs.search_runs}),
+    ("/runs/{run_id}", {"GET": runs.get_run, "DELETE": runs.delete_run}),
+    ("/runs/{run_id}/wait", {"GET": runs.wait_run}),
+    ("/runs/{run_id}/stream", {"GET": runs.stream_run}),
+    ("/runs/{run_id}/cancel", {"POST": runs.cancel_run}),
+    ("/threads", {"POST": threads.create_thread}),
+    ("/threads/search", {"POST": threads.search_threads}),
+    ("/threads/{thread_id}", {
+        "GET": threads.get_thread, "PATCH": threads.patch_thread, "DELETE": threads.delete_thread,
+    }),
+    ("/threads/{thread_id}/history", {"GET": threads.get_thread_history}),
+    ("/threads/{thread_id}/copy", {"POST": threads.copy_thread}),
+    ("/threads/{thread_id}/runs", {
+        "POST": runs.create_run.on_thread("create_thread_run"), "GET": runs.search_thread_runs,
+    }),
+    ("/threads/{thread_id}/runs/wait", {
+        "POST": runs.create_and_wait_run.on_thread("create_and_wait_thread_run"),
+    }),
+    ("/threads/{thread_id}/runs/stream", {
+        "POST": runs.create_and_stream_run.on_thread("create_and_stream_thread_run"),
+    }),
+    ("/threads/{thread_id}/runs/{run_id}", {
+        "GET": runs.get_run.on_thread("get_thread_run"),
+        "DELETE": runs.delete_run.on_thread("delete_thread_run"),
+    }),
+    ("/threads/{thread_id}/runs/{run_id}/wait", {"GET": runs.wait_run.on_thread("wait_thread_run")}),
+    ("/threads/{thread_id}/runs/{run_id}/stream", {"GET": runs.stream_run.on_thread("stream_thread_run")}),
+    ("/threads/{thread_id}/runs/{run_id}/cancel", {"POST": runs.cancel_run.on_thread("cancel_thread_run")}),
+    ("/store/items", {"GET": store.get_item, "PUT": store.put_item, "DELETE": store.delete_item}),
+    ("/store/items/search", {"POST": store.search_items}),
+    ("/store/namespaces", {"POST": store.list_namespaces}),
+    ("/agents/search", {"POST": agents.search_agents}),
+    ("/agents/{agent_id}", {"GET": agents.get_agent}),
+    ("/agents/{agent_id}/schemas", {"GET": agents.get_agent_schemas}),
+    ("/ok", {"GET": system.ok}),
+    ("/ready", {"GET": system.ready}),
+    ("/info", {"GET": system.info}),
+    ("/openapi.json", {"GET": openapi_document}),
+    ("/docs", {"GET": docs}),
+)  # fmt: skip
+
+
+def build(api: ApiContext, lifespan: Lifespan[Any] | None = None) -> ASGIApp:
+    """The API as an ASGI app; `lifespan` is run when the server starts and stops it."""
+    routes: list[BaseRoute] = [Route(path, Endpoint(api, methods)) for path, methods in ROUTES]
+    router = Router(routes, redirect_slashes=False, default=_nothing_there, lifespan=lifespan)
+    return Gate(router, api.allowed_hosts, api.cors_origins)
+
+
+@lru_cache(maxsize=2)
+def _document(version: str) -> tuple[bytes, bytes]:
+    """What describes the table above, as JSON and as a page: made when first asked for."""
+    described = openapi.document(ROUTES, version)
+    return msgspec.json.encode(described), page.render(described)
+
+
+async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
+    await refuse(scope, receive, send, problems.no_such_path(scope["path"]))

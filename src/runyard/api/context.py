@@ -1,0 +1,40 @@
+"""What the API is given: the verbs, the streams, storage for plain reads, and values from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from runyard.api.auth import Keys
+from runyard.api.pulse import Pulse
+from runyard.lifecycle import Lifecycle
+from runyard.storage.contract import Storage
+from runyard.streams import Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiContext:
+    """Everything that handlers may reach; one per server.
+
+    `ready` gives `{"ready": bool, "reasons": [text, ...]}`. Times are seconds.
+    """
+
+    verbs: Lifecycle
+    streams: Streams
+    storage: Storage
+    ready: Callable[[], dict[str, Any]]
+    keys: Keys = field(default_factory=Keys)
+    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names that may be asked for; `*.example.com` means any below; empty means any at all."""
+    max_body_bytes: int = 4_000_000
+    heartbeat: float = 15.0
+    """How often an open stream gets a comment."""
+    keepalive: float = 1.0
+    """How often a wait that lasts gets a newline."""
+    version: str = "0"
+    pulse: Pulse = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pulse", Pulse(self.heartbeat))

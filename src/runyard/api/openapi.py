@@ -1,0 +1,179 @@
+"""The served OpenAPI document, made from the route table and from the very types that validate and answer.
+
+It is a superset of the Agent Protocol's own documents (of April 2025 and of today), with what is wrong in them put
+right: `RunStream` there demands fields of the answer, `Run` lacks its status, and streams are declared as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from runyard.api import answers
+from runyard.api.operation import Operation
+from runyard.api.system import PROTOCOL_VERSION
+
+Json = dict[str, Any]
+Paths = Iterable[tuple[str, Mapping[str, Operation]]]
+
+_REF = "#/components/schemas/{name}"
+_ERROR = {"application/json": {"schema": {"$ref": _REF.format(name="ErrorResponse")}}}
+_UUIDS = ("run_id", "thread_id")
+
+_REASONS = {
+    400: "The namespace is malformed",
+    401: "No key, or an unknown one",
+    403: "The key's scope, the Host or the Origin does not allow this",
+    404: "Not Found",
+    409: "Conflict",
+    413: "The body is too large",
+    415: "The body is not declared as JSON",
+    422: "Validation Error",
+    503: "The server cannot take this now",
+    504: "The run's code has not stopped within the grace period",
+}
+
+_HEADERS: dict[str, Json] = {
+    "Idempotency-Key": {
+        "description": "The same key and body again: the same run. Another body: 422.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
+    "Last-Event-ID": {
+        "description": "Replay events with a larger id, then go on; `0`, `-1` and `-` are the start.",
+        "schema": {"type": "string"},
+    },
+}
+
+_STREAM = {
+    "type": "string",
+    "description": "Server-sent events: `id` is the event's number, `event` one of metadata, values, updates, "
+    "messages, custom, error, end, and `data` its JSON.",
+}
+
+
+def document(paths: Paths, version: str) -> Json:
+    """The OpenAPI 3.1 document of these paths."""
+    table = [(path, method, operation) for path, methods in paths for method, operation in methods.items()]
+    described = _Types(operation for _, _, operation in table)
+    found: dict[str, Json] = {}
+    for path, method, operation in table:
+        found.setdefault(path, {})[method.lower()] = _operation(path, operation, described)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Runyard: Agent Protocol",
+            "version": version,
+            "description": f"The Agent Protocol {PROTOCOL_VERSION} for agents that run in the background.",
+        },
+        "paths": found,
+        "components": {
+            "schemas": described.components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+class _Types:
+    """The JSON Schemas of every type that an operation names."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        kinds: list[Any] = [answers.ErrorResponse]
+        for operation in operations:
+            kinds += [] if operation.body is None else [operation.body.type]
+            kinds += [] if operation.answer is None else [operation.answer]
+        schemas, self.components = msgspec.json.schema_components(kinds, ref_template=_REF)
+        # Types are compared by identity: two annotations that are equal have equal schemas anyway.
+        self._by_id = {id(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
+
+    def schema(self, kind: Any) -> Json:
+        return self._by_id[id(kind)]
+
+
+def _operation(path: str, operation: Operation, types: _Types) -> Json:
+    summary, _, description = operation.text.partition("\n\n")
+    described: Json = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": summary.strip(),
+        "parameters": [*_path_parameters(path), *_query_parameters(operation), *_headers(operation)],
+        "responses": _responses(path, operation, types),
+    }
+    if description:
+        described["description"] = " ".join(description.split())
+    if operation.body is not None:
+        schema = types.schema(operation.body.type)
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if operation.needs != "nothing":
+        described["security"] = [{}, {"bearer": []}, {"key": []}]
+    return described
+
+
+def path_parameters(path: str) -> list[str]:
+    """The names in a path's braces, in order."""
+    return [piece.partition("}")[0] for piece in path.split("{")[1:]]
+
+
+def query_schema(operation: Operation) -> Json:
+    """The JSON Schema of an operation's query string."""
+    _, components = msgspec.json.schema_components([operation.query.type], ref_template=_REF)
+    return cast("Json", components[operation.query.type.__name__])
+
+
+def _path_parameters(path: str) -> list[Json]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"} if name in _UUIDS else {"type": "string"},
+        }
+        for name in path_parameters(path)
+    ]
+
+
+def _query_parameters(operation: Operation) -> list[Json]:
+    schema = query_schema(operation)
+    found: list[Json] = []
+    for name, described in schema["properties"].items():
+        parameter: Json = {"name": name, "in": "query", "required": name in schema["required"]}
+        if "description" in described:
+            parameter["description"] = described.pop("description")
+        parameter["schema"] = described
+        found.append(parameter)
+    return found
+
+
+def _headers(operation: Operation) -> list[Json]:
+    return [{"name": name, "in": "header", "required": False, **_HEADERS[name]} for name in operation.headers]
+
+
+def _responses(path: str, operation: Operation, types: _Types) -> Json:
+    if operation.answer is None:
+        responses: Json = {"204": {"description": "Success"}}
+    else:
+        is_stream = operation.media == "text/event-stream"
+        schema = _STREAM if is_stream else types.schema(operation.answer)
+        responses = {"200": {"description": "Success", "content": {operation.media: {"schema": schema}}}}
+    for status in sorted({*operation.errors, *_usual_errors(path, operation)}):
+        content = _ERROR
+        if operation.needs == "nothing" and operation.answer is not None:
+            content = {"application/json": {"schema": types.schema(operation.answer)}}
+        responses[str(status)] = {"description": _REASONS[status], "content": content}
+    return responses
+
+
+def _usual_errors(path: str, operation: Operation) -> set[int]:
+    """The refusals that follow from what an operation takes."""
+    if operation.needs == "nothing":
+        return set()
+    usual = {401, 403, 503}
+    if operation.body is not None:
+        usual |= {413, 415, 422}
+    if query_schema(operation)["properties"] or any(name in _UUIDS for name in path_parameters(path)):
+        usual.add(422)
+    return usual

@@ -1,0 +1,119 @@
+"""An operation of the API: a handler with what its caller may send and gets back; and the ASGI end of a path."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from runyard.api import problems, wire
+from runyard.api.auth import Needs
+from runyard.api.call import Call, ClientGone
+from runyard.api.context import ApiContext
+from runyard.api.validation import Shape
+from runyard.errors import RunyardError
+
+Handler = Callable[[Call], Awaitable[None]]
+
+_log = logging.getLogger("runyard.api")
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a method on a path does. The document at /openapi.json is made from these.
+
+    `answer` is the type of the JSON body; None for 204. `media` is the answer's content type. `errors` are the
+    statuses of refusals beside those that any operation may give.
+    """
+
+    id: str
+    handler: Handler
+    tag: str
+    needs: Needs
+    body: Shape[Any] | None = None
+    query: Shape[Any] = wire.NOTHING
+    answer: Any = None
+    media: str = "application/json"
+    errors: tuple[int, ...] = ()
+    headers: tuple[str, ...] = ()
+    """Request headers that mean something to it."""
+
+    @property
+    def text(self) -> str:
+        """What it does, in words."""
+        return self.handler.__doc__ or ""
+
+    def on_thread(self, id: str) -> Operation:
+        """The same operation below `/threads/{thread_id}`."""
+        errors = tuple(sorted({404, *self.errors}))
+        return msgspec.structs.replace(self, id=id, errors=errors)
+
+
+def operation(
+    tag: str,
+    *,
+    needs: Needs,
+    body: Shape[Any] | None = None,
+    query: Shape[Any] = wire.NOTHING,
+    answer: Any = None,
+    media: str = "application/json",
+    errors: tuple[int, ...] = (),
+    headers: tuple[str, ...] = (),
+) -> Callable[[Handler], Operation]:
+    """Makes an operation of a handler; its name becomes the operation's id."""
+
+    def describe(handler: Handler) -> Operation:
+        return Operation(
+            id=getattr(handler, "__name__", ""),
+            handler=handler,
+            tag=tag,
+            needs=needs,
+            body=body,
+            query=query,
+            answer=answer,
+            media=media,
+            errors=errors,
+            headers=headers,
+        )
+
+    return describe
+
+
+class Endpoint:
+    """The methods of one path, as an ASGI app: who may, what is done, and what becomes of errors."""
+
+    def __init__(self, api: ApiContext, methods: Mapping[str, Operation]) -> None:
+        self._api = api
+        self.methods = dict(methods)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(self._api, scope, receive, send, scope["runyard.headers"])
+        try:
+            method: str = scope["method"]
+            found = self.methods.get(method)
+            if found is None:
+                raise problems.wrong_method(method, scope["path"], sorted(self.methods))
+            call.principal = self._api.keys.principal(call.headers, found.needs)
+            await found.handler(call)
+        except RunyardError as error:
+            if call.started:
+                # The status line is out: only a broken connection still tells the client that this is no answer.
+                _log.warning("%s %s ended without an answer: %s", scope["method"], scope["path"], error)
+                return
+            status, body, headers = problems.answer(error)
+            if status == 500:
+                _log.exception("%s %s failed", scope["method"], scope["path"])
+            await call.answer(body, status, headers)
+        except ClientGone:
+            return
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if not call.started:
+                await call.answer(*_internal())
+
+
+def _internal() -> tuple[bytes, int, problems.Headers]:
+    status, body, headers = problems.internal()
+    return body, status, headers

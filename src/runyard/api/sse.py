@@ -1,0 +1,134 @@
+"""Server-sent events: the transport of run streams. What a frame holds is the business of `runyard.streams`.
+
+A connection is one reader of the run's stream and one watch for the client's leaving: no server raises when something
+is sent to a client that has gone. All events that wait go out in one piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import get_args
+
+from msgspec import UNSET, UnsetType
+
+from runyard.api.call import Call
+from runyard.api.wire import StreamMode
+from runyard.errors import InvalidInput
+from runyard.events import Mode
+from runyard.runs import Run
+
+DEFAULT_MODES: frozenset[Mode] = frozenset({"values"})
+
+_MODES: tuple[Mode, ...] = get_args(StreamMode)
+_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+)
+_RETRY = b"retry: 1000\n\n"
+_BEAT = b": heartbeat\n\n"
+_DRAINING = b"retry: 1000\n: draining, reconnect with Last-Event-ID\n\n"
+_CUT = b": too slow and cut, reconnect with Last-Event-ID\n\n"
+_START = ("-1", "-")
+_LARGEST_CURSOR = 2**63 - 1
+
+
+def cursor(call: Call, since: str | UnsetType | None) -> int | None:
+    """The number of the event after which a stream begins: `Last-Event-ID`, else `since`; None for live only.
+
+    Raises:
+        InvalidInput: it is not a number from 0 on (`-1` and `-` mean 0, the start).
+    """
+    name, text = "Last-Event-ID", call.header(b"last-event-id")
+    if text is None:
+        if since is UNSET or since is None:
+            return None
+        name, text = "since", since
+    if text in _START:
+        return 0
+    if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > _LARGEST_CURSOR:
+        raise InvalidInput(f"{name} is {text[:40]!r}; an event id is needed, or 0 for the start", field=name)
+    return int(text)
+
+
+def listed(texts: Iterable[str]) -> list[str]:
+    """Modes that were repeated, or separated by commas.
+
+    Raises:
+        InvalidInput: one is unknown.
+    """
+    found = [mode.strip() for text in texts for mode in text.split(",")]
+    for mode in found:
+        if mode not in _MODES:
+            raise InvalidInput(f"stream_mode is {mode[:40]!r}; allowed: {', '.join(_MODES)}", field="stream_mode")
+    return found
+
+
+def modes(asked: str | Iterable[str] | UnsetType) -> frozenset[Mode]:
+    """The modes that a stream shows; `metadata`, `error` and `end` always come."""
+    if asked is UNSET:
+        return DEFAULT_MODES
+    names = (asked,) if isinstance(asked, str) else tuple(asked)
+    return frozenset(mode for mode in _MODES if mode in names)
+
+
+async def stream(call: Call, run: Run, *, after: int | None, modes: frozenset[Mode], cancels: bool) -> None:
+    """Streams a run's events until it has ended, the server drains, or the client leaves.
+
+    `cancels`: the run is to end when the client leaves and nobody else takes its place.
+    """
+    streams, verbs = call.api.streams, call.api.verbs
+    with verbs.attach(run.run_id):
+        reader = await streams.join(run, after)
+        connection = _Connection(call)
+        watch = asyncio.ensure_future(connection.watch(reader.close))
+        try:
+            call.tell(b"content-location", call.path(f"/runs/{run.run_id}"))
+            await call.begin(list(_HEADERS))
+            with call.api.pulse.joined(connection):
+                async for events in reader:
+                    frames = [frame for event in events if (frame := streams.frame(event, run, modes))]
+                    if frames:
+                        await connection.write(b"".join(frames))
+            connection.quieten()
+            if not connection.left:
+                await call.finish(_DRAINING if reader.drained else _CUT if reader.cut else b"")
+        finally:
+            reader.close()
+            watch.cancel()
+    if connection.left and cancels:
+        verbs.disconnected(call.owner, run.run_id)
+
+
+class _Connection:
+    """One client that reads a stream."""
+
+    def __init__(self, call: Call) -> None:
+        self.left = False
+        self._call = call
+        self._writing = False
+        self._greeting = _RETRY
+        self._beating: asyncio.Task[None] | None = None
+
+    async def write(self, frames: bytes) -> None:
+        self._writing = True
+        await self._call.write(self._greeting + frames)
+        self._greeting = b""
+        self._writing = False
+
+    def beat(self) -> None:
+        """A comment, unless something is still on its way."""
+        if not self._writing and (self._beating is None or self._beating.done()):
+            self._beating = asyncio.ensure_future(self._call.write(_BEAT))
+
+    async def watch(self, end: Callable[[], None]) -> None:
+        """Ends the reader when the client has left."""
+        await self._call.gone()
+        self.left = True
+        end()
+
+    def quieten(self) -> None:
+        """No beat is written after this."""
+        if self._beating is not None:
+            self._beating.cancel()
