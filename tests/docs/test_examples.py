@@ -149,9 +149,7 @@ class TestAskCode:
         assert example.last_text([{"content": "who?"}]) == "who?"
         assert example.last_text([]) == ""
 
-    def test_files_that_are_hidden_or_no_python_are_passed_over(
-        self, example: ModuleType, tmp_path: Path
-    ) -> None:
+    def test_files_that_are_hidden_or_no_python_are_passed_over(self, example: ModuleType, tmp_path: Path) -> None:
         (tmp_path / ".venv").mkdir()
         (tmp_path / ".venv" / "hidden.py").write_text("def hidden(): ...\n")
         (tmp_path / "broken.py").write_text("def broken(:\n")
@@ -222,9 +220,7 @@ class TestRefund:
             ("damaged", date(2026, 3, 11), 0),
         ],
     )
-    def test_the_rules_hold_to_the_day(
-        self, example: ModuleType, reason: str, returned: date, amount: int
-    ) -> None:
+    def test_the_rules_hold_to_the_day(self, example: ModuleType, reason: str, returned: date, amount: int) -> None:
         assert example.refund_due(example.find_order("A-1002"), reason, returned) == amount
 
     def test_a_return_before_delivery_is_refused(self, example: ModuleType) -> None:
@@ -235,9 +231,7 @@ class TestRefund:
         ("answer", "amount"),
         [("approve", 500), ("deny", 0), ({"amount": 0}, 0), ({"amount": 250}, 250), ({"amount": 900}, 900)],
     )
-    def test_a_person_approves_denies_or_names_an_amount(
-        self, example: ModuleType, answer: Any, amount: int
-    ) -> None:
+    def test_a_person_approves_denies_or_names_an_amount(self, example: ModuleType, answer: Any, amount: int) -> None:
         assert example.approved_amount(answer, 500, 900) == amount
 
     @pytest.mark.parametrize(
