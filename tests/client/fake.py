@@ -9,6 +9,7 @@ from typing import Any
 import ap_client
 import httpx2
 from ap_client import aio
+from ap_client.api_client import ApiClient
 
 RUN = {
     "run_id": "11111111-1111-4111-8111-111111111111",
@@ -85,11 +86,9 @@ class FakeServer:
     def last_body(self) -> Any:
         return json.loads(self.last.content)
 
-    def client(self, configuration: ap_client.Configuration | None = None, **more: Any) -> ap_client.ApiClient:
+    def client(self, configuration: ap_client.Configuration | None = None, **more: Any) -> ApiClient:
         http = httpx2.Client(transport=httpx2.MockTransport(self))
-        return ap_client.ApiClient(
-            configuration or ap_client.Configuration(host="http://server"), http_client=http, **more
-        )
+        return ApiClient(configuration or ap_client.Configuration(host="http://server"), http_client=http, **more)
 
     def async_client(self) -> aio.ApiClient:
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
