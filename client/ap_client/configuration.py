@@ -3,7 +3,7 @@
 import base64
 import copy
 import logging
-import multiprocessing
+import os
 import ssl
 import sys
 from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ class Configuration:
         self.key_file: str | None = None
         self.assert_hostname: bool | None = None
         self.tls_server_name: str | None = None
-        self.connection_pool_maxsize = multiprocessing.cpu_count() * 5
+        self.connection_pool_maxsize = (os.cpu_count() or 1) * 5
         self.proxy: str | None = None
         self.proxy_headers: Mapping[str, str] | None = None
         self.safe_chars_for_path_param = ""

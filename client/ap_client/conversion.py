@@ -30,6 +30,11 @@ Path = tuple[str | int, ...]
 Problem = tuple[Path, str]
 
 
+def id_text(value: str | UUID | None) -> Any:
+    """An id as it is sent: the text of a UUID; anything else stays, for `problems` to name."""
+    return str(value) if isinstance(value, UUID) else value
+
+
 class Structured:
     """A value that knows how to read itself from plain values and to write itself to them."""
 
@@ -72,8 +77,6 @@ def _read_class(cls: type[Any], value: Any) -> Any:
             return datetime.fromisoformat(value)
         except ValueError:
             return value
-    if cls is str and isinstance(value, UUID):
-        return str(value)
     return value
 
 

@@ -54,8 +54,9 @@ def transport_settings(configuration: Configuration) -> dict[str, Any]:
 
 
 def _limits(configuration: Configuration) -> httpx2.Limits:
-    size = configuration.connection_pool_maxsize
-    return httpx2.Limits(max_connections=size, max_keepalive_connections=size)
+    # As in the generated client the size says how many connections are kept, not how many there may be:
+    # a client that watches a hundred runs needs a hundred, and one more to cancel them.
+    return httpx2.Limits(max_connections=None, max_keepalive_connections=configuration.connection_pool_maxsize)
 
 
 def transport_errors() -> tuple[type[Exception], ...]:

@@ -209,3 +209,14 @@ def test_a_server_may_ask_for_a_longer_wait(monkeypatch: pytest.MonkeyPatch) -> 
     busy.headers = {"retry-after": "100000"}
     subscription.lost(busy)
     assert asked == [1.5, 7.0, 60.0]
+
+
+def test_more_streams_than_the_pool_keeps_can_be_open_at_once() -> None:
+    with serving(*[Scene(event(1), hold=True)] * 5, Scene(event(1) + END)) as server:
+        configuration = ap_client.Configuration(server.url)
+        configuration.connection_pool_maxsize = 1
+        api = ap_client.BackgroundRunsApi(ap_client.ApiClient(configuration))
+        held = [api.stream_run_events(RUN_ID, _request_timeout=5) for _ in range(5)]
+        assert len(list(api.stream_run_events(RUN_ID, _request_timeout=5))) == 2
+        for events in held:
+            events.close()

@@ -1,7 +1,7 @@
 """From an operation to the coroutine methods that send it. Names, types and words are the operation's."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ap_client.aio.client import ApiClient, RESTResponse
@@ -21,7 +21,7 @@ class Api:
         self.api_client = api_client
 
 
-def data(operation: Callable[P, Call[R]]) -> Callable[Concatenate[Api, P], Awaitable[R]]:
+def data(operation: Callable[P, Call[R]]) -> Callable[Concatenate[Api, P], Coroutine[Any, Any, R]]:
     """The plain form: what the answer holds."""
 
     @functools.wraps(operation)
@@ -31,7 +31,7 @@ def data(operation: Callable[P, Call[R]]) -> Callable[Concatenate[Api, P], Await
     return method
 
 
-def http_info(operation: Callable[P, Call[R]]) -> Callable[Concatenate[Api, P], Awaitable[ApiResponse[R]]]:
+def http_info(operation: Callable[P, Call[R]]) -> Callable[Concatenate[Api, P], Coroutine[Any, Any, ApiResponse[R]]]:
     """The `_with_http_info` form: the same with status code and headers."""
 
     @functools.wraps(operation)
@@ -41,7 +41,7 @@ def http_info(operation: Callable[P, Call[R]]) -> Callable[Concatenate[Api, P], 
     return method
 
 
-def raw(operation: Callable[P, Call[Any]]) -> Callable[Concatenate[Api, P], Awaitable[RESTResponse]]:
+def raw(operation: Callable[P, Call[Any]]) -> Callable[Concatenate[Api, P], Coroutine[Any, Any, RESTResponse]]:
     """The `_without_preload_content` form: the raw answer, not read yet; no status code raises."""
 
     @functools.wraps(operation)
@@ -51,7 +51,7 @@ def raw(operation: Callable[P, Call[Any]]) -> Callable[Concatenate[Api, P], Awai
     return method
 
 
-def events(operation: Callable[P, Subscription]) -> Callable[Concatenate[Api, P], Awaitable[EventStream]]:
+def events(operation: Callable[P, Subscription]) -> Callable[Concatenate[Api, P], Coroutine[Any, Any, EventStream]]:
     """The events of a run, as they happen: `async for event in await api.stream_run_events(...)`."""
 
     @functools.wraps(operation)

@@ -1,5 +1,6 @@
 from typing import Any, Literal
 
+from ap_client.conversion import id_text
 from ap_client.model import Model, field
 from ap_client.models.config import Config
 from ap_client.models.message import Message
@@ -21,7 +22,7 @@ class RunCreate(Model):
     - `stream_mode`: the kinds of events to record and stream: one name or several.
     """
 
-    thread_id: str | None = None
+    thread_id: str | None = field(default=None, converter=id_text)
     agent_id: str | None = None
     input: Any = field(default=None, nullable=True, converter=plain_value)
     messages: list[Message] | None = None
