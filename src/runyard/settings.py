@@ -49,9 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(description="The address to listen on; beyond loopback it takes `api_keys` or `insecure`."),
     ] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="The port to listen on; 0 takes a free one.")] = (
-        8000
-    )
+    port: Annotated[int, Meta(ge=0, le=65535, description="The port to listen on; 0 takes a free one.")] = 8000
     database: Annotated[
         str,
         Meta(description="Where everything is kept: `sqlite:///` and the path of a file, which is made."),
@@ -67,26 +65,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "everybody who reaches the server may do everything."
         ),
     ] = ()
-    insecure: Annotated[bool, Meta(description="Serve other machines although there are no `api_keys`.")] = (
-        False
-    )
+    insecure: Annotated[bool, Meta(description="Serve other machines although there are no `api_keys`.")] = False
     cors_origins: Annotated[
         tuple[str, ...],
         Meta(description="The foreign origins whose web pages may call the server; `*` means all."),
     ] = ()
     allowed_hosts: Annotated[
         tuple[str, ...],
-        Meta(description="The names (`Host` header) under which the server answers, beyond its own."),
+        Meta(
+            description="The names (`Host` header) that are answered to, `*.example.com` for all below one; by "
+            "default any, but only loopback's where nothing else is served."
+        ),
     ] = ()
     max_runs: Annotated[
         int, Meta(ge=1, description="How many runs are executed at a time; the others wait in line.")
     ] = 200
-    agent_threads: Annotated[
-        int, Meta(ge=1, le=64, description="How many event-loop threads the agents share.")
-    ] = 2
-    max_body_bytes: Annotated[int, Meta(ge=1024, description="The largest request body that is read.")] = (
-        4_000_000
-    )
+    agent_threads: Annotated[int, Meta(ge=1, le=64, description="How many event-loop threads the agents share.")] = 2
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="The largest request body that is read.")] = 4_000_000
     synchronous: Annotated[
         Literal["full", "normal"],
         Meta(
@@ -113,20 +108,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(ge=0, description="How long a finished run without a thread, and its output, can be read."),
     ] = 3600.0
-    idempotency_retention: Annotated[
-        float, Meta(ge=0, description="How long an `Idempotency-Key` is remembered.")
-    ] = 86400.0
-    heartbeat: Annotated[
-        float, Meta(gt=0, description="The longest silence on a stream before a comment is sent.")
-    ] = 15.0
+    idempotency_retention: Annotated[float, Meta(ge=0, description="How long an `Idempotency-Key` is remembered.")] = (
+        86400.0
+    )
+    heartbeat: Annotated[float, Meta(gt=0, description="The longest silence on a stream before a comment is sent.")] = (
+        15.0
+    )
     reader_queue_bytes: Annotated[
         int,
         Meta(ge=65536, description="How far the reader of a stream may fall behind before it is cut off."),
     ] = 4_000_000
     sweep_interval: Annotated[float, Meta(gt=0, description="How often what has expired is removed.")] = 60.0
-    log_format: Annotated[
-        Literal["text", "json"], Meta(description="How log lines are written to standard error.")
-    ] = "text"
+    log_format: Annotated[Literal["text", "json"], Meta(description="How log lines are written to standard error.")] = (
+        "text"
+    )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="The least important log lines that are written."),
@@ -356,9 +351,7 @@ def _allowed(kind: inspect.Type) -> str:
             noun = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
             if kind.gt is not None:
                 return f"{noun} above {kind.gt}"
-            return (
-                f"{noun} from {kind.ge} to {kind.le}" if kind.le is not None else f"{noun}, {kind.ge} or more"
-            )
+            return f"{noun} from {kind.ge} to {kind.le}" if kind.le is not None else f"{noun}, {kind.ge} or more"
         case inspect.VarTupleType():
             return "a list of texts"
         case _:

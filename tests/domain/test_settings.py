@@ -156,9 +156,7 @@ def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
     assert load_settings({}, environ, Path("/nowhere")).port == 9000
 
 
-@pytest.mark.parametrize(
-    "url", ["postgresql://db/runs", "sqlite://", "sqlite:///", "sqlite:///:memory:", "my.db"]
-)
+@pytest.mark.parametrize("url", ["postgresql://db/runs", "sqlite://", "sqlite:///", "sqlite:///:memory:", "my.db"])
 def test_a_database_that_is_no_file_is_refused(url: str) -> None:
     assert refusal(flags={"database": url}) == (
         f"database is {url!r}: must be sqlite:/// and the path of a file, such as sqlite:///.runyard/runyard.db"
@@ -182,14 +180,10 @@ def test_keys_of_the_file_are_texts_or_tables(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "second", ["s3cret", "s3cret=", "=mia", "s3cret=mia:admin", "s3 cret=mia", "s3cret=mia:"]
-)
+@pytest.mark.parametrize("second", ["s3cret", "s3cret=", "=mia", "s3cret=mia:admin", "s3 cret=mia", "s3cret=mia:"])
 def test_a_wrong_key_is_refused_without_being_repeated(second: str) -> None:
     message = refusal(environ={"RUNYARD_API_KEYS": f"good=mia,{second}"})
-    assert message == (
-        "api_keys (from RUNYARD_API_KEYS), key 2: must be key=owner:scope, with scope read or write"
-    )
+    assert message == ("api_keys (from RUNYARD_API_KEYS), key 2: must be key=owner:scope, with scope read or write")
 
 
 def test_a_key_that_stands_there_twice_is_refused() -> None:
@@ -218,9 +212,7 @@ def test_every_setting_says_what_it_means() -> None:
 
 
 def test_the_settings_tables_of_the_documentation_are_those_of_the_code() -> None:
-    with_table = [
-        path for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")] if START in path.read_text()
-    ]
+    with_table = [path for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")] if START in path.read_text()]
     assert ROOT / "docs" / "settings.md" in with_table
     for path in with_table:
         table = path.read_text().split(START)[1].split(END)[0].strip()

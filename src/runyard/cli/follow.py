@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runyard.cli.show import brief, print_json_line, status
+from runyard.cli.show import brief, plain, print_json_line, status
 
 if TYPE_CHECKING:
-    from ap_client import EventStream, ServerEvent
+    from ap_client import ApiClient, EventStream, ServerEvent
 
 
-def follow(stream: EventStream, as_json: bool) -> int:
+def follow(client: ApiClient, stream: EventStream, as_json: bool) -> int:
     """Show the events of a run until it ends; with `as_json` one line of JSON each. Returns the exit code."""
     screen = Screen()
     last: ServerEvent | None = None
@@ -33,8 +33,19 @@ def follow(stream: EventStream, as_json: bool) -> int:
     ended: dict[str, Any] = last.data if last is not None and last.event == "end" else {}
     if not as_json:
         screen.finish_line()
-        show_end({"run_id": stream.run_id, **ended}, None, ended.get("interrupts"))
+        _show_how_it_ended(client, stream.run_id, ended)
     return 0 if ended.get("status") == "success" or ended.get("outcome") == "asked" else 1
+
+
+def _show_how_it_ended(client: ApiClient, run_id: str | None, ended: dict[str, Any]) -> None:
+    from ap_client import BackgroundRunsApi
+
+    if ended.get("outcome") == "asked" and run_id is not None:
+        # The stream says that the run asks; the question is part of its output.
+        answer = plain(BackgroundRunsApi(client).wait_run(run_id))
+        show_end(answer["run"], None, answer.get("interrupts"))
+    else:
+        show_end({"run_id": run_id, **ended}, None, None)
 
 
 class Screen:
@@ -57,12 +68,12 @@ class Screen:
                 click.echo(click.style(f"run {data.get('run_id')}{note}", dim=True), err=True)
             case "custom":
                 click.echo(f"{data.get('name', 'custom')}: {brief(data.get('payload'), 100)}")
-            case "updates":
-                click.echo(f"update: {brief(data, 100)}")
+            case "updates" | "values":
+                click.echo(f"{event.event}: {brief(data, 100)}")
             case "error":
                 click.echo(click.style(f"error: {data.get('message')}", fg="red"), err=True)
             case _:
-                # `values` repeats what the updates said, and `end` is told when the stream is over.
+                # `end` is told when the stream is over.
                 pass
 
     def _message(self, message: dict[str, Any]) -> None:

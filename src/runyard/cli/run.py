@@ -56,7 +56,7 @@ def command(
         raise click.UsageError("--resume needs --thread: a question is asked by a thread")
     wish = _wish(agent, input_text, message, thread_id, resume)
     if stream:
-        return follow(RunsApi(client).create_and_stream_run_events(wish), as_json)
+        return follow(client, RunsApi(client).create_and_stream_run_events(wish), as_json)
     if background:
         run = plain(BackgroundRunsApi(client).create_run(wish))
         if as_json:

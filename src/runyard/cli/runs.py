@@ -97,7 +97,7 @@ def tail_run(client: ApiClient, run_id: str, since: str, as_json: bool) -> int:
     """
     from ap_client import BackgroundRunsApi
 
-    return follow(BackgroundRunsApi(client).stream_run_events(run_id, since=since), as_json)
+    return follow(client, BackgroundRunsApi(client).stream_run_events(run_id, since=since), as_json)
 
 
 @command.command("cancel")
