@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 INDENT = "  "
 
@@ -39,7 +41,11 @@ class Screen:
 
     def say(self, text: str, style: str = "") -> None:
         """One line or more of what happens."""
-        self._console.print(Padding(text, (0, 0, 0, len(INDENT)), expand=False), style=style)
+        if self._live:
+            # Wrapped lines keep the indent.
+            self._console.print(Padding(Text(text, style), (0, 0, 0, len(INDENT)), expand=False))
+        else:
+            self._console.print(textwrap.indent(text, INDENT))
 
     def claim(self, text: str) -> None:
         """Something that was checked and holds."""

@@ -1,0 +1,168 @@
+"""`runyard doctor`: what is configured here, and what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+from collections.abc import Generator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import click
+
+from runyard.cli.flags import read_settings, setting_flags
+from runyard.cli.show import print_json, print_table
+from runyard.errors import InvalidInput
+from runyard.settings import Resolved, Settings, check_exposure, describe, is_loopback
+
+EPILOG = """\b
+Examples:
+  runyard doctor                        what `runyard serve` would do here
+  runyard doctor examples/ --port 9000  the same with these arguments
+  runyard doctor --json                 for a program; exit code 1 where something is wrong
+"""
+
+# Read from the environment, but no settings of a server.
+OTHER_VARIABLES = frozenset({"RUNYARD_URL", "RUNYARD_API_KEY", "RUNYARD_CONFIG"})
+SHORT_KEY = 16
+
+Verdict = Literal["ok", "warning", "problem"]
+MARKS: dict[Verdict, str] = {
+    "ok": click.style("ok     ", fg="green"),
+    "warning": click.style("warning", fg="yellow"),
+    "problem": click.style("problem", fg="red"),
+}
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at, and what was found."""
+
+    subject: str
+    verdict: Verdict
+    text: str
+
+
+@click.command("doctor", epilog=EPILOG)
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@setting_flags()
+@click.option("--json", "as_json", is_flag=True, help="Settings and findings as one JSON object.")
+def command(targets: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Say what is configured here, and what is wrong.
+
+    It takes the same arguments as `runyard serve`, starts nothing and changes nothing. Exits 1 where `serve` would
+    not start or would not do what it is meant to.
+    """
+    try:
+        resolved = read_settings(flags, targets)
+    except InvalidInput as error:
+        findings = [Finding("settings", "problem", error.message)]
+        settings: list[tuple[str, str, str]] = []
+    else:
+        findings = list(examine(resolved, os.environ))
+        settings = list(_settings_shown(resolved))
+    if as_json:
+        print_json(
+            {
+                "settings": {name: {"value": value, "source": source} for name, value, source in settings},
+                "findings": [finding._asdict() for finding in findings],
+            }
+        )
+    else:
+        told = [setting for setting in settings if setting[2] != "default"]
+        print_table(("setting", "value", "source"), told, "every setting has its default")
+        click.echo()
+        for finding in findings:
+            click.echo(f"{MARKS[finding.verdict]}  {finding.subject}: {finding.text}")
+    return 1 if any(finding.verdict == "problem" for finding in findings) else 0
+
+
+def examine(resolved: Resolved, environ: Mapping[str, str]) -> Generator[Finding]:
+    """Everything that is looked at, in the order in which a server would stumble over it."""
+    from runyard.server import inspect
+
+    settings = resolved.settings
+    yield from _variables(environ)
+    yield from _exposure(settings)
+    facts = inspect(settings)
+    yield from _database(facts)
+    yield from _agents(settings, facts)
+    yield _port(settings, served=facts["holder"] is not None)
+
+
+def _settings_shown(resolved: Resolved) -> Generator[tuple[str, str, str]]:
+    """Name, value and source of every setting; of keys only whose they are."""
+    for row in describe():
+        value: object = getattr(resolved.settings, row.name)
+        if row.name == "api_keys":
+            value = [f"{key.owner}:{key.scope}" for key in resolved.settings.api_keys]
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        yield row.name, shown, resolved.sources[row.name]
+
+
+def _variables(environ: Mapping[str, str]) -> Generator[Finding]:
+    known = {row.environment for row in describe()} | OTHER_VARIABLES
+    for name in sorted(environ):
+        if name.startswith("RUNYARD_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield Finding("environment", "warning", f"{name} means nothing to Runyard{hint}")
+
+
+def _exposure(settings: Settings) -> Generator[Finding]:
+    try:
+        check_exposure(settings)
+    except InvalidInput as error:
+        yield Finding("access", "problem", error.message)
+        return
+    where = "only this machine" if is_loopback(settings.host) else "other machines"
+    if not settings.api_keys:
+        verdict: Verdict = "ok" if is_loopback(settings.host) else "warning"
+        yield Finding("access", verdict, f"{where} can reach {settings.host}, and everybody there may do everything")
+        return
+    owners = ", ".join(sorted({f"{key.owner} ({key.scope})" for key in settings.api_keys}))
+    yield Finding("access", "ok", f"{where} can reach {settings.host}, with the keys of {owners}")
+    if any(len(key.key) < SHORT_KEY for key in settings.api_keys):
+        yield Finding("access", "warning", f"a key is shorter than {SHORT_KEY} characters: it can be guessed")
+
+
+def _database(facts: Mapping[str, Any]) -> Generator[Finding]:
+    path, version, latest = facts["path"], facts["schema"], facts["latest"]
+    if facts["problem"] is not None:
+        yield Finding("database", "problem", f"{path}: {facts['problem']}")
+    elif facts["holder"] is not None:
+        yield Finding("database", "ok", f"{path} is being served by process {facts['holder']}")
+    elif not facts["exists"]:
+        yield Finding("database", "ok", f"{path} is not there yet; the first start makes it")
+    elif version < latest:
+        yield Finding("database", "ok", f"{path} has layout {version}; the next start brings it to {latest}")
+    else:
+        yield Finding("database", "ok", f"{path} has this version's layout ({version})")
+
+
+def _agents(settings: Settings, facts: Mapping[str, Any]) -> Generator[Finding]:
+    agents: list[str] = facts["agents"]
+    if facts["agents_problem"] is not None:
+        yield Finding("agents", "problem", facts["agents_problem"])
+        return
+    if not agents:
+        yield Finding("agents", "problem", "there are none; name some: runyard serve examples/")
+        return
+    yield Finding("agents", "ok", ", ".join(agents))
+    if settings.default_agent is not None and settings.default_agent not in agents:
+        yield Finding("agents", "problem", f"default_agent is {settings.default_agent!r}, which is none of them")
+    elif settings.default_agent is None and len(agents) > 1:
+        yield Finding("agents", "ok", "no default_agent is set: every request has to name its agent")
+
+
+def _port(settings: Settings, *, served: bool) -> Finding:
+    place = f"{settings.host}:{settings.port}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            if served:
+                return Finding("port", "ok", f"{place} is taken, perhaps by the server that holds the database")
+            return Finding("port", "problem", f"{place} cannot be listened on: {error.strerror}; choose another --port")
+    return Finding("port", "ok", f"{place} is free")
