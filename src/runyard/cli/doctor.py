@@ -83,7 +83,7 @@ def examine(resolved: Resolved, environ: Mapping[str, str]) -> Generator[Finding
     settings = resolved.settings
     yield from _variables(environ)
     yield from _exposure(settings)
-    facts = inspect(settings)
+    facts: dict[str, Any] = inspect(settings)
     yield from _database(facts)
     yield from _agents(settings, facts)
     yield _port(settings, served=facts["holder"] is not None)

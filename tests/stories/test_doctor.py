@@ -1,0 +1,109 @@
+"""`runyard doctor` says what is configured and what is wrong; `runyard migrate` brings a database up to date."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from server_process import EXAMPLES, Serve, free_port
+
+ECHO = str(EXAMPLES / "echo.py")
+
+
+def runyard(folder: Path, *arguments: str, code: int, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUNYARD_")}
+    command = [sys.executable, "-m", "runyard", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=folder, env={**clean, **env})
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+def diagnosis(folder: Path, *arguments: str, code: int = 0, **env: str) -> dict[str, Any]:
+    free = () if "--port" in arguments else ("--port", str(free_port()))
+    return json.loads(runyard(folder, "doctor", "--json", *free, *arguments, code=code, **env).stdout)
+
+
+def found(told: dict[str, Any], subject: str) -> list[tuple[str, str]]:
+    """Verdicts and texts about a subject."""
+    return [(each["verdict"], each["text"]) for each in told["findings"] if each["subject"] == subject]
+
+
+def test_where_all_is_well_it_says_what_would_be_served(tmp_path: Path) -> None:
+    told = diagnosis(tmp_path, ECHO, RUNYARD_MAX_RUNS="7")
+    assert {finding["verdict"] for finding in told["findings"]} == {"ok"}
+    assert told["settings"]["max_runs"] == {"value": "7", "source": "RUNYARD_MAX_RUNS"}
+    assert told["settings"]["heartbeat"] == {"value": "15.0", "source": "default"}
+    assert found(told, "agents") == [("ok", "echo")]
+    assert list(tmp_path.iterdir()) == [], "it changes nothing"
+    printed = runyard(tmp_path, "doctor", ECHO, "--port", str(free_port()), code=0, RUNYARD_MAX_RUNS="7").stdout
+    assert "max_runs" in printed
+    assert "agents: echo" in printed
+
+
+def test_a_wrong_setting_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "runyard.toml").write_text("prot = 1")
+    told = diagnosis(tmp_path, ECHO, code=1)
+    assert found(told, "settings") == [("problem", "'prot' (from runyard.toml) is not a setting: did you mean port?")]
+
+
+def test_agents_that_do_not_load_are_a_problem(tmp_path: Path) -> None:
+    ((verdict, text),) = found(diagnosis(tmp_path, "absent.py", code=1), "agents")
+    assert verdict == "problem"
+    assert "absent.py" in text
+    assert found(diagnosis(tmp_path, code=1), "agents")[0][0] == "problem"
+    told = diagnosis(tmp_path, ECHO, "--default-agent", "other", code=1)
+    assert found(told, "agents")[-1][0] == "problem"
+
+
+def test_a_variable_that_means_nothing_is_a_warning(tmp_path: Path) -> None:
+    told = diagnosis(tmp_path, ECHO, RUNYARD_MAX_RUN="3")
+    assert found(told, "environment") == [
+        ("warning", "RUNYARD_MAX_RUN means nothing to Runyard; did you mean RUNYARD_MAX_RUNS?")
+    ]
+
+
+def test_access_is_told_and_keys_are_not(tmp_path: Path) -> None:
+    open_to_all = diagnosis(tmp_path, ECHO, "--host", "0.0.0.0", code=1)
+    assert found(open_to_all, "access")[0][0] == "problem"
+    assert found(diagnosis(tmp_path, ECHO, "--host", "0.0.0.0", "--insecure"), "access")[0][0] == "warning"
+    with_keys = diagnosis(tmp_path, ECHO, "--host", "0.0.0.0", RUNYARD_API_KEYS="s3cret=mia:read")
+    assert [verdict for verdict, _ in found(with_keys, "access")] == ["ok", "warning"]
+    assert with_keys["settings"]["api_keys"]["value"] == "mia:read"
+    assert "s3cret" not in json.dumps(with_keys)
+
+
+def test_a_database_that_is_being_served_is_told(serve: Serve) -> None:
+    server = serve(ECHO)
+    here = ("--database", f"sqlite:///{server.database}", "--port", str(server.port))
+    told = diagnosis(server.folder, ECHO, *here)
+    assert server.process is not None
+    assert str(server.process.pid) in found(told, "database")[0][1]
+    assert found(told, "port")[0][0] == "ok"
+    elsewhere = diagnosis(server.folder, ECHO, "--port", str(server.port), code=1)
+    assert found(elsewhere, "port")[0][0] == "problem"
+
+
+def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database at all, but long enough to be looked at" * 50)
+    told = diagnosis(tmp_path, ECHO, "--database", "sqlite:///notes.txt", code=1)
+    ((verdict, text),) = found(told, "database")
+    assert verdict == "problem"
+    assert "notes.txt" in text
+
+
+def test_migrate_makes_the_layout_of_this_version(tmp_path: Path) -> None:
+    said = runyard(tmp_path, "migrate", "--database", "sqlite:///data/my.db", code=0)
+    assert "my.db has the layout of this version" in said.stderr
+    told = diagnosis(tmp_path, ECHO, "--database", "sqlite:///data/my.db")
+    assert "has this version's layout" in found(told, "database")[0][1]
+
+
+def test_migrate_is_refused_while_a_server_holds_the_database(serve: Serve) -> None:
+    server = serve(ECHO)
+    said = runyard(server.folder, "migrate", "--database", f"sqlite:///{server.database}", code=1)
+    assert str(server.database) in said.stderr
