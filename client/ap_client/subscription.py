@@ -6,7 +6,7 @@ broke; `lost` says how long to wait before the next call, or raises when it is t
 
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -48,7 +48,7 @@ class Subscription:
         follow: Callable[[str], Call[str]],
         *,
         run_id: str | None = None,
-        modes: frozenset[str] | None = None,
+        modes: Collection[str] | None = None,
         reconnect: bool = True,
         backoff: Backoff | None = None,
     ) -> None:
@@ -66,12 +66,13 @@ class Subscription:
     def next_call(self) -> Call[str]:
         """What to send now; after a loss it asks for what comes after the last event seen."""
         options = cast("dict[str, Any]", dict(self._call.options))
+        query = dict(self._call.query)
         if options.get("_request_timeout") is None:
             options["_request_timeout"] = (10.0, SILENCE_SECONDS)
         if self.last_event_id is not None:
             options["_headers"] = {**(options.get("_headers") or {}), "Last-Event-ID": self.last_event_id}
-        # One's own cursor is better than the one that the first call had.
-        query: Mapping[str, object] = {} if self.last_event_id is not None else self._call.query
+            # One's own cursor is better than the one that the first call had.
+            query.pop("since", None)
         return replace(self._call, options=cast("Any", options), query=query)
 
     def opened(self, headers: Mapping[str, str]) -> None:

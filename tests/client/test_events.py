@@ -98,15 +98,31 @@ def test_a_wish_that_says_cancel_and_a_stream_that_does_not_reconnect_stay_as_th
     assert wish.to_dict() == {"agent_id": "e"}
 
 
-def test_since_and_modes_choose_the_events(server: FakeServer) -> None:
+def test_since_says_where_to_begin(server: FakeServer) -> None:
     api = ap_client.BackgroundRunsApi(server.client())
     list(api.stream_run_events(RUN_ID, since=41))
     assert server.last.url.query == b"since=41"
     list(api.stream_run_events(RUN_ID, since=None))
     assert server.last.url.query == b""
-    with serving(Scene(event(1, "metadata") + event(2) + event(3, "updates|x") + event(4, "custom") + END)) as real:
-        chosen = list(background(real.url).stream_run_events(RUN_ID, modes=["updates", "custom"]))
+
+
+def test_modes_are_asked_for_again_after_a_loss_and_kept_to() -> None:
+    mixed = event(1, "metadata") + event(2) + event(3, "updates|x") + event(4, "custom")
+    with serving(Scene(mixed, cut=True), Scene(event(5) + END)) as server:
+        chosen = list(background(server.url).stream_run_events(RUN_ID, modes=["updates", "custom"]))
     assert [each.event for each in chosen] == ["metadata", "updates|x", "custom", "end"]
+    assert [asked.path.partition("?")[2] for asked in server.asked] == [
+        "since=0&stream_mode=updates&stream_mode=custom",
+        "stream_mode=updates&stream_mode=custom",
+    ]
+
+
+def test_modes_of_a_run_to_create_are_its_stream_mode_unless_it_says_one(server: FakeServer) -> None:
+    runs = ap_client.RunsApi(server.client())
+    list(runs.create_and_stream_run_events({}, modes="messages"))
+    assert server.last_body["stream_mode"] == ["messages"]
+    list(runs.create_and_stream_run_events({"stream_mode": "values"}, modes=["messages"]))
+    assert server.last_body["stream_mode"] == "values"
 
 
 def test_a_stream_lost_before_its_first_event_is_asked_for_from_the_same_place() -> None:

@@ -7,7 +7,10 @@ from ap_client.models.thread_status import ThreadStatus
 
 
 class Thread(Model, open=True):
-    """A conversation and its current state. `messages` is None where the agent has none."""
+    """A conversation and its current state. `messages` is None where the agent has none.
+
+    `interrupts` (open questions, each `{"id", "value"}`) is Runyard's.
+    """
 
     thread_id: str
     created_at: datetime
@@ -16,3 +19,4 @@ class Thread(Model, open=True):
     status: ThreadStatus | str
     values: dict[str, Any] | None = None
     messages: list[Message] | None = None
+    interrupts: list[dict[str, Any]] | None = None
