@@ -1,0 +1,411 @@
+"""One attempt on the agent's side: what its code does becomes writes, what it did before is given back.
+
+Nothing here waits. `Context` and `SyncContext` are two shells around this that wait in their own ways.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import msgspec
+
+from runyard.checkpoints import Changes, Question, Source, State, apply
+from runyard.events import Entry
+from runyard.runtime.channel import AgentEnd
+from runyard.runtime.contract import CheckpointWrite, Record, RecordKind, RunInfo, Start, Write
+from runyard.runtime.journal import Journal
+from runyard.runtime.plain import encode, encode_stable, fingerprint
+from runyard.runtime.signals import Asked, EndedRun, Nondeterministic, RecursionLimit, RunSignal
+from runyard.runtime.state import MESSAGES, Channels, Given, Merged, Reducer, StateView
+
+STORE = "ctx.store"
+"""The name under which writes to the store are recorded, as steps."""
+REQUEST_MESSAGES = "__messages__"
+REQUEST_UPDATE = "__command__"
+
+TURNS = 8
+"""Turns of the loop in which other tasks may ask too, after the first question."""
+PATIENCE = 20
+"""Rounds of 50 ms that a question waits for tasks that have not come by all their records."""
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Body(msgspec.Struct, omit_defaults=True):
+    """The body of a record of what changes the state or was answered. `of` is the payload's fingerprint."""
+
+    of: str = ""
+    changes: Changes = {}
+    id: str = ""
+    """The id of a message."""
+    answer: msgspec.Raw | None = None
+    run: str = ""
+    """For what a request brought: its run."""
+    first: bool = False
+    """Whether that was the run that began the invocation."""
+
+
+_BODY = msgspec.json.Decoder(Body)
+
+
+class Execution:
+    """One attempt of one run. Used by one thread at a time."""
+
+    def __init__(self, start: Start, end: AgentEnd, reducers: Mapping[str, Reducer], new_id: Callable[[], str]) -> None:
+        self.start = start
+        self.end = end
+        self.new_id = new_id
+        self.signal: RunSignal | None = None
+        """Why the run ends here, whatever the code makes of it."""
+        self.questions: list[Question] = []
+        self._actor: Any = None
+        self._channels = Channels(start.head, reducers, new_id)
+        self._steps_left = start.steps_left
+        self._steps_running = 0
+        self._parked: list[asyncio.Future[None]] = []
+        self._frozen = False
+        self._brought: list[tuple[Record, Body]] = []
+        """What requests brought and is still to be replayed, in order."""
+        self._replayed: State = start.base
+        self._live = not start.records and not start.questions
+        if self._live:
+            self._journal = Journal(())
+        else:
+            self._replay(start)
+        if start.messages is not None or start.command_update is not None:
+            self._take_request(start)
+
+    def _replay(self, start: Start) -> None:
+        done: list[Record] = []
+        for record in sorted(start.records, key=lambda record: record.order):
+            if record.kind == "update" and record.name in (REQUEST_MESSAGES, REQUEST_UPDATE):
+                body = _BODY.decode(record.body)
+                if body.first:
+                    self._replayed = apply(self._replayed, body.changes)
+                else:
+                    self._brought.append((record, body))
+            else:
+                done.append(record)
+        self._journal = Journal(done)
+
+    def _take_request(self, start: Start) -> None:
+        """Applies what the request brought, unless an attempt of this run has done so."""
+        brought = [r for r in start.records if r.name in (REQUEST_MESSAGES, REQUEST_UPDATE)]
+        bodies = {(r.name, _BODY.decode(r.body).run) for r in brought}
+        first = not start.questions and len(brought) == len(start.records)
+        if start.messages is not None and (REQUEST_MESSAGES, start.run.run_id) not in bodies:
+            given = Given({MESSAGES: msgspec.json.decode(start.messages)}, "messages")
+            self._apply_request(given, REQUEST_MESSAGES, "input", first, len(brought) + 1)
+        if start.command_update is not None and (REQUEST_UPDATE, start.run.run_id) not in bodies:
+            given = Given(msgspec.json.decode(start.command_update), "command.update")
+            self._apply_request(given, REQUEST_UPDATE, "update", first, len(brought) + 1)
+
+    def _apply_request(self, given: Given, name: str, source: Source, first: bool, nth: int) -> None:
+        merged = self._channels.merge(given)
+        if first and not self._live:
+            self._replayed = apply(self._replayed, merged.changes)
+        body = Body(changes=merged.changes, run=self.start.run.run_id, first=first)
+        record = Record("update", name, nth, _ENCODER.encode(body))
+        entries = self._entries(merged)
+        if name == REQUEST_MESSAGES:
+            entries = entries[1:]
+        self._write(Write(entries, CheckpointWrite(merged.changes, source), (record,)), len(merged.delta))
+
+    # what the code may read
+
+    @property
+    def run(self) -> RunInfo:
+        return self.start.run
+
+    @property
+    def state(self) -> State:
+        """The state as the code should see it: as it was at this place before, until the code does something new."""
+        return self._channels.state if self._live else self._replayed
+
+    def view(self) -> StateView:
+        return StateView(self.state)
+
+    # before every call
+
+    def enter(self, actor: object) -> None:
+        """Says that a call comes from `actor`, a task or a thread.
+
+        Raises:
+            RunSignal: the run ends here.
+            EndedRun: the run is over.
+        """
+        if self.signal is not None:
+            raise self.signal
+        if self.end.ended:
+            raise EndedRun(f"run {self.run.run_id} has ended: its ctx does nothing any more")
+        if actor is not self._actor:
+            if self._actor is not None:
+                self._journal.ordered = False
+            self._actor = actor
+
+    # calls that change the state
+
+    def update(self, kind: RecordKind, value: Any, place: str) -> None:
+        """Merges what an `update` or a `yield` gives, as a step.
+
+        Raises:
+            NotSerialisable, RunSignal.
+        """
+        given = Given(value, place)
+        of = given.fingerprint()
+        nth, record = self._match(kind, "", of)
+        if record is not None:
+            self._pass_by(record)
+            return
+        self._live = True
+        self._take_step()
+        merged = self._channels.merge(given)
+        body = _ENCODER.encode(Body(of=of, changes=merged.changes))
+        write = Write(self._entries(merged), CheckpointWrite(merged.changes), (Record(kind, "", nth, body),))
+        self._write(write, len(merged.delta) + len(body))
+
+    def last(self, value: Any) -> Write | None:
+        """The write for what the code returned.
+
+        Raises:
+            NotSerialisable, Nondeterministic: it returned before it came by all its records.
+        """
+        self._finish("ended")
+        self._live = True
+        if value is None:
+            return None
+        merged = self._channels.merge(Given(value, "the returned value"))
+        return Write(self._entries(merged), CheckpointWrite(merged.changes))
+
+    def _entries(self, merged: Merged) -> list[Entry]:
+        agent = _ENCODER.encode(self.run.agent_id)
+        entries = [Entry("updates", msgspec.Raw(b"{" + agent + b":" + merged.delta + b"}"))]
+        if merged.messages is not None:
+            entries.append(Entry("messages", msgspec.Raw(merged.messages)))
+        return entries
+
+    # messages in pieces
+
+    def message_begins(self, id: str | None) -> tuple[int, str, bool]:
+        """The number and id of a message, and whether its pieces are new."""
+        nth = self._journal.number("message", "")
+        known = self._journal.peek("message", "", nth)
+        if known is not None:
+            return nth, id or _BODY.decode(known.body).id, False
+        # In order, what comes before a record that is left was shown before.
+        return nth, id or self.new_id(), self._journal.exhausted or not self._journal.ordered
+
+    def piece(self, id: str, role: str, text: str) -> None:
+        """Shows a piece of a message."""
+        data = encode([{"id": id, "role": role, "content": text, "delta": True}], "message")
+        self._write(Write((Entry("messages", msgspec.Raw(data)),)), len(data))
+
+    def message_ends(self, nth: int, message: dict[str, Any]) -> None:
+        """Upserts the whole message, as a step.
+
+        Raises:
+            NotSerialisable, RunSignal.
+        """
+        record = self._find("message", "", nth)
+        if record is not None:
+            self._pass_by(record)
+            return
+        given = Given({MESSAGES: [message]}, "message")
+        self._live = True
+        self._take_step()
+        merged = self._channels.merge(given)
+        body = _ENCODER.encode(Body(changes=merged.changes, id=message["id"]))
+        write = Write(self._entries(merged), CheckpointWrite(merged.changes), (Record("message", "", nth, body),))
+        self._write(write, len(merged.delta) + len(body))
+
+    def message_fails(self, nth: int) -> None:
+        """Forgets a message whose block raised."""
+        self._journal.give_back("message", "", nth)
+
+    # calls that do not change the state
+
+    def emit(self, payload: Any, name: str | None) -> None:
+        """Shows a custom event.
+
+        Raises:
+            NotSerialisable.
+        """
+        data = encode({"payload": payload} if name is None else {"name": name, "payload": payload}, "event")
+        nth = self._journal.emits(name or "")
+        if nth is not None:
+            record = Record("emit", name or "", nth, b"null")
+            self._write(Write((Entry("custom", msgspec.Raw(data)),), None, (record,)), len(data))
+
+    def step_begins(self, name: str) -> tuple[int, Record | None]:
+        """The number of a step, and its record if it was done before."""
+        if name == STORE:
+            raise ValueError(f"the step name {STORE!r} is reserved for the store's own records")
+        return self._begin_step(name)
+
+    def _begin_step(self, name: str) -> tuple[int, Record | None]:
+        nth = self._journal.number("step", name)
+        record = self._find("step", name, nth)
+        if record is not None:
+            self._pass_by(record)
+        else:
+            self._steps_running += 1
+            if self._journal.exhausted:
+                self._live = True
+        return nth, record
+
+    def step_ends(self, name: str, nth: int, result: Any) -> tuple[int, Any]:
+        """Records a step's result: the number of the write that holds it, and the result as a replay gives it.
+
+        Raises:
+            NotSerialisable.
+        """
+        try:
+            body = encode(result, f"the result of step {name!r}")
+        except BaseException:
+            self.step_fails(name, nth)
+            raise
+        self._journal.succeeded()
+        number = self._write(Write(records=(Record("step", name, nth, body),)), len(body))
+        self._step_over()
+        return number, msgspec.json.decode(body)
+
+    def step_fails(self, name: str, nth: int) -> None:
+        """Forgets a step that raised."""
+        self._journal.give_back("step", name, nth)
+        self._step_over()
+
+    def _step_over(self) -> None:
+        self._steps_running -= 1
+        if self._frozen and not self._steps_running:
+            self._let_asked_end()
+
+    def store_begins(self) -> tuple[int, bool]:
+        """The number of a write to the store, and whether it was done before."""
+        nth, record = self._begin_step(STORE)
+        return nth, record is not None
+
+    # questions
+
+    def question(self, payload: Any, name: str) -> tuple[Any, bool]:
+        """The answer to a question, and whether there is one; without it the question is open.
+
+        Raises:
+            NotSerialisable, RunSignal.
+        """
+        text, stable = encode_stable(payload, "the question")
+        of = fingerprint(stable)
+        nth, record = self._match("interrupt", name, of)
+        if record is not None:
+            self._pass_by(record)
+            answer = _BODY.decode(record.body).answer
+            return None if answer is None else msgspec.json.decode(answer), True
+        self._live = True
+        question = next((q for q in self.start.questions if q.name == name and q.nth == nth), None)
+        if question is None:
+            # Unique to this asking, and the same in each attempt at it.
+            namespace = uuid.uuid5(uuid.NAMESPACE_OID, self.run.thread_id)
+            id = str(uuid.uuid5(namespace, f"{self.run.run_id}:{name}:{nth}:{of}"))
+            question = Question(id, msgspec.Raw(text), name, nth)
+        elif msgspec.json.decode(question.value) != msgspec.json.decode(text):
+            self._end_by(
+                Nondeterministic(
+                    f"interrupt {name!r} (use {nth}) now asks something else than the open question; "
+                    "values that change from attempt to attempt must come from ctx.step"
+                )
+            )
+        answered = self.start.answers.get(question.id)
+        if answered is None:
+            self.questions.append(question)
+            return None, False
+        body = _ENCODER.encode(Body(of=of, answer=msgspec.Raw(answered)))
+        self._write(Write(records=(Record("interrupt", name, nth, body),)), len(body))
+        return msgspec.json.decode(answered), True
+
+    @property
+    def frozen(self) -> bool:
+        """Whether a question is open and nothing new may begin: a call then parks."""
+        return self._frozen
+
+    def park(self) -> asyncio.Future[None]:
+        """What a task waits for that cannot go on while a question is open: it raises `Asked`.
+
+        Other tasks get a few turns of the loop, so that questions asked side by side are asked together, and steps
+        that have begun end, so that they need not be done again.
+        """
+        future: asyncio.Future[None] = self.end.loop.create_future()
+        self._parked.append(future)
+        if len(self._parked) == 1:
+            self.end.loop.call_soon(self._collect, 1)
+        return future
+
+    def _collect(self, turn: int) -> None:
+        if turn < TURNS:
+            self.end.loop.call_soon(self._collect, turn + 1)
+        elif not self._journal.exhausted and turn < TURNS + PATIENCE:
+            self.end.loop.call_later(0.05, self._collect, turn + 1)
+        else:
+            self._frozen = True
+            if not self._steps_running:
+                self._let_asked_end()
+
+    def _let_asked_end(self) -> None:
+        signal = self.ask()
+        parked, self._parked = self._parked, []
+        for future in parked:
+            if not future.done():
+                future.set_exception(signal)
+
+    def ask(self) -> RunSignal:
+        """Ends the run because of its open questions; what to raise in the code."""
+        if self.signal is None:
+            try:
+                self._finish("asks")
+            except Nondeterministic as signal:
+                return signal
+            self.signal = Asked("the run waits for an answer")
+        return self.signal
+
+    # records
+
+    def _match(self, kind: RecordKind, name: str, of: str) -> tuple[int, Record | None]:
+        try:
+            return self._journal.match(kind, name, of)
+        except Nondeterministic as signal:
+            self._end_by(signal)
+
+    def _find(self, kind: RecordKind, name: str, nth: int) -> Record | None:
+        try:
+            return self._journal.find(kind, name, nth)
+        except Nondeterministic as signal:
+            self._end_by(signal)
+
+    def _finish(self, how: str) -> None:
+        try:
+            self._journal.finish(how)
+        except Nondeterministic as signal:
+            self._end_by(signal)
+
+    def _end_by(self, signal: RunSignal) -> NoReturn:
+        self.signal = signal
+        raise signal
+
+    def _pass_by(self, record: Record) -> None:
+        """Lets the state go along with a call that was done before."""
+        if self._live:
+            return
+        while self._brought and self._brought[0][0].order < record.order:
+            self._replayed = apply(self._replayed, self._brought.pop(0)[1].changes)
+        if record.kind in ("update", "yield", "message"):
+            self._replayed = apply(self._replayed, _BODY.decode(record.body).changes)
+
+    def _take_step(self) -> None:
+        if self._steps_left is not None:
+            if self._steps_left <= 0:
+                self._end_by(RecursionLimit("the run has made as many steps as config.recursion_limit allows"))
+            self._steps_left -= 1
+
+    def _write(self, write: Write, size: int) -> int:
+        return self.end.write(write, size)
