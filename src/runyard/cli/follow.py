@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from ap_client import ApiClient, EventStream, ServerEvent
 
 
+with_modes = click.option(
+    "--mode",
+    "modes",
+    type=click.Choice(["values", "updates", "messages", "custom"]),
+    multiple=True,
+    default=("updates", "messages", "custom"),
+    show_default=True,
+    help="The events to show; may be given several times.",
+)
+
+
 def follow(client: ApiClient, stream: EventStream, as_json: bool) -> int:
     """Show the events of a run until it ends; with `as_json` one line of JSON each. Returns the exit code."""
     screen = Screen()

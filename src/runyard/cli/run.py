@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runyard.cli.connection import json_text, with_server
-from runyard.cli.follow import follow, show_end
+from runyard.cli.follow import follow, show_end, with_modes
 from runyard.cli.show import plain, print_json
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ Examples:
 @click.option("--thread", "thread_id", metavar="ID", help="Run on this thread; it is made where it is new.")
 @click.option("--resume", metavar="JSON", help="The answer to the question that the thread asks.")
 @click.option("--stream", is_flag=True, help="Show what happens while it happens.")
+@with_modes
 @click.option("--background", is_flag=True, help="Return at once; the run goes on by itself.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: JSON, with --stream one line per event.")
 @with_server
@@ -40,6 +41,7 @@ def command(
     thread_id: str | None,
     resume: str | None,
     stream: bool,
+    modes: tuple[str, ...],
     background: bool,
     as_json: bool,
 ) -> int:
@@ -56,7 +58,7 @@ def command(
         raise click.UsageError("--resume needs --thread: a question is asked by a thread")
     wish = _wish(agent, input_text, message, thread_id, resume)
     if stream:
-        return follow(client, RunsApi(client).create_and_stream_run_events(wish), as_json)
+        return follow(client, RunsApi(client).create_and_stream_run_events(wish, modes=modes), as_json)
     if background:
         run = plain(BackgroundRunsApi(client).create_run(wish))
         if as_json:
@@ -79,8 +81,7 @@ def command(
 def _wish(
     agent: str, input_text: str | None, message: str | None, thread_id: str | None, resume: str | None
 ) -> dict[str, Any]:
-    # Asked for even where nobody streams: what is recorded can be followed later by `runs tail`.
-    wish: dict[str, Any] = {"agent_id": agent, "stream_mode": ["updates", "messages", "custom"]}
+    wish: dict[str, Any] = {"agent_id": agent}
     if input_text is not None:
         wish["input"] = json_text(input_text, "--input")
     if message is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runyard.cli.connection import with_server
-from runyard.cli.follow import follow
+from runyard.cli.follow import follow, with_modes
 from runyard.cli.groups import ListingGroup
 from runyard.cli.show import ago, plain, print_facts, print_json, print_table
 
@@ -88,16 +88,17 @@ def show_run(client: ApiClient, run_id: str, as_json: bool) -> None:
 @command.command("tail")
 @click.argument("run_id")
 @click.option("--since", metavar="EVENT", default="0", show_default=True, help="Only events after this id.")
+@with_modes
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON per event.")
 @with_server
-def tail_run(client: ApiClient, run_id: str, since: str, as_json: bool) -> int:
+def tail_run(client: ApiClient, run_id: str, since: str, modes: tuple[str, ...], as_json: bool) -> int:
     """Show the events of a run, from its start until its end. A broken connection is resumed.
 
     Exits 0 when the run succeeded or asks a question, else 1.
     """
     from ap_client import BackgroundRunsApi
 
-    return follow(client, BackgroundRunsApi(client).stream_run_events(run_id, since=since), as_json)
+    return follow(client, BackgroundRunsApi(client).stream_run_events(run_id, since=since, modes=modes), as_json)
 
 
 @command.command("cancel")
