@@ -7,10 +7,11 @@ What a call does is in `Execution`, once; here are the two ways of waiting.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.execution import STORE, Execution
 from runyard.runtime.store import StoreItem
+
+T = TypeVar("T")
 
 
 class About:
@@ -175,7 +178,7 @@ class Context(About):
     async def _ask_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
         end = self._execution.end
         reply: asyncio.Future[StoreReply | None] = end.loop.create_future()
-        end.when_replied(make(end.next_call()), lambda got: reply.done() or reply.set_result(got))
+        end.when_replied(make(end.next_call()), functools.partial(_resolve, reply))
         return or_cancelled(await reply)
 
     async def _change_store(self, make: Callable[[int], StoreCall]) -> None:
@@ -331,8 +334,14 @@ class Store:
 
 async def _stored(end: AgentEnd, number: int) -> None:
     future: asyncio.Future[None] = end.loop.create_future()
-    end.when_stored(number, lambda: future.done() or future.set_result(None))
+    end.when_stored(number, functools.partial(_resolve, future, None))
     await future
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    # The task that waits may have been cancelled meanwhile.
+    if not future.done():
+        future.set_result(value)
 
 
 def or_cancelled(reply: StoreReply | None) -> StoreReply:

@@ -41,7 +41,7 @@ class Body(msgspec.Struct, omit_defaults=True):
     changes: Changes = {}
     id: str = ""
     """The id of a message."""
-    answer: msgspec.Raw | None = None
+    answer: msgspec.Raw = msgspec.Raw(b"null")
     run: str = ""
     """For what a request brought: its run."""
     first: bool = False
@@ -54,14 +54,22 @@ _BODY = msgspec.json.Decoder(Body)
 class Execution:
     """One attempt of one run. Used by one thread at a time."""
 
-    def __init__(self, start: Start, end: AgentEnd, reducers: Mapping[str, Reducer], new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        start: Start,
+        end: AgentEnd,
+        actor: object,
+        reducers: Mapping[str, Reducer],
+        new_id: Callable[[], str],
+    ) -> None:
+        """`actor` is the task or thread that executes the function itself."""
         self.start = start
         self.end = end
         self.new_id = new_id
         self.signal: RunSignal | None = None
         """Why the run ends here, whatever the code makes of it."""
         self.questions: list[Question] = []
-        self._actor: Any = None
+        self._actor = actor
         self._channels = Channels(start.head, reducers, new_id)
         self._steps_left = start.steps_left
         self._steps_running = 0
@@ -141,10 +149,8 @@ class Execution:
             raise self.signal
         if self.end.ended:
             raise EndedRun(f"run {self.run.run_id} has ended: its ctx does nothing any more")
-        if actor is not self._actor:
-            if self._actor is not None:
-                self._journal.ordered = False
-            self._actor = actor
+        if actor != self._actor:
+            self._journal.ordered = False
 
     # calls that change the state
 
@@ -300,8 +306,7 @@ class Execution:
         nth, record = self._match("interrupt", name, of)
         if record is not None:
             self._pass_by(record)
-            answer = _BODY.decode(record.body).answer
-            return None if answer is None else msgspec.json.decode(answer), True
+            return msgspec.json.decode(_BODY.decode(record.body).answer), True
         self._live = True
         question = next((q for q in self.start.questions if q.name == name and q.nth == nth), None)
         if question is None:

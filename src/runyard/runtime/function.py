@@ -7,6 +7,7 @@ import functools
 import hashlib
 import inspect
 import logging
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -70,9 +71,13 @@ class FunctionAgent(Generic[P, R]):
         """
         return Parameters(self.function, yields=self._yields)
 
-    @functools.cached_property
+    @property
     def agent(self) -> Agent:
         """What is published of it."""
+        return self._published
+
+    @functools.cached_property
+    def _published(self) -> Agent:
         parameters = self.parameters
         metadata = dict(self._metadata)
         if parameters.problems:
@@ -126,7 +131,7 @@ class FunctionAgent(Generic[P, R]):
     async def _perform(self, start: Start, end: AgentEnd) -> None:
         execution: Execution | None = None
         try:
-            execution = Execution(start, end, self._reducers, self._new_id)
+            execution = Execution(start, end, asyncio.current_task(), self._reducers, self._new_id)
             ctx = Context(execution)
             args, kwargs = self.parameters.fill(_provided(execution, ctx))
             called = cast(Any, self.function)(*args, **kwargs)
@@ -143,7 +148,7 @@ class FunctionAgent(Generic[P, R]):
     def _perform_in_thread(self, start: Start, end: AgentEnd) -> None:
         execution: Execution | None = None
         try:
-            execution = Execution(start, end, self._reducers, self._new_id)
+            execution = Execution(start, end, threading.get_ident(), self._reducers, self._new_id)
             ctx = SyncContext(execution)
             args, kwargs = self.parameters.fill(_provided(execution, ctx))
             if end.stopped is not None:
@@ -211,8 +216,7 @@ def _raised(execution: Execution | None, end: AgentEnd, start: Start, error: Bas
             _log.warning("run %s of %s raised while it stopped", start.run.run_id, start.run.agent_id, exc_info=error)
         return Ended("stopped")
     _log.error("run %s of %s failed", start.run.run_id, start.run.agent_id, exc_info=error)
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    error = _told_apart(error)
     code = NotSerialisable.code if isinstance(error, NotSerialisable) else "agent_error"
     return Ended("failed", code=code, message=_described(error), exceptions=_class_names(error))
 
@@ -223,6 +227,16 @@ def _signalled(execution: Execution, signal: RunSignal) -> Ended:
     run = execution.run
     _log.error("run %s of %s failed: %s", run.run_id, run.agent_id, signal.message)
     return Ended("failed", code=signal.code, message=signal.message, exceptions=_class_names(signal))
+
+
+def _told_apart(error: BaseException) -> BaseException:
+    """The one error that a group holds: a task group wraps even a single failure."""
+    while isinstance(error, BaseExceptionGroup):
+        held = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        if len(held) != 1:
+            break
+        (error,) = held
+    return cast(BaseException, error)
 
 
 def _described(error: BaseException) -> str:

@@ -160,10 +160,11 @@ def _roles(function: Callable[..., Any], hints: Mapping[str, Any]) -> list[tuple
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-    taken: set[Role] = {role for role in ROLES if any(parameter.name == role for parameter in parameters)}
+    names = {parameter.name for parameter in parameters}
+    taken: set[Role] = {role for role in ROLES if role in names}
     for parameter in parameters:
         hint = hints.get(parameter.name)
-        role = next((role for role in ROLES if role == parameter.name), None)
+        role: Role | None = next((known for known in ROLES if known == parameter.name), None)
         if role is None and _is_context(hint):
             role = "ctx"
         elif role is None and parameter.name in hints and "input" not in taken:

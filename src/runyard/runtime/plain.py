@@ -34,9 +34,10 @@ def as_plain(value: Any) -> Any:
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         return value.model_dump(mode="json")
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind.__str__(value) if kind is str else kind(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int | float):
+        return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, Mapping):
         return dict(cast("Mapping[Any, Any]", value))
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is no JSON value")
@@ -86,7 +87,7 @@ def _write(encoder: msgspec.json.Encoder, value: Any, place: str) -> bytes:
 
 def _is_plain(value: Any, depth: int) -> bool:
     """Whether there is nothing but what JSON has: the common case, found out fast and without a reason."""
-    kind = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in _SIMPLE:
         return True
     if kind is float:
@@ -106,15 +107,12 @@ def _is_plain(value: Any, depth: int) -> bool:
             return True
         if kinds == {float}:
             return all(map(math.isfinite, value))
-        for item in value:
-            if type(item) not in _SIMPLE and not _is_plain(item, depth + 1):
-                return False
-        return True
+        return all(type(item) in _SIMPLE or _is_plain(item, depth + 1) for item in value)
     return False
 
 
 def _check(value: Any, place: str, depth: int) -> None:
-    kind = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind is dict:
         _check_depth(depth, place)
         if set(map(type, value)) - {str}:

@@ -40,15 +40,14 @@ class Shape:
         self._convert: Callable[[Any], Any] | None = None
         if hint in _ANY:
             return
-        if _is_pydantic(hint):
-            self._use_pydantic(hint)
+        if _is_pydantic(hint) and self._use_pydantic(hint):
             return
         try:
             self._use_msgspec(hint)
         except Exception as error:
             if not self._use_pydantic(hint):
                 self.schema = {}
-                self.problem = f"{_name(hint)} has no schema: {str(error).partition(chr(10))[0]}"
+                self.problem = f"{_name(hint)} has no schema: {error}"
 
     @property
     def open(self) -> bool:
@@ -80,7 +79,8 @@ class Shape:
 
         def schema_of(kind: type) -> Schema:
             if kind is object:
-                return {}
+                # msgspec takes an empty schema for none.
+                return {"$comment": "any value"}
             if _is_pydantic(kind):
                 schema = cast("Any", sys.modules["pydantic"]).TypeAdapter(kind).json_schema()
                 definitions.update(schema.pop("$defs", {}))
@@ -101,8 +101,7 @@ class Shape:
         try:
             adapter = pydantic.TypeAdapter(hint)
             self.schema = adapter.json_schema()
-        except Exception as error:
-            self.problem = f"{_name(hint)} has no schema: {str(error).partition(chr(10))[0]}"
+        except Exception:
             return False
         self._read = adapter.validate_json
         # By way of JSON, for that is what the value came as: "2026-01-31" is a date even in a strict model.
@@ -148,9 +147,10 @@ def hints_of(function: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
 
 def fields_of(hint: Any) -> frozenset[str]:
     """The names of the fields of a record type; none for anything else."""
-    kind = typing.get_origin(hint) or hint
-    if not isinstance(kind, type):
+    origin = typing.get_origin(hint) or hint
+    if not isinstance(origin, type):
         return frozenset()
+    kind = cast("type[Any]", origin)
     if _is_pydantic(kind):
         return frozenset(getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {}))
     if issubclass(kind, msgspec.Struct):

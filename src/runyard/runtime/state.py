@@ -1,4 +1,4 @@
-"""A thread's state as an agent changes it: what it gives is merged into channels, and the difference is what is kept."""
+"""A thread's state as an agent changes it: what it gives is merged into channels, and the difference is kept."""
 
 from __future__ import annotations
 
@@ -144,18 +144,17 @@ class Channels:
     def _upsert(self, old: bytes | None, text: bytes) -> tuple[Change | None, bytes]:
         if self._messages is None:
             self._messages = Messages(old)
-        given = msgspec.json.decode(text)
-        given = [given] if isinstance(given, dict) else given
-        if not isinstance(given, list):
-            raise NotSerialisable(f"messages is {given!r:.80}: must be a list of messages")
-        given = cast("list[Any]", given)
+        read: Any = msgspec.json.decode(text)
+        given = cast("list[Any]", [read] if isinstance(read, dict) else read)
+        if not isinstance(given, list):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise NotSerialisable(f"messages is {read!r:.80}: must be a list of messages")
         for index, message in enumerate(given):
             if not isinstance(message, dict):
                 raise NotSerialisable(f"messages[{index}] is {message!r:.80}: must be a mapping")
         return self._messages.upsert([_with_id(message, self._new_id) for message in given])
 
     def _difference(self, channel: str, old: bytes | None, new: bytes) -> Change | None:
-        """None for no change. A list that only grew shows in the texts: the old one, but for its end, begins the new."""
+        """None for no change. A list that only grew shows in the texts: the new one begins with the old."""
         if old == new:
             return None
         if old is not None and old[:1] == b"[" and new[:1] == b"[":
