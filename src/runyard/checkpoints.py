@@ -15,6 +15,8 @@ from typing import Literal
 
 import msgspec
 
+from runyard.errors import InvalidInput
+
 State = dict[str, bytes]
 """Channel name -> JSON text of its value."""
 
@@ -58,9 +60,31 @@ class Asked(msgspec.Struct, frozen=True):
     questions: list[Question]
 
 
+def answers_of(asked: Asked, resume: bytes) -> dict[str, bytes]:
+    """Which open question gets which answer: an object keyed by question ids answers those; anything else answers
+    the only one.
+
+    Raises:
+        InvalidInput: several questions are open, and the answer does not name one of them.
+    """
+    ids = {question.id for question in asked.questions}
+    if resume[:1] == b"{":
+        named = _STATE.decode(resume)
+        if named and named.keys() <= ids:
+            return {question: bytes(answer) for question, answer in named.items()}
+    if len(asked.questions) == 1:
+        return {asked.questions[0].id: resume}
+    raise InvalidInput(
+        f"command.resume must be an object of answers by question id: {len(ids)} questions are open "
+        f"({', '.join(sorted(ids))})",
+        field="command.resume",
+        questions=sorted(ids),
+    )
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
-    """One saved state, as stored. Sizes are bytes: `full_size` of the nearest full snapshot at or above it, `chain_size`
-    the weight of the deltas since."""
+    """One saved state, as stored. Sizes are bytes: `full_size` of the nearest full snapshot at or above it,
+    `chain_size` the weight of the deltas since."""
 
     checkpoint_id: str
     thread_id: str
@@ -110,9 +134,7 @@ def _joined(head: bytes, tail: bytes) -> bytes:
 
 def render(state: Mapping[str, bytes]) -> bytes:
     """The state as one JSON object."""
-    return (
-        b"{" + b",".join(_ENCODER.encode(channel) + b":" + value for channel, value in state.items()) + b"}"
-    )
+    return b"{" + b",".join(_ENCODER.encode(channel) + b":" + value for channel, value in state.items()) + b"}"
 
 
 def parse(body: bytes) -> State:

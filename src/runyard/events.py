@@ -51,14 +51,16 @@ class Chunk(msgspec.Struct, frozen=True):
         return self.first_seq + len(self.entries) - 1
 
 
-class Event(msgspec.Struct, frozen=True):
-    """One event with its number. `data` is JSON text; for `values` it is rendered already."""
+class Event(msgspec.Struct):
+    """One event with its number. `data` is JSON text; for `values` it is rendered already. `frame` is kept by whoever
+    frames it first, so that all readers share the bytes. Number 0: made up on joining, not in the log."""
 
     seq: int
     run_id: str | None
     kind: Kind
     at: int
     data: bytes
+    frame: bytes | None = None
 
 
 class Lifecycle(msgspec.Struct, omit_defaults=True, frozen=True):

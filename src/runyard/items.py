@@ -100,26 +100,26 @@ def _compare(found: Any, operator: str, operand: Any) -> bool:
         return _equal(found, operand)
     if operator == "$ne":
         return not _equal(found, operand)
-    number = (int, float)
-    comparable = (
-        isinstance(found, number)
-        and isinstance(operand, number)
-        and not isinstance(found, bool)
-        and not isinstance(operand, bool)
-    ) or (isinstance(found, str) and isinstance(operand, str))
-    if not comparable:
+    if not _same_order(found, operand):
         return False
     match operator:
         case "$gt":
-            return found > operand
+            return bool(found > operand)
         case "$gte":
-            return found >= operand
+            return bool(found >= operand)
         case "$lt":
-            return found < operand
-        case "$lte":
-            return found <= operand
+            return bool(found < operand)
         case _:
-            return False
+            return bool(found <= operand)
+
+
+def _same_order(one: object, other: object) -> bool:
+    """Whether two values can be put in order: both numbers, or both texts."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return False
+    if isinstance(one, str):
+        return isinstance(other, str)
+    return isinstance(one, int | float) and isinstance(other, int | float)
 
 
 def namespace_matches(namespace: Namespace, query: NamespaceQuery) -> bool:
@@ -130,6 +130,4 @@ def namespace_matches(namespace: Namespace, query: NamespaceQuery) -> bool:
 
 
 def _labels_match(labels: Namespace, wanted: Namespace) -> bool:
-    return len(labels) == len(wanted) and all(
-        w in ("*", label) for label, w in zip(labels, wanted, strict=True)
-    )
+    return len(labels) == len(wanted) and all(w in ("*", label) for label, w in zip(labels, wanted, strict=True))

@@ -50,3 +50,17 @@ def status_of(*, active: bool, asking: bool, last: Outcome | None) -> Status:
     if asking:
         return "interrupted"
     return "error" if last in ("failed", "lost", "timed_out") else "idle"
+
+
+def upsert_messages(current: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages combined: one with a known id replaces it in place, any other is appended."""
+    result = list(current)
+    places = {message.get("id"): place for place, message in enumerate(result)}
+    for message in new:
+        place = places.get(message.get("id"))
+        if place is None:
+            places[message.get("id")] = len(result)
+            result.append(message)
+        else:
+            result[place] = message
+    return result

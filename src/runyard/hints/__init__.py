@@ -1,1 +1,1 @@
-"""Messages that something may have changed: one contract, a file per technology. Losing one costs latency, never truth."""
+"""Messages that something may have changed: a contract, a file per technology. Losing one costs latency only."""

@@ -102,6 +102,8 @@ class Storage(Protocol):
     """One database. All errors it raises are `RunyardError`s."""
 
     on_commit: Callable[[Sequence[Chunk]], None]
+    on_ready: Callable[[], None]
+    """Called after a commit by which a run can be claimed."""
 
     async def open(self) -> None:
         """Migrates the schema and takes what exclusive rights the adapter needs.
@@ -217,7 +219,7 @@ class Storage(Protocol):
         ...
 
     async def delete_run(self, owner: str, run_id: str, now: int) -> None:
-        """Removes a finished run's record and events; its checkpoints stay. Raises `NotFound`, `Conflict` run_active."""
+        """Removes a finished run's record and events; checkpoints stay. Raises `NotFound`, `Conflict` run_active."""
         ...
 
     async def records(self, invocation: str) -> list[Record]:

@@ -56,6 +56,7 @@ class SqliteStorage:
     def __init__(self, path: Path, *, synchronous: Synchronous = "full") -> None:
         self.path = path
         self.on_commit: Callable[[Sequence[Chunk]], None] = _nobody
+        self.on_ready: Callable[[], None] = _nothing
         self._synchronous: Synchronous = synchronous
         self._lock = FileLock(path)
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
@@ -67,7 +68,7 @@ class SqliteStorage:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
-            self._writer = Writer(self.path, self._synchronous, self._committed)
+            self._writer = Writer(self.path, self._synchronous, self._committed, self._became_ready)
             self._writer.open()
             self._inline = Transaction(connect(self.path, read_only=True), self._writer.sql)
         except BaseException:
@@ -84,6 +85,9 @@ class SqliteStorage:
 
     def _committed(self, chunks: Sequence[Chunk]) -> None:
         self.on_commit(chunks)
+
+    def _became_ready(self) -> None:
+        self.on_ready()
 
     # reading
 
@@ -323,6 +327,10 @@ class SqliteStorage:
 
 def _nobody(chunks: Sequence[Chunk]) -> None:
     """Nobody listens yet."""
+
+
+def _nothing() -> None:
+    """Nobody waits for work yet."""
 
 
 def _state(reader: Transaction, checkpoint_id: str) -> State:

@@ -106,6 +106,20 @@ class FileLock:
         os.write(descriptor, str(os.getpid()).encode())
         self._descriptor = descriptor
 
+    def holder(self) -> str | None:
+        """The process that holds the lock now; None when nobody does."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        finally:
+            os.close(descriptor)
+        return None
+
     def release(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)

@@ -101,17 +101,16 @@ def line_of(t: Transaction, owner: str, thread_id: str) -> list[Place]:
     return [p for row in t.all("line", (owner, thread_id)) if (p := Place(*row)).in_line]
 
 
-def settle(t: Transaction, owner: str, thread_id: str, now: int) -> bool:
-    """After any transition: makes the next run of the thread ready, where one may go, and derives the thread's status.
+def settle(t: Transaction, owner: str, thread_id: str, now: int) -> None:
+    """After any transition: makes the next run of the thread ready, if one may go, and derives the thread's status.
 
-    While a question is open only a resume goes on. Whether a run became ready.
+    While a question is open only a resume goes on.
     """
     row = t.one("thread_standing", (owner, thread_id))
     if row is None:
-        return False
+        return
     _, _, asking, last_outcome, *_ = row
     line = line_of(t, owner, thread_id)
-    became_ready = False
     chosen: Place | None = None
     if not any(place.status == "running" for place in line):
         chosen = next((p for p in line if p.resumes or not asking), None)
@@ -120,10 +119,9 @@ def settle(t: Transaction, owner: str, thread_id: str, now: int) -> bool:
             t.run("not_ready", (place.number,))
     if chosen is not None and not chosen.ready and chosen.due_at is None:
         t.run("make_ready", (chosen.number,))
-        became_ready = True
+        t.ready = True
     status = threads.status_of(active=bool(line), asking=bool(asking), last=last_outcome)
     t.run("set_thread_status", (status, now, owner, thread_id, status))
-    return became_ready
 
 
 def end_pending(t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None) -> None:
@@ -179,8 +177,8 @@ def asking_after(t: Transaction, run: Run, head: str | None, outcome: Outcome | 
     return asks(t, head)
 
 
-def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None) -> None:
-    """Undoes a run (DESIGN, law 6): terminal event, head back to where it was, the run tombstoned. Store writes stay."""
+def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, reason: str = "rollback") -> None:
+    """Undoes a run (DESIGN, law 6): terminal event, head back, the run tombstoned. Store writes stay."""
     if run.started_at is not None:
         t.run(
             "end_attempt",
@@ -200,7 +198,7 @@ def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None) -> Non
         run.thread_id,
         run.run_id,
         now,
-        terminal_entries(run.run_id, "rolled_back", None, "rollback"),
+        terminal_entries(run.run_id, "rolled_back", None, reason),
     )
     end(t, run.run_id, "rolled_back", None, last, now, expires_at, bury=True)
 

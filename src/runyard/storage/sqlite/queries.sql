@@ -75,6 +75,10 @@ WHERE owner = ? AND thread_id = ?
 -- name: set_thread_status
 UPDATE threads SET status = ?, updated_at = max(updated_at, ?) WHERE owner = ? AND thread_id = ? AND status <> ?
 
+-- name: show_thread
+-- A stateless run that asks keeps its thread, in sight, so that it can be answered.
+UPDATE threads SET hidden = 0 WHERE owner = ? AND thread_id = ?
+
 -- name: merge_thread_metadata
 UPDATE threads SET metadata = ?, updated_at = ? WHERE owner = ? AND thread_id = ?
 

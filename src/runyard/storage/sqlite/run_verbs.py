@@ -96,7 +96,7 @@ def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
             },
         )
         t.one("take_numbers", (len(entries), new.owner, new.thread_id))
-    run = _insert(t, new, claimed=claimed, ready=not claimed and new.due_at is None, first_seq=0, head=None)
+    run = _insert(t, new, claimed=claimed, first_seq=0, head=None)
     append(t, new.owner, new.thread_id, new.run_id, new.created_at, entries, len(entries))
     if not claimed:
         settle(t, new.owner, new.thread_id, new.created_at)
@@ -129,7 +129,7 @@ def _create_on_thread(t: Transaction, new: NewRun) -> Created:
     ended, stopping = _make_way(t, new, waiting, resume_goes_first=new.resumes)
     free = not any(p.status == "running" for p in waiting) and (new.resumes or all(p.run_id in ended for p in waiting))
     claimed = new.claim and free and new.due_at is None and _has_room(t, new)
-    run = _insert(t, new, claimed=claimed, ready=False, first_seq=last_seq, head=head, asked=asked)
+    run = _insert(t, new, claimed=claimed, first_seq=last_seq, head=head, asked=asked)
     now = new.created_at
     if not claimed:
         line.append_outside(t, new.owner, new.thread_id, new.run_id, now, [_input_entry(new)])
@@ -208,7 +208,6 @@ def _insert(
     new: NewRun,
     *,
     claimed: bool,
-    ready: bool,
     first_seq: int,
     head: str | None,
     asked: Asked | None = None,
@@ -224,7 +223,7 @@ def _insert(
         (
             new.run_id, new.thread_id, new.owner, new.agent_id, status, now, now, new.metadata, new.request,
             int(claimed), new.max_attempts, invocation, base, prior, first_seq, int(new.stateless), run_line,
-            new.due_at, now if claimed else None, int(new.resumes), new.strategy, int(ready), new.concurrency,
+            new.due_at, now if claimed else None, int(new.resumes), new.strategy, 0, new.concurrency,
         ),
     )  # fmt: skip
     return Run(
@@ -319,6 +318,8 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
         t, run.run_id, ending.outcome, ending.failure, last, now, ending.expires_at,
         last_checkpoint=None if written is None else written.checkpoint_id,
     )  # fmt: skip
+    if ending.outcome == "asked" and run.stateless:
+        t.run("show_thread", (run.owner, run.thread_id))
     if ending.delete_thread:
         bury(t, run.owner, run.thread_id, now, keep=run.run_id)
     else:
@@ -408,7 +409,7 @@ def abandon(t: Transaction, run_id: str, now: int, expires_at: int | None) -> Ru
     if run.status != "running":
         return run
     if run.cancel == "rollback":
-        roll_back(t, run, now, expires_at)
+        roll_back(t, run, now, expires_at, "still_stopping")
     else:
         last = line.append_outside(
             t,

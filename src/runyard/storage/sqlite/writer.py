@@ -35,12 +35,14 @@ readers or load never let one finish) the writer itself waits for one."""
 class Transaction:
     """What a verb sees: its connection, the statements, and the events that it appends."""
 
-    __slots__ = ("chunks", "connection", "sql")
+    __slots__ = ("chunks", "connection", "ready", "sql")
 
     def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
         self.connection: Any = connection
         self.sql = sql
         self.chunks: list[Chunk] = []
+        self.ready = False
+        """Whether a run became ready to be claimed."""
 
     def all(self, query: str, values: Any = ()) -> list[Any]:
         """All rows of a named statement; a statement that writes is run to its end."""
@@ -57,7 +59,7 @@ class Transaction:
 
 
 class _Job:
-    __slots__ = ("arguments", "chunks", "error", "future", "result", "verb")
+    __slots__ = ("arguments", "chunks", "error", "future", "ready", "result", "verb")
 
     def __init__(self, verb: Callable[..., Any], arguments: tuple[Any, ...], future: asyncio.Future[Any]) -> None:
         self.verb = verb
@@ -66,15 +68,23 @@ class _Job:
         self.result: Any = None
         self.error: BaseException | None = None
         self.chunks: Sequence[Chunk] = ()
+        self.ready = False
 
 
 class Writer:
     """Runs verbs (functions of a `Transaction` and plain data) on the writer thread."""
 
-    def __init__(self, path: Path, synchronous: Synchronous, on_commit: Callable[[Sequence[Chunk]], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        synchronous: Synchronous,
+        on_commit: Callable[[Sequence[Chunk]], None],
+        on_ready: Callable[[], None],
+    ) -> None:
         self._path = path
         self._synchronous: Synchronous = synchronous
         self._on_commit = on_commit
+        self._on_ready = on_ready
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self.sql = named_queries(PACKAGE)
         self._wal_pages = 0
@@ -181,11 +191,11 @@ class Writer:
                 job.chunks = ()
 
     def _attempt(self, job: _Job) -> None:
-        job.error, job.chunks = None, ()
+        job.error, job.chunks, job.ready = None, (), False
         transaction = Transaction(self._connection, self.sql)
         try:
             job.result = job.verb(transaction, *job.arguments)
-            job.chunks = transaction.chunks
+            job.chunks, job.ready = transaction.chunks, transaction.ready
         except apsw.Error as error:
             job.error = _translate(error)
         except RunyardError as error:
@@ -204,6 +214,8 @@ class Writer:
         chunks = [chunk for job in group for chunk in job.chunks]
         if chunks:
             self._on_commit(chunks)
+        if any(job.ready for job in group):
+            self._on_ready()
         for job in group:
             if job.future.cancelled():
                 continue

@@ -1,0 +1,455 @@
+"""One attempt, as named steps that end in one outcome.
+
+    prepare -> begin -> follow (store what the code does, obey stops) -> decide -> record
+
+While a write is being committed, what the code does next gathers and goes into the following one: a chatty run makes
+few large commits, a short one makes a single commit that holds its events, its checkpoint and its outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+
+from runyard import checkpoints
+from runyard.checkpoints import Asked, Checkpoint, State, answers_of
+from runyard.clock import Clock
+from runyard.errors import CancelRequested, LeaseLost, NotFound, RunyardError, StorageError, Unavailable
+from runyard.events import Entry, ValuesPointer, entry
+from runyard.hints.contract import Hints
+from runyard.items import NamespaceQuery
+from runyard.runs import CancelAction, Failure, Outcome, Request
+from runyard.runtime.contract import (
+    CheckpointWrite,
+    Ended,
+    Host,
+    Invocation,
+    LoadedAgent,
+    Record,
+    RunInfo,
+    Start,
+    Stop,
+    StopReason,
+    StoreCall,
+    Stored,
+    StoreReply,
+    Write,
+)
+from runyard.storage.contract import Batch, Claim, Ending, Requeue, Storage
+from runyard.telemetry import Telemetry
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_UNSET = msgspec.UNSET
+
+STORAGE_PATIENCE = 0.5
+"""Seconds between tries to record an outcome while the database refuses writes (a full disk): what the code did is
+not given up before the server is."""
+
+
+class Executor:
+    """Executes attempts: the engine's side of every run. Times are seconds."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        host: Host,
+        hints: Hints,
+        clock: Clock,
+        telemetry: Telemetry,
+        retention: float,
+        cancel_grace: float,
+    ) -> None:
+        self.storage = storage
+        self.host = host
+        self.hints = hints
+        self.clock = clock
+        self.telemetry = telemetry
+        self.retention = int(retention * 1e6)
+        self.cancel_grace = cancel_grace
+
+    def begin(self, claim: Claim, loaded: LoadedAgent) -> Execution:
+        """A new execution of a claimed run; `await` its `run()`."""
+        return Execution(self, claim, loaded)
+
+
+class Execution:
+    """One attempt while it executes."""
+
+    def __init__(self, executor: Executor, claim: Claim, loaded: LoadedAgent) -> None:
+        self.run_id = claim.run.run_id
+        self.agent_id = claim.run.agent_id
+        self._executor = executor
+        self._storage = executor.storage
+        self._clock = executor.clock
+        self._run = claim.run
+        self._attempt = claim.attempt
+        self._loaded = loaded
+        self._request: Request = claim.run.asked_for()
+        self._invocation: Invocation | None = None
+        self._stop: StopReason | None = None
+        self._cancel: CancelAction | None = None
+        self._gave_up = False
+        self._asked: Asked | None = None
+        self._state: State = {}
+        self._head: Checkpoint | None = None
+        self._pending = _Pending()
+        self._flushing: asyncio.Task[None] | None = None
+        self._helpers: set[asyncio.Task[None]] = set()
+        self._records = 0
+
+    # the steps
+
+    async def run_attempt(self) -> None:
+        """From the claim to the recorded outcome; ends when the agent's code has ended."""
+        unsubscribe = self._executor.hints.subscribe(f"run:{self.run_id}", self._look)
+        try:
+            start = await self._prepare()
+            self._invocation = self._executor.host.run(self._loaded, start)
+            if self._stop is not None:
+                self._invocation.send(Stop(self._stop))
+            self._watch_clock()
+            ended = await self._follow(self._invocation)
+            await self._record(ended)
+        except LeaseLost:
+            self._executor.telemetry.tell("lease lost", run_id=self.run_id, attempt=self._attempt.number)
+        finally:
+            unsubscribe()
+            for helper in tuple(self._helpers):
+                helper.cancel()
+
+    async def _prepare(self) -> Start:
+        """Reads what the attempt begins with. A plain first attempt on an empty thread reads nothing."""
+        run, request = self._run, self._request
+        base: State = {}
+        input_ = None if request.input is _UNSET else bytes(request.input)
+        answers: dict[str, bytes] = {}
+        if run.base is not None:
+            found = await self._storage.snapshot(run.owner, run.thread_id, run.base)
+            self._head, self._state = found.checkpoint, found.state
+            base = found.state
+            self._asked = found.checkpoint.asked if request.resumes else None
+        if self._asked is not None:
+            asked = self._asked
+            assert request.command is not _UNSET
+            assert request.command.resume is not _UNSET
+            answers = answers_of(asked, bytes(request.command.resume))
+            input_ = None if asked.input is None else bytes(asked.input)
+            base = {}
+            if asked.base is not None:
+                base = (await self._storage.snapshot(run.owner, run.thread_id, asked.base)).state
+        if run.last_checkpoint is not None:
+            found = await self._storage.snapshot(run.owner, run.thread_id, run.last_checkpoint)
+            self._head, self._state = found.checkpoint, found.state
+        records: list[Record] = []
+        if run.attempt > 1 or self._asked is not None:
+            records = await self._storage.records(run.invocation)
+            self._records = len(records)
+        return self._start(base, input_, records, answers)
+
+    def _start(self, base: State, input_: bytes | None, records: list[Record], answers: dict[str, bytes]) -> Start:
+        run, request = self._run, self._request
+        config: dict[str, Any] = {} if request.config is _UNSET else msgspec.to_builtins(request.config)
+        command = request.command
+        return Start(
+            run=RunInfo(
+                run_id=run.run_id,
+                thread_id=run.thread_id,
+                agent_id=run.agent_id,
+                owner=run.owner,
+                attempt=run.attempt,
+                metadata=_decode(run.metadata),
+                config=config,
+            ),
+            input=input_,
+            base=base,
+            head=self._state,
+            records=records,
+            questions=() if self._asked is None else self._asked.questions,
+            answers=answers,
+            command_update=None if command is _UNSET or command.update is _UNSET else bytes(command.update),
+            messages=None if request.messages is _UNSET else bytes(request.messages),
+            goto=None if command is _UNSET or command.goto is _UNSET else bytes(command.goto),
+            steps_left=config.get("recursion_limit"),
+        )
+
+    async def _follow(self, invocation: Invocation) -> Ended:
+        """Stores what the code does until it has ended."""
+        while True:
+            for message in await invocation.receive():
+                if isinstance(message, Ended):
+                    if self._flushing is not None:
+                        await self._flushing
+                    return message
+                if isinstance(message, StoreCall):
+                    self._help(self._answer(message))
+                else:
+                    self._gather(message)
+            if self._pending and self._flushing is None:
+                self._flushing = asyncio.get_running_loop().create_task(self._flush(invocation))
+
+    async def _record(self, ended: Ended) -> None:
+        """Decides the outcome and makes it durable."""
+        if self._gave_up:
+            return
+        while True:
+            try:
+                await self._record_once(ended)
+                return
+            except CancelRequested as request:
+                self._cancel = request.metadata["action"]
+                self._stop = self._stop or "cancel"
+            except (StorageError, Unavailable) as error:
+                self._executor.telemetry.tell("outcome not stored yet", run_id=self.run_id, why=error.message)
+                await self._clock.sleep(STORAGE_PATIENCE)
+
+    async def _record_once(self, ended: Ended) -> None:
+        kept = self._pending.copy(), self._state, self._head, self._records
+        retry = self._retry_at(ended)
+        outcome, failure = self._decide(ended)
+        try:
+            if ended.last is not None and outcome != "rolled_back":
+                self._gather(ended.last)
+            if outcome == "asked":
+                self._ask(ended)
+            batch = self._pending.take()
+            now = self._clock.now()
+            if self._stop == "drain" and ended.how == "stopped":
+                await self._storage.requeue(self._attempt, batch, Requeue(refund=True), now)
+            elif retry is not None and self._cancel is None:
+                await self._storage.requeue(self._attempt, batch, Requeue(due_at=retry), now)
+                self._executor.hints.publish("ready")
+            else:
+                run = await self._storage.finish(self._attempt, batch, self._ending(outcome, failure), now)
+                self._executor.telemetry.tell("run ended", run_id=run.run_id, outcome=outcome, attempt=run.attempt)
+        except BaseException:
+            self._pending, self._state, self._head, self._records = kept
+            raise
+
+    # deciding
+
+    def _decide(self, ended: Ended) -> tuple[Outcome, Failure | None]:
+        """Whatever happened becomes one word."""
+        if self._cancel == "rollback":
+            return "rolled_back", None
+        match ended.how:
+            case "completed":
+                return "completed", None
+            case "asked":
+                return ("cancelled", None) if self._cancel is not None else ("asked", None)
+            case "failed":
+                return "failed", Failure(ended.code, ended.message)
+            case "stopped":
+                if self._stop == "timeout":
+                    limit = self._loaded.agent.limits.timeout
+                    return "timed_out", Failure("timeout", f"the agent did not end within its timeout of {limit:g} s")
+                return "cancelled", None
+
+    def _retry_at(self, ended: Ended) -> int | None:
+        """When the agent's retry policy wants another attempt."""
+        limits = self._loaded.agent.limits
+        if ended.how != "failed" or self._run.attempt >= limits.max_attempts:
+            return None
+        if not set(limits.retry.on) & set(ended.exceptions):
+            return None
+        return self._clock.now() + int(limits.retry.delay(self._run.attempt, random.random()) * 1e6)
+
+    def _ending(self, outcome: Outcome, failure: Failure | None) -> Ending:
+        deletes = self._request.on_completion == "delete" and not self._run.stateless and outcome != "asked"
+        expires = (self._run.stateless and outcome != "asked") or deletes or outcome == "rolled_back"
+        return Ending(
+            outcome=outcome,
+            cancel=self._cancel,
+            failure=failure,
+            final=self._state,
+            expires_at=self._clock.now() + self._executor.retention if expires else None,
+            delete_thread=deletes,
+        )
+
+    def _ask(self, ended: Ended) -> None:
+        """The questions go onto the checkpoint that the asking leaves behind."""
+        asked = Asked(
+            invocation=self._run.invocation,
+            agent_id=self._run.agent_id,
+            base=self._run.base if self._asked is None else self._asked.base,
+            input=self._asked.input if self._asked is not None else self._input(),
+            questions=list(ended.questions),
+        )
+        self._pending.checkpoints.append(self._plan(CheckpointWrite({}, "interrupt"), asked))
+
+    def _input(self) -> msgspec.Raw | None:
+        return None if self._request.input is _UNSET else self._request.input
+
+    # storing
+
+    def _gather(self, write: Write) -> None:
+        pending = self._pending
+        pending.writes += 1
+        pending.entries.extend(write.entries)
+        for record in write.records:
+            self._records += 1
+            pending.records.append(msgspec.structs.replace(record, order=self._records))
+        if write.checkpoint is not None:
+            checkpoint = self._plan(write.checkpoint)
+            pending.checkpoints.append(checkpoint)
+            pending.states[len(pending.entries)] = self._state
+            pending.entries.append(entry("values", ValuesPointer(checkpoint.checkpoint_id)))
+
+    def _plan(self, write: CheckpointWrite, asked: Asked | None = None) -> Checkpoint:
+        self._state = checkpoints.apply(self._state, write.changes)
+        self._head = checkpoints.plan(
+            checkpoint_id=self._clock.new_id(),
+            thread_id=self._run.thread_id,
+            parent=self._head,
+            changes=write.changes,
+            state=self._state,
+            run_id=self.run_id,
+            created_at=self._clock.now(),
+            source=write.source,
+            asked=asked,
+        )
+        return self._head
+
+    async def _flush(self, invocation: Invocation) -> None:
+        """Commits what has gathered, again and again while more gathers."""
+        try:
+            while self._pending:
+                batch, writes = self._pending.take(), self._pending.taken
+                await self._store(batch)
+                invocation.send(Stored(writes))
+        except LeaseLost:
+            self._give_up("lost")
+        finally:
+            self._flushing = None
+
+    async def _store(self, batch: Batch) -> None:
+        while True:
+            try:
+                await self._storage.append(self._attempt, batch, self._clock.now())
+                return
+            except (StorageError, Unavailable) as error:
+                self._executor.telemetry.tell("events not stored yet", run_id=self.run_id, why=error.message)
+                await self._clock.sleep(STORAGE_PATIENCE)
+
+    async def _answer(self, call: StoreCall) -> None:
+        """Serves `ctx.store`; what it writes is fenced like everything else of the attempt."""
+        assert self._invocation is not None
+        try:
+            reply = await self._call_store(call)
+        except LeaseLost:
+            self._give_up("lost")
+            return
+        except RunyardError as error:
+            reply = StoreReply(call.call, error=(error.reason, error.message))
+        self._invocation.send(reply)
+
+    async def _call_store(self, call: StoreCall) -> StoreReply:
+        storage, owner, now = self._storage, self._run.owner, self._clock.now()
+        match call.method:
+            case "get":
+                return StoreReply(call.call, [await storage.get_item(owner, call.namespace, call.key, now)])
+            case "put":
+                expires = None if call.ttl is None else now + int(call.ttl * 60e6)
+                await storage.put_item(
+                    owner, call.namespace, call.key, call.value, now, expires_at=expires, attempt=self._attempt
+                )
+                return StoreReply(call.call)
+            case "delete":
+                await storage.delete_item(owner, call.namespace, call.key, now, attempt=self._attempt)
+                return StoreReply(call.call)
+            case "search":
+                assert call.search is not None
+                return StoreReply(call.call, await storage.search_items(owner, call.search, now))
+            case "namespaces":
+                query = NamespaceQuery(prefix=call.prefix)
+                return StoreReply(call.call, namespaces=await storage.namespaces(owner, query, now))
+
+    # stopping
+
+    def stop(self, reason: StopReason) -> None:
+        """Tells the code to stop, once; the first reason stays."""
+        if self._stop is not None:
+            return
+        self._stop = reason
+        if self._invocation is not None:
+            self._invocation.send(Stop(reason))
+        if reason in ("cancel", "timeout"):
+            self._help(self._abandon_later())
+
+    async def release(self) -> None:
+        """Gives the attempt back at no cost, whether its code has ended or not: the server stops."""
+        if not self._gave_up:
+            self._gave_up = True
+            await self._storage.requeue(self._attempt, Batch(), Requeue(refund=True), self._clock.now())
+
+    def _look(self, topic: str) -> None:
+        """Something about the run may have changed: a request to cancel, or the run is gone."""
+        try:
+            run = self._storage.run(self._run.owner, self.run_id)
+        except NotFound:
+            self._give_up("lost")
+            return
+        if run.cancel is not None:
+            self._cancel = run.cancel
+            self.stop("cancel")
+        elif run.finished:
+            self._give_up("lost")
+
+    def _give_up(self, reason: StopReason) -> None:
+        """The attempt may write no more; its code is told to stop."""
+        self._gave_up = True
+        self.stop(reason)
+
+    async def _abandon_later(self) -> None:
+        """Code that does not stop within the grace period is fenced off; its place stays taken until it ends."""
+        await self._clock.sleep(self._executor.cancel_grace)
+        self._gave_up = True
+        now = self._clock.now()
+        await self._storage.abandon(self.run_id, now, now + self._executor.retention)
+
+    def _watch_clock(self) -> None:
+        timeout = self._loaded.agent.limits.timeout
+        if timeout is not None:
+            self._help(self._stop_after(timeout))
+
+    async def _stop_after(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self.stop("timeout")
+
+    def _help(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._helpers.add(task)
+        task.add_done_callback(self._helpers.discard)
+
+
+class _Pending:
+    """What the code did and is not being committed yet."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.states: dict[int, State] = {}
+        self.checkpoints: list[Checkpoint] = []
+        self.records: list[Record] = []
+        self.writes = 0
+        self.taken = 0
+
+    def __bool__(self) -> bool:
+        return self.writes > 0
+
+    def copy(self) -> _Pending:
+        twin = _Pending()
+        twin.entries, twin.states = list(self.entries), dict(self.states)
+        twin.checkpoints, twin.records, twin.writes = list(self.checkpoints), list(self.records), self.writes
+        return twin
+
+    def take(self) -> Batch:
+        """All of it; `taken` says how many writes that were."""
+        batch = Batch(self.entries, self.states, self.checkpoints, self.records)
+        self.taken = self.writes
+        self.entries, self.states, self.checkpoints, self.records, self.writes = [], {}, [], [], 0
+        return batch

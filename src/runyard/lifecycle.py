@@ -1,0 +1,533 @@
+"""Whatever has rules across rows: creating, waiting for, cancelling and deleting runs; changing threads.
+
+The verbs here are what the API calls. They speak nouns, raise `RunyardError`s and know no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from runyard import agents, checkpoints
+from runyard.agents import Agent
+from runyard.checkpoints import Changes, Checkpoint, Question, Snapshot, State, answers_of
+from runyard.clock import Clock
+from runyard.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    StillStopping,
+    Unavailable,
+    Unsupported,
+    checkpoint_not_found,
+)
+from runyard.events import Chunk, lifecycle
+from runyard.hints.contract import Hints
+from runyard.runs import CancelAction, Command, Config, NewRun, Request, Run, RunFilter, Strategy
+from runyard.runtime.contract import LoadedAgent
+from runyard.storage.contract import Claim, Created, Storage
+from runyard.streams import Streams
+from runyard.threads import Thread, ThreadFilter, upsert_messages
+
+RECHECK = 5.0
+"""Seconds after which a waiter looks again by itself (DESIGN, law 8: hints may be lost)."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_UNSET = msgspec.UNSET
+
+
+class Slots(Protocol):
+    """The places for executing runs on this server."""
+
+    def reserve(self, agent_id: str) -> bool:
+        """Takes a place for a run of that agent, if one is free."""
+        ...
+
+    def release(self, agent_id: str) -> None:
+        """Gives a reserved place back."""
+        ...
+
+    def execute(self, claim: Claim) -> None:
+        """Begins the attempt on the place that was reserved for it."""
+        ...
+
+    async def stopped(self, run_id: str, seconds: float) -> bool:
+        """Waits until no code of the run executes here; whether that came within the time."""
+        ...
+
+
+class CreateRun(msgspec.Struct, frozen=True):
+    """A client's wish for a run, its shape validated. `input` and `messages` are JSON text."""
+
+    agent_id: str | None = None
+    thread_id: str | None = None
+    input: msgspec.Raw | msgspec.UnsetType = _UNSET
+    messages: msgspec.Raw | msgspec.UnsetType = _UNSET
+    metadata: dict[str, Any] = {}
+    config: Config | msgspec.UnsetType = _UNSET
+    command: Command | msgspec.UnsetType = _UNSET
+    checkpoint: dict[str, Any] | msgspec.UnsetType = _UNSET
+    webhook: str | msgspec.UnsetType = _UNSET
+    stream_mode: str | list[str] | msgspec.UnsetType = _UNSET
+    multitask_strategy: Strategy | msgspec.UnsetType = _UNSET
+    on_completion: Literal["delete", "keep"] | msgspec.UnsetType = _UNSET
+    on_disconnect: Literal["cancel", "continue"] | msgspec.UnsetType = _UNSET
+    if_not_exists: Literal["create", "reject"] | msgspec.UnsetType = _UNSET
+    after_seconds: float | msgspec.UnsetType = _UNSET
+    idempotency: tuple[str, str, str] | None = None
+
+
+class PatchThread(msgspec.Struct, frozen=True):
+    """A change of a thread from outside. `values` and `messages` make a revision, from `checkpoint_id` where given."""
+
+    metadata: dict[str, Any] | None = None
+    values: dict[str, msgspec.Raw] | None = None
+    messages: msgspec.Raw | None = None
+    checkpoint_id: str | None = None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """A run that has ended, with its values and the questions that it left open."""
+
+    run: Run
+    state: State
+    questions: list[Question]
+
+
+class Lifecycle:
+    """The verbs. `agents` are those with code in this process; `retention` is in seconds."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        streams: Streams,
+        hints: Hints,
+        clock: Clock,
+        slots: Slots,
+        loaded: Mapping[str, LoadedAgent],
+        default_agent: str | None,
+        retention: float,
+        cancel_grace: float,
+        disconnect_grace: float,
+    ) -> None:
+        self.storage = storage
+        self.streams = streams
+        self.clock = clock
+        self.agents = loaded
+        self.default_agent = default_agent
+        self._published: dict[str, Agent] = {name: agent.agent for name, agent in loaded.items()}
+        self._hints = hints
+        self._slots = slots
+        self._retention = int(retention * 1e6)
+        self._cancel_grace = cancel_grace
+        self._disconnect_grace = disconnect_grace
+        self._attached: dict[str, int] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+
+    # agents
+
+    def agent(self, agent_id: str) -> Agent:
+        """Raises `NotFound` agent_not_found."""
+        return agents.choose(agent_id, None, self._published)
+
+    def search_agents(self, name: str | None, metadata: dict[str, Any] | None, limit: int, offset: int) -> list[Agent]:
+        """By id; `name` is a case-insensitive part of the agent's name."""
+        found = [agent for _, agent in sorted(self._published.items()) if agents.matches(agent, name, metadata)]
+        return found[offset : offset + limit]
+
+    # runs
+
+    async def create_run(self, owner: str, wish: CreateRun) -> Created:
+        """Makes a run durable, and executes it at once where a place is free.
+
+        Raises:
+            NotFound: agent, thread or checkpoint.
+            Conflict: thread_busy, not_interrupted.
+            InvalidInput: input that does not fit the agent, fields that it cannot obey.
+        """
+        agent_id = await self._agent_asked(owner, wish)
+        agent = agents.choose(agent_id, self.default_agent, self._published)
+        request = self._request(wish, agent)
+        new = self._new_run(owner, wish, agent, request)
+        reserved = new.due_at is None and self._slots.reserve(agent.agent_id)
+        if reserved:
+            new = msgspec.structs.replace(new, claim=True)
+        try:
+            created = await self.storage.create_run(new)
+        except BaseException:
+            if reserved:
+                self._slots.release(agent.agent_id)
+            raise
+        if created.claim is not None:
+            self._slots.execute(created.claim)
+        elif reserved:
+            self._slots.release(agent.agent_id)
+        if new.due_at is not None:
+            self._hints.publish("ready")
+        if created.stopping is not None:
+            self._hints.publish(f"run:{created.stopping}")
+        return created
+
+    async def _agent_asked(self, owner: str, wish: CreateRun) -> str | None:
+        """A resume goes to the agent that asked.
+
+        Raises:
+            Conflict: not_interrupted.
+            InvalidInput: another agent was named, or the answer does not say which of several questions it is for.
+        """
+        if wish.command is _UNSET or wish.command.resume is _UNSET or wish.thread_id is None:
+            return wish.agent_id
+        thread = self.storage.thread(owner, wish.thread_id)
+        at = thread.head if wish.checkpoint is _UNSET else wish.checkpoint["checkpoint_id"]
+        asked = None
+        if at is not None and (thread.asking or wish.checkpoint is not _UNSET):
+            asked = (await self.storage.snapshot(owner, wish.thread_id, at)).checkpoint.asked
+        if asked is None:
+            raise Conflict(
+                f"thread {wish.thread_id} has no open question that command.resume could answer",
+                code="not_interrupted",
+                thread_id=wish.thread_id,
+            )
+        if wish.agent_id not in (None, asked.agent_id):
+            raise InvalidInput(
+                f"agent_id is {wish.agent_id!r}, but the open question was asked by {asked.agent_id!r}",
+                field="agent_id",
+            )
+        answers_of(asked, bytes(wish.command.resume))
+        return asked.agent_id
+
+    def _request(self, wish: CreateRun, agent: Agent) -> Request:
+        loaded = self.agents[agent.agent_id]
+        command = wish.command
+        resumes = command is not _UNSET and command.resume is not _UNSET
+        if wish.webhook is not _UNSET:
+            raise Unsupported(
+                "webhook: this server does not deliver webhooks yet; leave the field out", field="webhook"
+            )
+        if command is not _UNSET:
+            self._check_command(command, wish, agent)
+        if wish.messages is not _UNSET and not agent.messages:
+            raise InvalidInput(
+                f"messages: agent {agent.agent_id!r} does not support messages (capability ap.io.messages); "
+                "send input instead",
+                field="messages",
+                agent_id=agent.agent_id,
+            )
+        if not resumes:
+            loaded.check_input(None if wish.input is _UNSET else bytes(wish.input))
+        if wish.config is not _UNSET and wish.config.configurable is not _UNSET:
+            loaded.check_config(wish.config.configurable)
+        return Request(
+            input=wish.input,
+            messages=_UNSET if wish.messages is _UNSET else msgspec.Raw(self._with_ids(wish.messages)),
+            config=wish.config,
+            command=command,
+            checkpoint=wish.checkpoint,
+            stream_mode=wish.stream_mode,
+            multitask_strategy=wish.multitask_strategy,
+            on_completion=wish.on_completion,
+            on_disconnect=wish.on_disconnect,
+            if_not_exists=wish.if_not_exists,
+            after_seconds=wish.after_seconds,
+        )
+
+    def _check_command(self, command: Command, wish: CreateRun, agent: Agent) -> None:
+        if command.goto is not _UNSET and not agent.goto:
+            raise Unsupported(
+                f"command.goto: agent {agent.agent_id!r} has no named nodes to go to; leave the field out",
+                field="command.goto",
+                agent_id=agent.agent_id,
+            )
+        if wish.thread_id is None and command.resume is not _UNSET:
+            raise InvalidInput(
+                "command.resume needs thread_id: the thread whose question it answers", field="thread_id"
+            )
+        if command.resume is not _UNSET and wish.input is not _UNSET and bytes(wish.input) != b"null":
+            raise InvalidInput(
+                "input and command.resume cannot be sent together: a resume goes on with the original input",
+                field="input",
+            )
+        if command.update is not _UNSET and not isinstance(_decode(command.update), dict):
+            raise InvalidInput("command.update must be an object of state values", field="command.update")
+
+    def _with_ids(self, messages: msgspec.Raw) -> bytes:
+        """Ids make messages upserts, so that an attempt that repeats them changes nothing."""
+        return _encode(
+            [message if message.get("id") else {**message, "id": self.clock.new_id()} for message in _decode(messages)]
+        )
+
+    def _new_run(self, owner: str, wish: CreateRun, agent: Agent, request: Request) -> NewRun:
+        now = self.clock.now()
+        keeps = wish.on_completion == "keep"
+        stateless = wish.thread_id is None and not keeps
+        delay = 0.0 if wish.after_seconds is _UNSET else wish.after_seconds
+        base = None
+        if wish.checkpoint is not _UNSET:
+            base = wish.checkpoint["checkpoint_id"]
+            if wish.thread_id is None:
+                raise InvalidInput("checkpoint needs thread_id: the thread that it belongs to", field="thread_id")
+        return NewRun(
+            run_id=self.clock.new_id(),
+            owner=owner,
+            agent_id=agent.agent_id,
+            request=_encode(request),
+            metadata=_encode(wish.metadata),
+            created_at=now,
+            thread_id=wish.thread_id or self.clock.new_id(),
+            stateless=stateless,
+            create_thread=wish.if_not_exists == "create" or (wish.thread_id is None and keeps),
+            strategy="reject" if wish.multitask_strategy is _UNSET else wish.multitask_strategy,
+            max_attempts=agent.limits.max_attempts,
+            resumes=request.resumes,
+            base=base,
+            due_at=now + int(delay * 1e6) if delay > 0 else None,
+            idempotency=wish.idempotency,
+            concurrency=agent.limits.concurrency,
+            input_event=_encode({"input": request.input, "messages": request.messages, "command": request.command})
+            if request.input is not _UNSET or request.messages is not _UNSET or request.command is not _UNSET
+            else b"{}",
+        )
+
+    def get_run(self, owner: str, run_id: str) -> Run:
+        """Raises `NotFound`."""
+        return self.storage.run(owner, run_id)
+
+    async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
+        """Newest first; an unknown thread or agent finds nothing."""
+        return await self.storage.search_runs(owner, query)
+
+    async def thread_runs(self, owner: str, thread_id: str, query: RunFilter) -> list[Run]:
+        """The runs of a thread, newest first. Raises `NotFound` for an unknown thread."""
+        self.storage.thread(owner, thread_id)
+        return await self.storage.search_runs(owner, msgspec.structs.replace(query, thread_id=thread_id))
+
+    async def wait_run(self, owner: str, run_id: str) -> Result:
+        """Waits for a run's end; a finished one answers at once. Raises `NotFound`."""
+        ending = self.streams.ending(run_id)
+        try:
+            run = self.storage.run(owner, run_id)
+            chunk = None
+            while not run.finished:
+                done, _ = await asyncio.wait((ending,), timeout=RECHECK)
+                if done:
+                    chunk = ending.result()
+                try:
+                    run = self.storage.run(owner, run_id)
+                except NotFound:
+                    run = _undone(run)
+                if self.streams.draining and not run.finished:
+                    raise Unavailable(
+                        f"the server is stopping; run {run_id} goes on when it is started again", run_id=run_id
+                    )
+        finally:
+            self.streams.forget(run_id, ending)
+        return await self._result(run, chunk)
+
+    async def _result(self, run: Run, chunk: Chunk | None) -> Result:
+        if chunk is not None and chunk.final is not None and run.outcome != "asked":
+            return Result(run, chunk.final, [])
+        at = run.prior_head if run.outcome == "rolled_back" else run.values_at
+        if at is None:
+            return Result(run, {}, [])
+        try:
+            snapshot = await self.storage.snapshot(run.owner, run.thread_id, at)
+        except NotFound:
+            return Result(run, {}, [])
+        asked = snapshot.checkpoint.asked if run.outcome == "asked" else None
+        return Result(run, snapshot.state, [] if asked is None else asked.questions)
+
+    async def cancel_run(self, owner: str, run_id: str, action: CancelAction, wait: bool) -> None:
+        """Asks a run to stop; `wait` returns only when its code has stopped.
+
+        Raises:
+            NotFound: no such run.
+            Conflict: rollback_not_latest.
+            StillStopping: its code did not stop within the grace period.
+        """
+        now = self.clock.now()
+        ending = self.streams.ending(run_id)
+        try:
+            done = await self.storage.cancel(owner, run_id, action, now, now + self._retention)
+            if done.how == "stopping":
+                self._hints.publish(f"run:{run_id}")
+                if wait:
+                    await self._wait_end(owner, run_id, ending)
+            if wait and not await self._slots.stopped(run_id, self._cancel_grace):
+                raise still_stopping(run_id, self._cancel_grace)
+        finally:
+            self.streams.forget(run_id, ending)
+
+    async def _wait_end(self, owner: str, run_id: str, ending: asyncio.Future[Chunk | None]) -> None:
+        while True:
+            done, _ = await asyncio.wait((ending,), timeout=RECHECK)
+            if done:
+                chunk = ending.result()
+                if chunk is None:
+                    raise Unavailable(f"the server is stopping; run {run_id} is asked to stop all the same")
+                if lifecycle(chunk.entries[-1].data).reason == "still_stopping":
+                    raise still_stopping(run_id, self._cancel_grace)
+                return
+            try:
+                if self.storage.run(owner, run_id).finished:
+                    return
+            except NotFound:
+                return
+
+    async def delete_run(self, owner: str, run_id: str) -> None:
+        """Removes a finished run. Raises `NotFound`, `Conflict` run_active."""
+        await self.storage.delete_run(owner, run_id, self.clock.now())
+
+    # connections that a run may depend on
+
+    @contextmanager
+    def attach(self, run_id: str) -> Generator[None]:
+        """While a reader or waiter of the run is connected."""
+        self._attached[run_id] = self._attached.get(run_id, 0) + 1
+        leaving = self._leaving.pop(run_id, None)
+        if leaving is not None:
+            leaving.cancel()
+        try:
+            yield
+        finally:
+            left = self._attached[run_id] - 1
+            if left:
+                self._attached[run_id] = left
+            else:
+                del self._attached[run_id]
+
+    def disconnected(self, owner: str, run_id: str) -> None:
+        """The client dropped the connection that created a run with `on_disconnect=cancel`: after the grace period the
+        run is cancelled, unless somebody is connected to it by then."""
+        if run_id in self._leaving or run_id in self._attached:
+            return
+
+        async def cancel_later() -> None:
+            await self.clock.sleep(self._disconnect_grace)
+            self._leaving.pop(run_id, None)
+            if run_id not in self._attached:
+                try:
+                    await self.cancel_run(owner, run_id, "interrupt", wait=False)
+                except (NotFound, Conflict):
+                    pass  # it ended meanwhile, and was deleted
+
+        self._leaving[run_id] = asyncio.get_running_loop().create_task(cancel_later())
+
+    # threads
+
+    async def create_thread(
+        self,
+        owner: str,
+        thread_id: str | None,
+        metadata: dict[str, Any],
+        if_exists: Literal["raise", "do_nothing"],
+    ) -> Thread:
+        """Raises `Conflict` thread_exists."""
+        return await self.storage.create_thread(
+            owner, thread_id or self.clock.new_id(), _encode(metadata), self.clock.now(), if_exists=if_exists
+        )
+
+    async def get_thread(self, owner: str, thread_id: str) -> tuple[Thread, State, list[Question]]:
+        """The thread with its state and its open questions. Raises `NotFound`."""
+        return await self._with_state(self.storage.thread(owner, thread_id))
+
+    async def _with_state(self, thread: Thread) -> tuple[Thread, State, list[Question]]:
+        if thread.head is None:
+            return thread, {}, []
+        snapshot = await self.storage.snapshot(thread.owner, thread.thread_id, thread.head)
+        asked = snapshot.checkpoint.asked if thread.asking else None
+        return thread, snapshot.state, [] if asked is None else asked.questions
+
+    async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
+        """Newest first."""
+        return await self.storage.search_threads(owner, query)
+
+    async def patch_thread(
+        self, owner: str, thread_id: str, patch: PatchThread
+    ) -> tuple[Thread, State, list[Question]]:
+        """Merges metadata; values and messages make a revision that becomes the head.
+
+        Raises:
+            NotFound: thread or checkpoint.
+            Conflict: thread_busy, where the state would change.
+        """
+        revises = patch.values is not None or patch.messages is not None or patch.checkpoint_id is not None
+        if patch.checkpoint_id is not None and patch.values is None and patch.messages is None:
+            revises = patch.metadata is None
+        while True:
+            thread = self.storage.thread(owner, thread_id)
+            checkpoint = await self._revision(thread, patch) if revises else None
+            changed = await self.storage.patch_thread(
+                owner,
+                thread_id,
+                self.clock.now(),
+                metadata=patch.metadata,
+                checkpoint=checkpoint,
+                expected_head=thread.head,
+            )
+            if changed is not None:
+                return await self._with_state(changed)
+
+    async def _revision(self, thread: Thread, patch: PatchThread) -> Checkpoint:
+        parent_id = patch.checkpoint_id or thread.head
+        parent: Checkpoint | None = None
+        state: State = {}
+        if parent_id is not None:
+            try:
+                found = await self.storage.snapshot(thread.owner, thread.thread_id, parent_id)
+            except NotFound:
+                raise checkpoint_not_found(parent_id, thread.thread_id) from None
+            parent, state = found.checkpoint, found.state
+        changes: Changes = {}
+        for channel, value in (patch.values or {}).items():
+            changes[channel] = checkpoints.set_to(bytes(value))
+        if patch.messages is not None:
+            old = _decode(bytes(changes["messages"].value) if "messages" in changes else state.get("messages", b"[]"))
+            new = _decode(self._with_ids(patch.messages))
+            changes["messages"] = checkpoints.set_to(_encode(upsert_messages(old, new)))
+        return checkpoints.plan(
+            checkpoint_id=self.clock.new_id(),
+            thread_id=thread.thread_id,
+            parent=parent,
+            changes=changes,
+            state=checkpoints.apply(state, changes),
+            run_id=None,
+            created_at=self.clock.now(),
+            source="fork" if patch.checkpoint_id is not None else "update",
+            asked=parent.asked if parent is not None and thread.asking and parent_id == thread.head else None,
+        )
+
+    async def delete_thread(self, owner: str, thread_id: str) -> None:
+        """Removes a thread with everything on it; returns when the code of its runs has stopped, or was given up."""
+        executing = await self.storage.delete_thread(owner, thread_id, self.clock.now())
+        for run_id in executing:
+            self._hints.publish(f"run:{run_id}")
+        for run_id in executing:
+            await self._slots.stopped(run_id, self._cancel_grace)
+
+    async def copy_thread(self, owner: str, thread_id: str) -> tuple[Thread, State, list[Question]]:
+        """A new thread with the same state and history."""
+        copy = await self.storage.copy_thread(owner, thread_id, self.clock.new_id(), self.clock.now())
+        return await self._with_state(copy)
+
+    async def history(self, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:
+        """Newest first; `before` is exclusive. Raises `NotFound`."""
+        return await self.storage.history(owner, thread_id, before=before, limit=limit)
+
+
+def still_stopping(run_id: str, grace: float) -> StillStopping:
+    return StillStopping(
+        f"run {run_id} was asked to stop, and its code has not stopped within {grace:g} s; nothing that it does from "
+        "now on is kept",
+        run_id=run_id,
+    )
+
+
+def _undone(run: Run) -> Run:
+    """What those who wait for a run learn when it was rolled back under them (its record is gone)."""
+    return msgspec.structs.replace(run, status="interrupted", outcome="rolled_back")

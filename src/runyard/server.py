@@ -1,0 +1,249 @@
+"""The composition root: settings -> adapters -> engine -> API; and the process around them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from runyard.agents import Agent
+from runyard.api import app as api_app
+from runyard.api.auth import Keys
+from runyard.api.context import ApiContext
+from runyard.api.gate import LOOPBACK_HOSTS
+from runyard.clock import Clock
+from runyard.engine import Engine, Terms
+from runyard.errors import InvalidInput, RunyardError
+from runyard.hints.local import LocalHints
+from runyard.logs import configure_logging
+from runyard.runtime.channel import ThreadHost
+from runyard.runtime.contract import LoadedAgent
+from runyard.runtime.load import load_targets
+from runyard.settings import Settings, is_loopback
+from runyard.storage.migrate import migrations
+from runyard.storage.sqlite import SqliteStorage
+from runyard.storage.sqlite.connection import PACKAGE as SQLITE_PACKAGE
+from runyard.storage.sqlite.connection import FileLock, connect, schema_version
+from runyard.storage.sqlite.connection import migrate as migrate_schema
+
+STRAGGLERS = 2.0
+"""Seconds that connections have to end after the drain, before they are cut."""
+
+
+class App:
+    """The server as an ASGI app with lifespan: run it, mount it, or test it."""
+
+    def __init__(self, engine: Engine, api: ApiContext) -> None:
+        self.engine = engine
+        self._asgi = api_app.build(api, self._lifespan)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._asgi(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Any) -> AsyncGenerator[None]:
+        await self.engine.start()
+        try:
+            yield
+        finally:
+            await self.engine.close()
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    agents: Sequence[LoadedAgent] | None = None,
+    clock: Clock | None = None,
+) -> App:
+    """The server as an ASGI app, to be run by any ASGI server, mounted in another app, or tested.
+
+    Agents are those of `settings.agents`, and those given as objects made by `@agent`. A host app must run the
+    app's lifespan: starting opens the database, stopping drains.
+
+    Raises:
+        InvalidInput: a target that cannot be loaded, or a default agent that is none of them.
+    """
+    settings = settings or Settings()
+    clock = clock or Clock()
+    found = [*load_targets(settings.agents, Path.cwd()), *(agents or ())]
+    loaded = {agent.agent.agent_id: agent for agent in found}
+    if len(loaded) < len(found):
+        raise InvalidInput("two agents have the same id: give one of them another with @agent(id=...)", field="agents")
+    engine = Engine(
+        storage=SqliteStorage(settings.database_path, synchronous=settings.synchronous),
+        hints=LocalHints(),
+        host=ThreadHost(settings.agent_threads),
+        clock=clock,
+        agents=loaded,
+        terms=msgspec.convert(settings, Terms, from_attributes=True),
+    )
+    hosts = settings.allowed_hosts or (LOOPBACK_HOSTS if is_loopback(settings.host) else ())
+    api = ApiContext(
+        verbs=engine.verbs,
+        streams=engine.streams,
+        storage=engine.storage,
+        ready=engine.readiness,
+        keys=Keys(settings.api_keys),
+        cors_origins=settings.cors_origins,
+        allowed_hosts=hosts,
+        max_body_bytes=settings.max_body_bytes,
+        heartbeat=settings.heartbeat,
+        version=version("runyard"),
+    )
+    return App(engine, api)
+
+
+def serve(settings: Settings) -> int:
+    """Serves until SIGTERM or Ctrl-C; the exit code.
+
+    Raises:
+        RunyardError: the server cannot start; the message says why, and what to do.
+    """
+    configure_logging(settings.log_format, settings.log_level)
+    app = create_app(settings)
+    if not app.engine.verbs.agents:
+        raise InvalidInput("there is no agent to serve; name some: runyard serve examples/", field="agents")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        started, ended = runner.run(_serve(app, settings))
+        if not ended:
+            # Threads of agents that do not stop would keep the interpreter from exiting.
+            logging.shutdown()
+            sys.stderr.flush()
+            os._exit(0)
+    return 0 if started else 1
+
+
+async def _serve(app: App, settings: Settings) -> tuple[bool, bool]:
+    await app.engine.start()
+    server = _Server(_uvicorn_config(app, settings), app.engine)
+    try:
+        await server.serve()
+    finally:
+        ended = await app.engine.close()
+    return server.started, ended
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=4096,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(STRAGGLERS),
+    )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that drains the engine between closing its doors and waiting for open connections, so that streams end
+    with a clean last event instead of being cut; a second signal ends the process at once."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            agents = ", ".join(sorted(self._engine.verbs.agents))
+            print(f"Runyard is ready on {self._address()} with {agents}", file=sys.stderr, flush=True)
+
+    def _address(self) -> str:
+        listening = self.servers[0].sockets[0].getsockname()
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"http://{host}:{listening[1]}"
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._engine.drain()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        if self.should_exit:
+            os._exit(1)
+        super().handle_exit(sig, frame)
+
+
+def migrate(settings: Settings) -> int:
+    """Brings the database to this version's schema; how many migrations were applied.
+
+    Raises:
+        Unavailable: a server holds the database.
+        StorageError: it was written by a newer version.
+    """
+    path = settings.database_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    lock.acquire()
+    try:
+        connection = connect(path, synchronous=settings.synchronous)
+        applied = migrate_schema(connection)
+        connection.close()
+    finally:
+        lock.release()
+    return len(applied)
+
+
+def inspect(settings: Settings) -> dict[str, Any]:
+    """What `runyard doctor` looks at: the database (`path`, `exists`, `schema`, `latest`, `holder`, `problem`) and the
+    agents (`agents`, `agents_problem`). Changes nothing."""
+    path = settings.database_path
+    facts: dict[str, Any] = {
+        "path": str(path),
+        "exists": path.exists(),
+        "schema": 0,
+        "latest": len(migrations(SQLITE_PACKAGE)),
+        "holder": FileLock(path).holder(),
+        "problem": None,
+    }
+    try:
+        if facts["exists"]:
+            connection = connect(path, read_only=True)
+            facts["schema"] = schema_version(connection)
+            connection.close()
+            if facts["schema"] > facts["latest"]:
+                facts["problem"] = f"it has schema {facts['schema']}, written by a newer version"
+            elif not os.access(path, os.W_OK):
+                facts["problem"] = "it is not writable by this user"
+        else:
+            facts["problem"] = _parent_problem(path)
+    except Exception as error:
+        facts["problem"] = f"it cannot be read as a database ({error})"
+    agents: list[Agent] = []
+    try:
+        agents = [loaded.agent for loaded in load_targets(settings.agents, Path.cwd())]
+        facts["agents_problem"] = None
+    except RunyardError as error:
+        facts["agents_problem"] = error.message
+    return {**facts, "agents": sorted(agent.agent_id for agent in agents)}
+
+
+def _parent_problem(path: Path) -> str | None:
+    folder = next((parent for parent in path.absolute().parents if parent.exists()), Path("/"))
+    if not folder.is_dir():
+        return f"{folder} is not a folder"
+    return None if os.access(folder, os.W_OK) else f"the folder {folder} is not writable by this user"

@@ -1,0 +1,266 @@
+"""Joining a run's events: register, mark, replay, flush, follow.
+
+A reader registers first and takes the log's last number as its mark; it then reads what the log holds up to the mark
+and follows with what is told after commits. Whatever a commit tells has a larger number than the mark or is in the
+replay: no gap, no duplicate, no reordering at the seam. A reader that does not keep up is cut, never the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Sequence
+
+from runyard.clock import Clock
+from runyard.events import Chunk, Event, Lifecycle, entry, lifecycle, live_events
+from runyard.runs import Run
+from runyard.storage.contract import Storage
+
+PAGE = 500
+"""Events per read of a replay: bounds the length of a transaction and the memory of a reader far behind."""
+
+
+class Ending(asyncio.Future[Chunk | None]):
+    """Resolves when a run has ended, with the chunk that says so; None asks to look at the run again."""
+
+
+class Reader:
+    """One reader of one run. Iterate it for lists of events; it ends after the run's terminal event."""
+
+    def __init__(self, streams: Streams, run_id: str, limit: int) -> None:
+        self._streams = streams
+        self._limit = limit
+        self._waiting: deque[list[Event]] = deque()
+        self._bytes = 0
+        self._wake: asyncio.Future[None] | None = None
+        self._first: list[Event] = []
+        self._replay_from: int | None = None
+        self._run: Run | None = None
+        self._seen = 0
+        self._over = False
+        self.run_id = run_id
+        self.missed: tuple[int, int] | None = None
+        """The numbers (from, to) that retention has removed between the cursor and the log's floor."""
+        self.drained = False
+        """The server is stopping: the client should come back with its cursor."""
+        self.cut = False
+        """This reader was too slow: the client should come back with its cursor."""
+
+    def __aiter__(self) -> Reader:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        if self._first:
+            events, self._first = self._first, []
+            return self._deliver(events)
+        while self._replay_from is not None:
+            events = await self._replay()
+            if events:
+                return self._deliver(events)
+        while True:
+            if self._over or self.cut:
+                raise StopAsyncIteration
+            if self._waiting:
+                break
+            if self.drained:
+                raise StopAsyncIteration
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        events = [event for batch in self._waiting for event in batch if event.seq > self._seen]
+        self._waiting.clear()
+        self._bytes = 0
+        return self._deliver(events) if events else await self.__anext__()
+
+    def close(self) -> None:
+        """Leaves; nothing more is kept for this reader."""
+        self._over = True
+        self._streams.leave(self)
+        self._rouse()
+
+    async def _replay(self) -> list[Event]:
+        assert self._run is not None
+        assert self._replay_from is not None
+        run, after = self._run, self._replay_from
+        events = await self._streams.storage.events(
+            run.owner, run.thread_id, after=after, run_id=run.run_id, limit=PAGE
+        )
+        events = [event for event in events if event.seq > self._seen]
+        self._replay_from = events[-1].seq if len(events) >= PAGE else None
+        return events
+
+    def _deliver(self, events: list[Event]) -> list[Event]:
+        self._seen = max(self._seen, events[-1].seq)
+        last = events[-1]
+        if last.kind == "lifecycle" and lifecycle(last.data).terminal:
+            self._over = True
+            self._streams.leave(self)
+        return events
+
+    def receive(self, events: list[Event], size: int) -> None:
+        """Events that were just committed."""
+        self._waiting.append(events)
+        self._bytes += size
+        if self._bytes > self._limit:
+            self.cut = True
+            self._streams.leave(self)
+            self._waiting.clear()
+        self._rouse()
+
+    def drain(self) -> None:
+        self.drained = True
+        self._rouse()
+
+    def begin(self, run: Run, *, first: list[Event], replay_from: int | None, seen: int) -> None:
+        """How the reader starts: made-up events, then the log from a cursor, then what is told."""
+        self._run, self._first, self._replay_from, self._seen = run, first, replay_from, seen
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+class Streams:
+    """All readers and waiters of this process. Fed by the storage after each commit."""
+
+    def __init__(self, storage: Storage, clock: Clock, *, queue_bytes: int) -> None:
+        self.storage = storage
+        self._clock = clock
+        self._queue_bytes = queue_bytes
+        self._readers: dict[str, list[Reader]] = {}
+        self._endings: dict[str, list[Ending]] = {}
+        self.draining = False
+
+    @property
+    def readers(self) -> int:
+        """How many readers are attached."""
+        return sum(map(len, self._readers.values()))
+
+    def committed(self, chunks: Sequence[Chunk]) -> None:
+        """The storage's `on_commit`."""
+        for chunk in chunks:
+            run_id = chunk.run_id
+            if run_id is None:
+                continue
+            readers = self._readers.get(run_id)
+            if readers:
+                events = live_events(chunk)
+                size = sum(len(event.data) for event in events)
+                for reader in tuple(readers):
+                    reader.receive(events, size)
+            endings = self._endings.get(run_id)
+            if endings and _ends(chunk):
+                del self._endings[run_id]
+                for ending in endings:
+                    if not ending.done():
+                        ending.set_result(chunk)
+
+    def ending(self, run_id: str) -> Ending:
+        """A future for the run's end, as of now: look at the run after asking for it, and never wait without limit."""
+        ending = Ending()
+        self._endings.setdefault(run_id, []).append(ending)
+        return ending
+
+    def forget(self, run_id: str, ending: Ending) -> None:
+        """Takes a future back."""
+        endings = self._endings.get(run_id)
+        if endings is not None and ending in endings:
+            endings.remove(ending)
+            if not endings:
+                del self._endings[run_id]
+
+    async def join(self, run: Run, after: int | None) -> Reader:
+        """A reader of a run's events.
+
+        Without a cursor it is live: an executing run is joined where it stands, behind a made-up event that tells the
+        attempt; a finished one gives that and its last event. With a cursor it first replays the events with a larger
+        number.
+        """
+        reader = Reader(self, run.run_id, self._queue_bytes)
+        self._readers.setdefault(run.run_id, []).append(reader)
+        mark = self.storage.last_seq(run.owner, run.thread_id)
+        try:
+            now = self.storage.run(run.owner, run.run_id)
+        except BaseException:
+            self.leave(reader)
+            raise
+        if after is not None:
+            floor = self.storage.floor_seq(run.owner, run.thread_id)
+            start = max(after, run.first_seq)
+            if now.finished:
+                start = min(start, now.last_seq - 1)  # the last event is always delivered, also to who saw it
+            if start < min(floor, now.last_seq or floor):
+                reader.missed = (start + 1, floor)
+            reader.begin(now, first=[], replay_from=start, seen=start)
+        elif now.finished:
+            reader.begin(now, first=[_standing(now, self._clock)], replay_from=now.last_seq - 1, seen=0)
+        else:
+            first = [_standing(now, self._clock)] if now.status == "running" else []
+            reader.begin(now, first=first, replay_from=None, seen=mark)
+        if self.draining:
+            reader.drain()
+        return reader
+
+    def leave(self, reader: Reader) -> None:
+        readers = self._readers.get(reader.run_id)
+        if readers is not None and reader in readers:
+            readers.remove(reader)
+            if not readers:
+                del self._readers[reader.run_id]
+
+    def drain(self) -> None:
+        """The server stops: every reader ends after what it has; every waiter looks once more."""
+        self.draining = True
+        for endings in tuple(self._endings.values()):
+            for ending in endings:
+                if not ending.done():
+                    ending.set_result(None)
+        self._endings.clear()
+        for readers in tuple(self._readers.values()):
+            for reader in tuple(readers):
+                reader.drain()
+
+
+def _ends(chunk: Chunk) -> bool:
+    last = chunk.entries[-1]
+    return last.kind == "lifecycle" and lifecycle(last.data).terminal
+
+
+def _standing(run: Run, clock: Clock) -> Event:
+    event = Lifecycle(event="running", run_id=run.run_id, agent_id=run.agent_id, attempt=run.attempt)
+    return Event(0, run.run_id, "lifecycle", clock.now(), bytes(entry("lifecycle", event).data))
+
+
+def shown(event: Event, modes: Collection[str]) -> bool:
+    """Whether a run's stream in these modes shows an event: attempts, errors and the end always."""
+    return event.kind in ("lifecycle", "error") or event.kind in modes
+
+
+def frame(event: Event) -> bytes:
+    """The event as a server-sent event of a run's stream, encoded once and kept on the event.
+
+    An event that is not in the log (number 0) has no id, so that a client's cursor stays where it is.
+    """
+    if event.frame is None:
+        event.frame = _frame(event)
+    return event.frame
+
+
+def _frame(event: Event) -> bytes:
+    name, data = event.kind.encode(), event.data
+    if event.kind == "lifecycle":
+        name, data = _lifecycle_frame(event)
+    id_line = b"id: %d\n" % event.seq if event.seq else b""
+    return b"event: " + name + b"\n" + id_line + b"data: " + data + b"\n\n"
+
+
+def _lifecycle_frame(event: Event) -> tuple[bytes, bytes]:
+    told = lifecycle(event.data)
+    if not told.terminal:
+        content = {"run_id": told.run_id, "attempt": told.attempt}
+        if told.resumed_from is not None and (told.attempt or 0) > 1:
+            content["resumed_from"] = told.resumed_from
+        return b"metadata", bytes(entry("lifecycle", content).data)
+    content = {"run_id": told.run_id, "status": told.status, "outcome": told.outcome}
+    if told.reason is not None:
+        content["reason"] = told.reason
+    return b"end", bytes(entry("lifecycle", content).data)

@@ -1,0 +1,156 @@
+"""The worker: claims runs while places are free, executes them, and gives them back when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from runyard.clock import Clock
+from runyard.errors import LeaseLost, RunyardError
+from runyard.executor import Execution, Executor
+from runyard.hints.contract import Hints
+from runyard.runtime.contract import LoadedAgent
+from runyard.storage.contract import Claim, Storage
+from runyard.telemetry import Telemetry
+
+RECHECK = 5.0
+"""Seconds after which the worker looks for work by itself (DESIGN, law 8: hints may be lost)."""
+
+
+class Worker:
+    """A loop that claims runs, and the places in which they execute."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        executor: Executor,
+        hints: Hints,
+        clock: Clock,
+        telemetry: Telemetry,
+        agents: Mapping[str, LoadedAgent],
+        max_runs: int,
+    ) -> None:
+        self._storage = storage
+        self._executor = executor
+        self._hints = hints
+        self._clock = clock
+        self._telemetry = telemetry
+        self._agents = agents
+        self._limits = {agent_id: loaded.agent.limits.concurrency for agent_id, loaded in agents.items()}
+        self._max_runs = max_runs
+        self._reserved = 0
+        self._executing: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
+        self._ready = asyncio.Event()
+        self._accepting = False
+        self._loop: asyncio.Task[None] | None = None
+
+    # the places (lifecycle.Slots)
+
+    def reserve(self, agent_id: str) -> bool:
+        """Takes a place, if one is free here; the agent's own limit is held by the storage, for the whole cluster."""
+        if not self._accepting or self._reserved >= self._max_runs or agent_id not in self._agents:
+            return False
+        self._reserved += 1
+        return True
+
+    def release(self, agent_id: str) -> None:
+        self._reserved -= 1
+
+    def execute(self, claim: Claim) -> None:
+        """Begins an attempt on a reserved place."""
+        execution = self._executor.begin(claim, self._agents[claim.run.agent_id])
+        task = asyncio.get_running_loop().create_task(execution.run_attempt())
+        self._executing[claim.run.run_id] = (execution, task)
+        task.add_done_callback(lambda done: self._over(claim, done))
+
+    async def stopped(self, run_id: str, seconds: float) -> bool:
+        """Waits until no code of the run executes here; whether that came within the time."""
+        found = self._executing.get(run_id)
+        if found is None:
+            return True
+        waiting = asyncio.get_running_loop().create_task(self._clock.sleep(seconds))
+        await asyncio.wait((found[1], waiting), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        return found[1].done()
+
+    @property
+    def executing(self) -> int:
+        """How many attempts execute now."""
+        return len(self._executing)
+
+    def _over(self, claim: Claim, task: asyncio.Task[None]) -> None:
+        run_id = claim.run.run_id
+        self._executing.pop(run_id, None)
+        self._reserved -= 1
+        if self._reserved == self._max_runs - 1 or self._limits[claim.run.agent_id] is not None:
+            self._ready.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._telemetry.tell("attempt broke", run_id=run_id, why=repr(error))
+
+    # the loop
+
+    def start(self) -> None:
+        """Begins to claim."""
+        self._accepting = True
+        self._hints.subscribe("ready", lambda _: self._ready.set())
+        self._ready.set()
+        self._loop = asyncio.get_running_loop().create_task(self._claim_loop())
+
+    async def _claim_loop(self) -> None:
+        while self._accepting:
+            await self._wait_for_work()
+            self._ready.clear()
+            room = self._max_runs - self._reserved
+            if room <= 0 or not self._accepting:
+                continue
+            self._reserved += room
+            claims: list[Claim] = []
+            try:
+                claims = await self._storage.claim(self._limits, room, self._clock.now())
+            except RunyardError as error:
+                self._telemetry.tell("claim failed", why=error.message)
+            finally:
+                self._reserved -= room - len(claims)
+            for claim in claims:
+                self.execute(claim)
+            if len(claims) == room:
+                self._ready.set()
+
+    async def _wait_for_work(self) -> None:
+        """Until a hint, until the next delayed run is due, or until it is time to look again."""
+        due = await self._storage.next_due()
+        patience = RECHECK if due is None else min(RECHECK, max(0.0, (due - self._clock.now()) / 1e6))
+        timer = asyncio.get_running_loop().create_task(self._clock.sleep(patience))
+        ready = asyncio.get_running_loop().create_task(self._ready.wait())
+        try:
+            await asyncio.wait((timer, ready), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            ready.cancel()
+
+    async def drain(self, grace: float) -> bool:
+        """Stops claiming, tells all code to stop, and gives what executes back to the line at no cost of an attempt.
+        Whether all code had ended within `grace` seconds."""
+        self._accepting = False
+        self._ready.set()
+        if self._loop is not None:
+            await self._loop
+        executing = tuple(self._executing.values())
+        if not executing:
+            return True
+        self._telemetry.tell("draining", executing=len(executing))
+        for execution, _ in executing:
+            execution.stop("drain")
+        timer = asyncio.get_running_loop().create_task(self._clock.sleep(grace))
+        everything = asyncio.gather(*(task for _, task in executing), return_exceptions=True)
+        await asyncio.wait((everything, timer), return_when=asyncio.FIRST_COMPLETED)
+        timer.cancel()
+        left = tuple(self._executing.values())
+        for execution, _ in left:
+            try:
+                await execution.release()
+            except LeaseLost:
+                continue  # it ended at this very moment
+        self._telemetry.tell("still executing" if left else "drained", executing=len(left))
+        return not left
