@@ -56,8 +56,9 @@ class Asked(msgspec.Struct, frozen=True):
     agent_id: str
     base: str | None
     """The checkpoint from which the invocation started; None for an empty thread."""
-    input: msgspec.Raw | None
     questions: list[Question]
+    input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """The original input, JSON text, with which the code is entered again."""
 
 
 def answers_of(asked: Asked, resume: bytes) -> dict[str, bytes]:

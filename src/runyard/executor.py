@@ -139,7 +139,7 @@ class Execution:
             assert request.command is not _UNSET
             assert request.command.resume is not _UNSET
             answers = answers_of(asked, bytes(request.command.resume))
-            input_ = None if asked.input is None else bytes(asked.input)
+            input_ = None if asked.input is _UNSET else bytes(asked.input)
             base = {}
             if asked.base is not None:
                 base = (await self._storage.snapshot(run.owner, run.thread_id, asked.base)).state
@@ -277,13 +277,10 @@ class Execution:
             invocation=self._run.invocation,
             agent_id=self._run.agent_id,
             base=self._run.base if self._asked is None else self._asked.base,
-            input=self._asked.input if self._asked is not None else self._input(),
+            input=self._asked.input if self._asked is not None else self._request.input,
             questions=list(ended.questions),
         )
         self._pending.checkpoints.append(self._plan(CheckpointWrite({}, "interrupt"), asked))
-
-    def _input(self) -> msgspec.Raw | None:
-        return None if self._request.input is _UNSET else self._request.input
 
     # storing
 

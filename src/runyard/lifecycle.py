@@ -289,9 +289,7 @@ class Lifecycle:
             due_at=now + int(delay * 1e6) if delay > 0 else None,
             idempotency=wish.idempotency,
             concurrency=agent.limits.concurrency,
-            input_event=_encode({"input": request.input, "messages": request.messages, "command": request.command})
-            if request.input is not _UNSET or request.messages is not _UNSET or request.command is not _UNSET
-            else b"{}",
+            input_event=_encode(Request(input=request.input, messages=request.messages, command=request.command)),
         )
 
     def get_run(self, owner: str, run_id: str) -> Run:
