@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -95,11 +95,15 @@ def contains(document: Any, pattern: Any) -> bool:
     """Recursive containment: every key of `pattern` is in `document` with a value that contains it; lists: each
     element of the pattern is contained in some element of the document; anything else: equal."""
     if isinstance(pattern, dict):
+        wanted = cast("dict[str, Any]", pattern)
         return isinstance(document, dict) and all(
-            key in document and contains(document[key], value) for key, value in pattern.items()
+            key in document and contains(document[key], value) for key, value in wanted.items()
         )
     if isinstance(pattern, list):
-        return isinstance(document, list) and all(any(contains(d, p) for d in document) for p in pattern)
+        elements = cast("list[Any]", document) if isinstance(document, list) else []
+        return isinstance(document, list) and all(
+            any(contains(element, value) for element in elements) for value in cast("list[Any]", pattern)
+        )
     if isinstance(pattern, bool) or isinstance(document, bool):
         return pattern is document
     return document == pattern
