@@ -35,7 +35,9 @@ def thread_of(row: tuple[Any, ...]) -> Thread:
 
 def checkpoint_of(row: tuple[Any, ...]) -> Checkpoint:
     """From the columns of the query `checkpoint`."""
-    return Checkpoint(*row[:11], None if row[11] is None else _asked.decode(row[11]))
+    values = list(row)
+    values[11] = None if row[11] is None else _asked.decode(row[11])
+    return Checkpoint(*values)
 
 
 def checkpoint_values(owner: str, checkpoint: Checkpoint) -> tuple[Any, ...]:
