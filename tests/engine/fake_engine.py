@@ -94,11 +94,12 @@ class FakeEngine:
     ) -> ThreadInvocation:
         self.attempt += 1
         self.ended = None
-        about = RunInfo(
-            self.run_id, self.thread_id, self.agent.agent.agent_id, "", self.attempt, metadata or {}, config or {}
+        about = {} if config is None else {"configurable": config}
+        run = RunInfo(
+            self.run_id, self.thread_id, self.agent.agent.agent_id, "", self.attempt, metadata or {}, about
         )
         start = Start(
-            about,
+            run,
             self.input,
             self.base,
             self.state,

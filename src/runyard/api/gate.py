@@ -15,7 +15,7 @@ from runyard.api.problems import Headers, Refused
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 """Who may be asked for when a server is bound to loopback and its settings say nothing else."""
 
-_EXPOSED = b"Content-Location, Location, Idempotent-Replayed, Retry-After, Runyard-Ignored"
+_EXPOSED = b"Content-Location, Location, Idempotent-Replayed, Retry-After, Runyard-Ignored, Runyard-Missed"
 _ALLOWED_HEADERS = b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key"
 _ALLOWED_METHODS = b"GET, POST, PUT, PATCH, DELETE"
 _PROBES = ("/ok", "/ready")

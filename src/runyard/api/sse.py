@@ -17,6 +17,7 @@ from runyard.api.wire import StreamMode
 from runyard.errors import InvalidInput
 from runyard.events import Mode
 from runyard.runs import Run
+from runyard.streams import frame, shown
 
 DEFAULT_MODES: frozenset[Mode] = frozenset({"values"})
 
@@ -78,19 +79,21 @@ async def stream(call: Call, run: Run, *, after: int | None, modes: frozenset[Mo
 
     `cancels`: the run is to end when the client leaves and nobody else takes its place.
     """
-    streams, verbs = call.api.streams, call.api.verbs
+    verbs = call.api.verbs
     with verbs.attach(run.run_id):
-        reader = await streams.join(run, after)
+        reader = await call.api.streams.join(run, after)
         connection = _Connection(call)
         watch = asyncio.ensure_future(connection.watch(reader.close))
         try:
             call.tell(b"content-location", call.path(f"/runs/{run.run_id}"))
+            if reader.missed is not None:
+                call.tell(b"runyard-missed", b"%d-%d" % reader.missed)
             await call.begin(list(_HEADERS))
             with call.api.pulse.joined(connection):
                 async for events in reader:
-                    frames = [frame for event in events if (frame := streams.frame(event, run, modes))]
+                    frames = b"".join([frame(event) for event in events if shown(event, modes)])
                     if frames:
-                        await connection.write(b"".join(frames))
+                        await connection.write(frames)
             connection.quieten()
             if not connection.left:
                 await call.finish(_DRAINING if reader.drained else _CUT if reader.cut else b"")

@@ -125,7 +125,10 @@ class AgentEnd:
             if self._ended:
                 return
             self._ended = True
-        self._engine.post(self._to_engine, ended)
+            self._engine.post(self._to_engine, ended)
+            # The two ends, and the code's task, would else hold each other until a collection.
+            self._to_engine = _drop
+            self.on_stop = None
 
     # what the code waits for
 
@@ -207,6 +210,10 @@ class AgentEnd:
             answer(None)
         if first and self.on_stop is not None:
             self.on_stop()
+
+
+def _drop(_: FromAgent) -> None:
+    """Where messages of code go that has ended."""
 
 
 class ThreadInvocation:

@@ -52,7 +52,7 @@ class About:
     @property
     def config(self) -> dict[str, Any]:
         """The request's `config.configurable`."""
-        return self._execution.run.config
+        return self._execution.config
 
     @property
     def metadata(self) -> dict[str, Any]:

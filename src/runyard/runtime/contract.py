@@ -44,7 +44,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """What an agent may know about its run. `metadata` and `config` are plain data."""
+    """What an agent may know about its run. `metadata` and `config` (the request's, whole) are plain data."""
 
     run_id: str
     thread_id: str

@@ -129,6 +129,11 @@ class Execution:
         return self.start.run
 
     @property
+    def config(self) -> dict[str, Any]:
+        """`config.configurable` of the request."""
+        return self.start.run.config.get("configurable", {})
+
+    @property
     def state(self) -> State:
         """The state as the code should see it: as it was at this place before, until the code does something new."""
         return self._channels.state if self._live else self._replayed

@@ -163,7 +163,7 @@ class FunctionAgent(Generic[P, R]):
 
 
 def _provided(execution: Execution, ctx: Context | SyncContext) -> Provided:
-    return Provided(execution.start.input, execution.state, execution.run.config, ctx)
+    return Provided(execution.start.input, execution.state, execution.config, ctx)
 
 
 async def _take_all(generator: AsyncGenerator[Any, Any], execution: Execution, ctx: Context) -> None:
