@@ -70,9 +70,7 @@ async def ask_person(ctx: Context, order: Order, amount: int) -> int:
     question = f"Refund {euros(amount)} to {order['customer']} for {order['item']}?"
     problem: str | None = None
     while True:
-        answer = await ctx.interrupt(
-            {"question": question, "order": order, "amount": amount, "problem": problem}
-        )
+        answer = await ctx.interrupt({"question": question, "order": order, "amount": amount, "problem": problem})
         try:
             return approved_amount(answer, amount, order["paid_cents"])
         except ValueError as error:
@@ -96,9 +94,7 @@ def refund_due(order: Order, reason: Reason, returned: date) -> int:
     """The refund in cents that the rules give, before any person has a say."""
     days = (returned - date.fromisoformat(order["delivered"])).days
     if days < 0:
-        raise ValueError(
-            f"returned is {returned}: order {order['id']} was delivered later, on {order['delivered']}"
-        )
+        raise ValueError(f"returned is {returned}: order {order['id']} was delivered later, on {order['delivered']}")
     if reason == "damaged":
         return order["paid_cents"] if days <= 365 else 0
     if days <= 30:

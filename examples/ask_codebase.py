@@ -29,9 +29,7 @@ STOP_WORDS = frozenset(
         "show that the they this to what when where which who with"
     )
 )
-CALLERS = re.compile(
-    r"\b(?:calls?|uses?|callers of|users of)\s+(?:the\s+)?`?([A-Za-z_][\w.]*)", re.IGNORECASE
-)
+CALLERS = re.compile(r"\b(?:calls?|uses?|callers of|users of)\s+(?:the\s+)?`?([A-Za-z_][\w.]*)", re.IGNORECASE)
 PRONOUNS = frozenset({"it", "that", "this"})
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -135,9 +133,7 @@ def read_folder(folder: str) -> Iterator[Passage]:
     """Raises ValueError where the folder holds no Python file."""
     root = Path(folder)
     files = sorted(
-        path
-        for path in root.rglob("*.py")
-        if not any(p.startswith(".") for p in path.relative_to(root).parts)
+        path for path in root.rglob("*.py") if not any(p.startswith(".") for p in path.relative_to(root).parts)
     )
     if not files:
         raise ValueError(f"folder {folder!r} holds no Python file")

@@ -17,9 +17,7 @@ from runyard import Context, agent
 RELEVANCE = 0.7
 """What relevance weighs in the choice; the rest is what repetition costs."""
 
-SENTENCE = re.compile(
-    r"\S.*?(?:[.!?][\"')\]]*(?=\s+[\"'(]?[A-Z]|\s*\Z|\s*\n\s*\n)|(?=\n\s*\n)|\Z)", re.DOTALL
-)
+SENTENCE = re.compile(r"\S.*?(?:[.!?][\"')\]]*(?=\s+[\"'(]?[A-Z]|\s*\Z|\s*\n\s*\n)|(?=\n\s*\n)|\Z)", re.DOTALL)
 WORD = re.compile(r"[^\W\d_]{3,}")
 STOP_WORDS = frozenset(
     WORD.findall(
@@ -79,9 +77,7 @@ def list_files(folder: str, pattern: str) -> list[str]:
 
     Raises ValueError where there are none, naming the folder and the pattern.
     """
-    files = sorted(
-        path.relative_to(folder).as_posix() for path in Path(folder).glob(pattern) if path.is_file()
-    )
+    files = sorted(path.relative_to(folder).as_posix() for path in Path(folder).glob(pattern) if path.is_file())
     if not files:
         raise ValueError(f"folder {folder!r} holds no file that matches {pattern!r}")
     return files

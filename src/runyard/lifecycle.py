@@ -25,7 +25,7 @@ from runyard.errors import (
     Unsupported,
     checkpoint_not_found,
 )
-from runyard.events import Chunk, lifecycle
+from runyard.events import Chunk, Mode, lifecycle
 from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Command, Config, NewRun, Request, Run, RunFilter, Strategy
 from runyard.runtime.contract import LoadedAgent
@@ -73,7 +73,7 @@ class CreateRun(msgspec.Struct, frozen=True):
     command: Command | msgspec.UnsetType = _UNSET
     checkpoint: dict[str, Any] | msgspec.UnsetType = _UNSET
     webhook: str | msgspec.UnsetType = _UNSET
-    stream_mode: str | list[str] | msgspec.UnsetType = _UNSET
+    stream_mode: Mode | list[Mode] | msgspec.UnsetType = _UNSET
     multitask_strategy: Strategy | msgspec.UnsetType = _UNSET
     on_completion: Literal["delete", "keep"] | msgspec.UnsetType = _UNSET
     on_disconnect: Literal["cancel", "continue"] | msgspec.UnsetType = _UNSET

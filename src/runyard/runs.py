@@ -21,6 +21,7 @@ Outcome = Literal["completed", "asked", "cancelled", "rolled_back", "failed", "t
 """What happened, in one word; status, thread status and lifecycle events are derived from it."""
 
 Strategy = Literal["reject", "enqueue", "interrupt", "rollback"]
+StreamMode = Literal["values", "updates", "messages", "custom"]
 CancelAction = Literal["interrupt", "rollback"]
 
 _STATUS_OF: dict[Outcome, Status] = {
@@ -101,7 +102,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     command: Command | msgspec.UnsetType = msgspec.UNSET
     checkpoint: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     webhook: str | msgspec.UnsetType = msgspec.UNSET
-    stream_mode: str | list[str] | msgspec.UnsetType = msgspec.UNSET
+    stream_mode: StreamMode | list[StreamMode] | msgspec.UnsetType = msgspec.UNSET
     multitask_strategy: Strategy | msgspec.UnsetType = msgspec.UNSET
     on_completion: Literal["delete", "keep"] | msgspec.UnsetType = msgspec.UNSET
     on_disconnect: Literal["cancel", "continue"] | msgspec.UnsetType = msgspec.UNSET

@@ -95,9 +95,7 @@ class FakeEngine:
         self.attempt += 1
         self.ended = None
         about = {} if config is None else {"configurable": config}
-        run = RunInfo(
-            self.run_id, self.thread_id, self.agent.agent.agent_id, "", self.attempt, metadata or {}, about
-        )
+        run = RunInfo(self.run_id, self.thread_id, self.agent.agent.agent_id, "", self.attempt, metadata or {}, about)
         start = Start(
             run,
             self.input,

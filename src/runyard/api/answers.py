@@ -23,7 +23,7 @@ _ENCODER = msgspec.json.Encoder()
 _encode = _ENCODER.encode
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Answer(msgspec.Struct, omit_defaults=True):
     """An answer's body."""
 
 
@@ -106,8 +106,8 @@ class Run(RunCreate, kw_only=True, omit_defaults=True):
     """One wish to invoke an agent: what was asked for, and what became of it."""
 
     run_id: Uuid
-    thread_id: Uuid
-    agent_id: str
+    thread_id: Uuid  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]  (always set)
+    agent_id: str  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]  (always set)
     status: RunStatus
     outcome: Annotated[
         Literal["completed", "asked", "cancelled", "rolled_back", "failed", "timed_out", "lost", "abandoned"] | None,
@@ -116,7 +116,7 @@ class Run(RunCreate, kw_only=True, omit_defaults=True):
     attempt: Annotated[int, Meta(description="How many times its execution has begun.")]
     created_at: Time
     updated_at: Time
-    metadata: JsonObject
+    metadata: JsonObject  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]  (always set)
     error: Failure | UnsetType = UNSET
 
 

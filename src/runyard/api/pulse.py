@@ -6,7 +6,7 @@ Members are spread over the slots of a wheel, so that ten thousand idle streams 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -32,7 +32,7 @@ class Pulse:
         self._timer: asyncio.TimerHandle | None = None
 
     @contextmanager
-    def joined(self, member: Member) -> Iterator[None]:
+    def joined(self, member: Member) -> Generator[None]:
         """Membership for the duration of a `with`; the first beat comes after one period."""
         slot = self._slots[self._now]
         slot.add(member)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from runyard import threads
 from runyard.api import answers, wire
 from runyard.api.call import Call
 from runyard.api.operation import operation
 from runyard.api.validation import canonical_uuid
-from runyard.checkpoints import State
 from runyard.lifecycle import PatchThread
 
 _encode = msgspec.json.Encoder().encode
@@ -25,7 +22,8 @@ async def create_thread(call: Call) -> None:
     thread_id = None if body.thread_id is UNSET else canonical_uuid("thread_id", body.thread_id)
     metadata = {} if body.metadata is UNSET else body.metadata
     thread = await call.api.verbs.create_thread(call.owner, thread_id, metadata, body.if_exists)
-    await _answer(call, thread, {})
+    found = await call.api.verbs.get_thread(call.owner, thread.thread_id)
+    await call.answer(answers.thread(*found))
 
 
 @operation("Threads", needs="read", body=wire.THREAD_SEARCH, answer=list[answers.Thread])
@@ -71,11 +69,11 @@ async def patch_thread(call: Call) -> None:
     patch = PatchThread(
         checkpoint_id=checkpoint,
         metadata=None if body.metadata is UNSET else body.metadata,
-        values=_raw(body.values),
-        messages=_raw(body.messages),
+        values=None if body.values is UNSET else {name: Raw(_encode(value)) for name, value in body.values.items()},
+        messages=None if body.messages is UNSET else Raw(_encode(body.messages)),
     )
-    thread, state = await call.api.verbs.patch_thread(call.owner, call.uuid("thread_id"), patch)
-    await _answer(call, thread, state)
+    changed = await call.api.verbs.patch_thread(call.owner, call.uuid("thread_id"), patch)
+    await call.answer(answers.thread(*changed))
 
 
 @operation("Threads", needs="write", errors=(404,))
@@ -94,8 +92,8 @@ async def copy_thread(call: Call) -> None:
 
     A new thread with the state and history of this one; runs are not copied.
     """
-    thread, state = await call.api.verbs.copy_thread(call.owner, call.uuid("thread_id"))
-    await _answer(call, thread, state)
+    copy = await call.api.verbs.copy_thread(call.owner, call.uuid("thread_id"))
+    await call.answer(answers.thread(*copy))
 
 
 @operation("Threads", needs="read", query=wire.HISTORY_QUERY, answer=list[answers.ThreadState], errors=(404,))
@@ -108,16 +106,3 @@ async def get_thread_history(call: Call) -> None:
     before = None if query.before is UNSET else canonical_uuid("before", query.before)
     found = await call.api.verbs.history(call.owner, call.uuid("thread_id"), before, query.limit)
     await call.answer(answers.array(map(answers.thread_state, found)))
-
-
-async def _answer(call: Call, thread: threads.Thread, state: State) -> None:
-    """Answers with a thread, reading again what the verb did not tell of it."""
-    if thread.status == "interrupted" or (thread.head is not None and not state):
-        thread, state, questions = await call.api.verbs.get_thread(call.owner, thread.thread_id)
-        await call.answer(answers.thread(thread, state, questions))
-    else:
-        await call.answer(answers.thread(thread, state))
-
-
-def _raw(value: Any) -> Raw | UnsetType:
-    return UNSET if value is UNSET else Raw(_encode(value))

@@ -178,7 +178,7 @@ def _too_deep() -> InvalidInput:
 
 
 def _depth_exceeds(document: object, limit: int) -> bool:
-    level = [document]
+    level: list[Any] = [document]
     for _ in range(limit + 1):
         level = [value for value in level if isinstance(value, dict | list)]
         if not level:
@@ -188,7 +188,7 @@ def _depth_exceeds(document: object, limit: int) -> bool:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
+    return cast("dict[str, Any]", value).values() if isinstance(value, dict) else value
 
 
 def _wanted(type: type[msgspec.Struct], tokens: list[str | int], what: str) -> str:

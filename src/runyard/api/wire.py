@@ -28,7 +28,7 @@ RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
 StreamMode = Literal["values", "messages", "updates", "custom"]
 
 
-class Wire(msgspec.Struct, frozen=True):
+class Wire(msgspec.Struct):
     """A body or a query string."""
 
 

@@ -6,7 +6,7 @@ import difflib
 import os
 import socket
 from collections.abc import Generator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import click
 
@@ -94,8 +94,8 @@ def _settings_shown(resolved: Resolved) -> Generator[tuple[str, str, str]]:
     for row in describe():
         value: object = getattr(resolved.settings, row.name)
         if row.name == "api_keys":
-            value = [f"{key.owner}:{key.scope}" for key in resolved.settings.api_keys]
-        shown = ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+            value = tuple(f"{key.owner}:{key.scope}" for key in resolved.settings.api_keys)
+        shown = ", ".join(map(str, cast("tuple[object, ...]", value))) if isinstance(value, tuple) else str(value)
         yield row.name, shown, resolved.sources[row.name]
 
 
