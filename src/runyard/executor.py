@@ -147,7 +147,7 @@ class Execution:
             found = await self._storage.snapshot(run.owner, run.thread_id, run.last_checkpoint)
             self._head, self._state = found.checkpoint, found.state
         records: list[Record] = []
-        if run.attempt > 1 or self._asked is not None:
+        if run.started_at != run.updated_at or self._asked is not None:  # an attempt that a drain gave back counts too
             records = await self._storage.records(run.invocation)
             self._records = len(records)
         return self._start(base, input_, records, answers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.clock import Clock
 from runyard.engine import Engine, Terms
-from runyard.errors import InvalidInput, RunyardError
+from runyard.errors import InvalidInput, RunyardError, Unavailable
 from runyard.hints.local import LocalHints
 from runyard.logs import configure_logging
 from runyard.runtime.channel import ThreadHost
@@ -123,13 +124,36 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(app: App, settings: Settings) -> tuple[bool, bool]:
-    await app.engine.start()
-    server = _Server(_uvicorn_config(app, settings), app.engine)
+    listening = _listen(settings.host, settings.port)
     try:
-        await server.serve()
+        await app.engine.start()
+        server = _Server(_uvicorn_config(app, settings), app.engine)
+        try:
+            await server.serve([listening])
+        finally:
+            ended = await app.engine.close()
     finally:
-        ended = await app.engine.close()
+        listening.close()
     return server.started, ended
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The socket to serve on, taken before anything else is: a server that nobody could reach changes nothing.
+
+    Raises:
+        Unavailable: the address cannot be listened on.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.set_inheritable(True)
+    except OSError as error:
+        raise Unavailable(
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another with --host and --port"
+        ) from None
+    return listening
 
 
 def _loop_factory() -> Any:
@@ -181,6 +205,8 @@ class _Server(uvicorn.Server):
             server.close()
         await self._engine.drain()
         await super().shutdown(sockets)
+        # Uvicorn would raise the signal again, and the process would end as killed by it instead of with 0.
+        self._captured_signals.clear()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         if self.should_exit:

@@ -50,7 +50,7 @@ def test_the_page_has_seven_examples() -> None:
 def test_create_run_as_it_stands_there(server: ServerProcess) -> None:
     printed = run_example("create_run", server)
     assert printed.startswith("The response of BackgroundRunsApi->create_run:\n")
-    assert "'agent_id': 'echo'" in printed
+    assert "agent_id='echo'" in printed
 
 
 @pytest.mark.parametrize("name", sorted(set(EXAMPLE) - {"create_run"}))
