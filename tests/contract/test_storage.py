@@ -1,0 +1,474 @@
+"""What every storage adapter does. The cases speak the contract only; an adapter joins in `conftest.ADAPTERS`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from runyard import checkpoints
+from runyard.checkpoints import Asked, Checkpoint, Question, set_to
+from runyard.errors import Conflict, IdempotencyMismatch, LeaseLost, NotFound
+from runyard.events import ValuesPointer, entry
+from runyard.items import ItemSearch, NamespaceQuery
+from runyard.runs import Attempt, NewRun, RunFilter
+from runyard.runtime.contract import Record
+from runyard.storage.contract import Batch, Claim, Created, Ending, Requeue, Storage
+from runyard.threads import ThreadFilter
+
+OnStorage = Callable[[Callable[[Storage], Awaitable[None]]], None]
+
+
+def wish(run_id: str, thread_id: str = "t", **more: Any) -> NewRun:
+    fields: dict[str, Any] = {
+        "run_id": run_id, "owner": "", "agent_id": "a", "request": b"{}", "metadata": b"{}", "created_at": 1,
+        "thread_id": thread_id, "stateless": False, "create_thread": True, "strategy": "enqueue", "max_attempts": 3,
+        "resumes": False,
+    }  # fmt: skip
+    return NewRun(**{**fields, **more})
+
+
+async def claimed(storage: Storage, run_id: str, thread_id: str = "t", **more: Any) -> Claim:
+    created = await storage.create_run(wish(run_id, thread_id, claim=True, **more))
+    assert created.claim is not None
+    return created.claim
+
+
+def step(attempt: Attempt, number: int, parent: Checkpoint | None = None, **more: Any) -> tuple[Batch, Checkpoint]:
+    """A batch with one checkpoint that sets channel `n`."""
+    changes = {"n": set_to(str(number).encode())}
+    checkpoint = checkpoints.plan(
+        checkpoint_id=f"c{number}", thread_id=attempt.thread_id, parent=parent, changes=changes,
+        state={"n": str(number).encode()}, run_id=attempt.run_id, created_at=number, source="step", **more,
+    )  # fmt: skip
+    pointer = entry("values", ValuesPointer(checkpoint.checkpoint_id))
+    return Batch([pointer], {0: {"n": str(number).encode()}}, [checkpoint]), checkpoint
+
+
+def question(base: str | None = None, invocation: str = "r1") -> Asked:
+    return Asked(invocation, "a", base, [Question("q1", msgspec.Raw(b'"sure?"'))])
+
+
+# threads
+
+
+def test_a_thread_is_made_found_and_not_made_twice(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        made = await storage.create_thread("", "t", b'{"a":1}', 5, if_exists="raise")
+        assert storage.thread("", "t") == made
+        assert (made.status, made.head, made.created_at) == ("idle", None, 5)
+        with pytest.raises(Conflict, match="thread t exists"):
+            await storage.create_thread("", "t", b"{}", 6, if_exists="raise")
+        assert await storage.create_thread("", "t", b"{}", 6, if_exists="do_nothing") == made
+        with pytest.raises(NotFound):
+            storage.thread("bob", "t")
+        await storage.create_thread("bob", "t", b"{}", 6, if_exists="raise")
+
+    on_storage(case)
+
+
+def test_threads_are_searched_newest_first(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        for number in range(5):
+            body = msgspec.json.encode({"n": {"deep": number, "even": number % 2 == 0}})
+            await storage.create_thread("", f"t{number}", body, number, if_exists="raise")
+        await claimed(storage, "r", "t3")
+
+        async def found(**query: Any) -> list[str]:
+            return [thread.thread_id for thread, _ in await storage.search_threads("", ThreadFilter(**query))]
+
+        assert await found() == ["t4", "t3", "t2", "t1", "t0"]
+        assert await found(limit=2, offset=1) == ["t3", "t2"]
+        assert await found(metadata={"n": {"even": True}}) == ["t4", "t2", "t0"]
+        assert await found(status="busy") == ["t3"]
+        assert await storage.search_threads("bob", ThreadFilter()) == []
+
+    on_storage(case)
+
+
+def test_threads_are_searched_by_values(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        for number in range(3):
+            claim = await claimed(storage, f"r{number}", f"t{number}")
+            batch, _ = step(claim.attempt, number)
+            await storage.finish(claim.attempt, batch, Ending("completed"), 9)
+        found = await storage.search_threads("", ThreadFilter(values={"n": 1}))
+        assert [(thread.thread_id, state) for thread, state in found] == [("t1", {"n": b"1"})]
+
+    on_storage(case)
+
+
+def test_a_patch_merges_metadata_and_moves_the_head_where_it_expects_it(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await storage.create_thread("", "t", b'{"a":1}', 1, if_exists="raise")
+        attempt = Attempt("-", "", "t", 0, 0)
+        _, first = step(attempt, 1)
+        changed = await storage.patch_thread("", "t", 2, metadata={"b": 2}, checkpoint=first)
+        assert changed is not None
+        assert (msgspec.json.decode(changed.metadata), changed.head) == ({"a": 1, "b": 2}, "c1")
+        _, second = step(attempt, 2, first)
+        assert await storage.patch_thread("", "t", 3, checkpoint=second, expected_head=None) is None
+        assert storage.thread("", "t").head == "c1"
+        await claimed(storage, "r")
+        with pytest.raises(Conflict, match="busy"):
+            await storage.patch_thread("", "t", 4, checkpoint=second, expected_head="c1")
+        assert await storage.patch_thread("", "t", 4, metadata={"c": 3}) is not None
+
+    on_storage(case)
+
+
+def test_a_copy_keeps_its_state_and_history_when_the_original_is_gone(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        one, first = step(claim.attempt, 1)
+        await storage.append(claim.attempt, one, 2)
+        two, _ = step(claim.attempt, 2, first)
+        await storage.finish(claim.attempt, two, Ending("completed"), 3)
+        copy = await storage.copy_thread("", "t", "t2", 4)
+        assert (copy.status, copy.head) == ("idle", "c2")
+        await storage.delete_thread("", "t", 5)
+        await storage.purge(10**18, keys_before=0)
+        assert (await storage.snapshot("", "t2", "c2")).state == {"n": b"2"}
+        history = await storage.history("", "t2", before=None, limit=10)
+        assert [snapshot.checkpoint.checkpoint_id for snapshot in history] == ["c2", "c1"]
+        assert len(await storage.history("", "t2", before="c2", limit=10)) == 1
+        with pytest.raises(NotFound):
+            await storage.history("", "t2", before="c9", limit=10)
+
+    on_storage(case)
+
+
+def test_a_deleted_id_that_is_used_again_continues_its_numbers(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        await storage.append(claim.attempt, Batch([entry("custom", 1)] * 5), 2)
+        last = storage.last_seq("", "t")
+        assert await storage.delete_thread("", "t", 3) == ("r1",)
+        with pytest.raises(NotFound):
+            storage.thread("", "t")
+        with pytest.raises(NotFound):
+            storage.run("", "r1")
+        with pytest.raises(LeaseLost):
+            await storage.append(claim.attempt, Batch([entry("custom", 1)]), 4)
+        await storage.create_thread("", "t", b"{}", 5, if_exists="raise")
+        assert storage.last_seq("", "t") > last
+        assert storage.floor_seq("", "t") == storage.last_seq("", "t")
+        assert await storage.history("", "t", before=None, limit=10) == []
+        assert await storage.search_runs("", RunFilter(thread_id="t")) == []
+
+    on_storage(case)
+
+
+# the line
+
+
+def test_runs_of_a_thread_go_one_at_a_time_in_their_order(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        for number in range(3):
+            await storage.create_run(wish(f"r{number}", created_at=number))
+        for number in range(3):
+            claims = await storage.claim({"a": None}, 10, 10 + number)
+            assert [claim.run.run_id for claim in claims] == [f"r{number}"]
+            assert await storage.claim({"a": None}, 10, 20) == []
+            assert storage.thread("", "t").status == "busy"
+            await storage.finish(claims[0].attempt, Batch(), Ending("completed"), 30)
+        assert storage.thread("", "t").status == "idle"
+
+    on_storage(case)
+
+
+@pytest.mark.parametrize(("strategy", "outcome"), [("interrupt", "cancelled"), ("rollback", None)])
+def test_interrupt_and_rollback_clear_the_line(on_storage: OnStorage, strategy: str, outcome: str | None) -> None:
+    async def case(storage: Storage) -> None:
+        await claimed(storage, "r1")
+        await storage.create_run(wish("r2"))
+        created = await storage.create_run(wish("r3", strategy=strategy, claim=True))
+        assert (created.stopping, created.ended, created.claim) == ("r1", ("r2",), None)
+        assert storage.run("", "r1").cancel == strategy
+        if outcome is None:
+            with pytest.raises(NotFound):
+                storage.run("", "r2")
+        else:
+            assert storage.run("", "r2").outcome == outcome
+
+    on_storage(case)
+
+
+def test_reject_names_the_run_in_the_way(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await claimed(storage, "r1")
+        with pytest.raises(Conflict) as refused:
+            await storage.create_run(wish("r2", strategy="reject"))
+        assert (refused.value.reason, refused.value.metadata["run_id"]) == ("thread_busy", "r1")
+        with pytest.raises(NotFound):
+            await storage.create_run(wish("r3", "elsewhere", create_thread=False))
+
+    on_storage(case)
+
+
+def test_a_delayed_run_holds_no_place_until_it_is_due(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await storage.create_run(wish("late", due_at=100))
+        assert storage.thread("", "t").status == "idle"
+        assert await storage.next_due() == 100
+        claim = await claimed(storage, "now", strategy="reject", created_at=50)
+        assert await storage.claim({"a": None}, 10, 150) == []
+        await storage.finish(claim.attempt, Batch(), Ending("completed"), 160)
+        assert [c.run.run_id for c in await storage.claim({"a": None}, 10, 170)] == ["late"]
+
+    on_storage(case)
+
+
+def test_a_resume_goes_before_what_is_queued(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        await storage.create_run(wish("queued"))
+        batch, _ = step(claim.attempt, 1, asked=question())
+        await storage.finish(claim.attempt, batch, Ending("asked"), 5)
+        assert await storage.claim({"a": None}, 10, 6) == []
+        resumed = await storage.create_run(wish("r2", strategy="reject", resumes=True, claim=True))
+        assert resumed.claim is not None
+        assert resumed.run.invocation == "r1"
+        with pytest.raises(Conflict, match="no open question"):
+            await storage.create_run(wish("r3", resumes=True))
+        await storage.finish(resumed.claim.attempt, Batch(), Ending("completed"), 7)
+        assert [c.run.run_id for c in await storage.claim({"a": None}, 10, 8)] == ["queued"]
+
+    on_storage(case)
+
+
+def test_withdrawing_a_question_lets_the_line_move_on(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        await storage.create_run(wish("queued"))
+        batch, _ = step(claim.attempt, 1, asked=question())
+        await storage.finish(claim.attempt, batch, Ending("asked"), 5)
+        assert storage.thread("", "t").asking
+        assert (await storage.cancel("", "r1", "interrupt", 6, None)).how == "finished"
+        assert storage.run("", "r1").outcome == "asked"
+        assert [c.run.run_id for c in await storage.claim({"a": None}, 10, 7)] == ["queued"]
+
+    on_storage(case)
+
+
+def test_an_agents_concurrency_is_held(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        for number in range(4):
+            await storage.create_run(wish(f"r{number}", f"t{number}"))
+        first = await storage.claim({"a": 2, "other": None}, 10, 5)
+        assert len(first) == 2
+        assert await storage.claim({"a": 2}, 10, 6) == []
+        assert (await storage.create_run(wish("r9", "t9", claim=True, concurrency=2))).claim is None
+        await storage.finish(first[0].attempt, Batch(), Ending("completed"), 7)
+        assert len(await storage.claim({"a": 2}, 10, 8)) == 1
+        assert await storage.unoffered(["other"]) == {"a": 2}
+
+    on_storage(case)
+
+
+# ends
+
+
+def test_a_drained_attempt_costs_nothing_and_a_retry_keeps_its_place(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        back = await storage.requeue(claim.attempt, Batch(), Requeue(refund=True), 5)
+        assert (back.status, back.attempt) == ("pending", 0)
+        again = (await storage.claim({"a": None}, 1, 6))[0]
+        assert again.attempt.number == 1
+        assert again.attempt.lease > claim.attempt.lease
+        await storage.requeue(again.attempt, Batch(), Requeue(due_at=100), 7)
+        await storage.create_run(wish("r2"))
+        assert await storage.claim({"a": None}, 1, 50) == []
+        retried = (await storage.claim({"a": None}, 1, 100))[0]
+        assert (retried.run.run_id, retried.attempt.number) == ("r1", 2)
+
+    on_storage(case)
+
+
+def test_recovery_puts_back_what_executed_and_ends_what_has_no_attempt_left(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        stale = await claimed(storage, "r1", "t1")
+        await claimed(storage, "r2", "t2", max_attempts=1)
+        await claimed(storage, "r3", "t3")
+        await storage.cancel("", "r3", "interrupt", 4, None)
+        found = await storage.recover(5, 100)
+        assert (found.requeued, found.lost) == (("r1",), ("r2",))
+        assert storage.run("", "r2").status == "error"
+        assert storage.run("", "r3").outcome == "cancelled"
+        assert storage.thread("", "t2").status == "error"
+        with pytest.raises(LeaseLost):
+            await storage.append(stale.attempt, Batch([entry("custom", 1)]), 6)
+        assert (await storage.claim({"a": None}, 5, 7))[0].attempt.number == 2
+
+    on_storage(case)
+
+
+def test_only_a_finished_run_is_deleted_and_its_checkpoints_stay(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        with pytest.raises(Conflict, match="not finished"):
+            await storage.delete_run("", "r1", 2)
+        batch, _ = step(claim.attempt, 1)
+        await storage.finish(claim.attempt, batch, Ending("completed"), 3)
+        with pytest.raises(NotFound):
+            await storage.delete_run("bob", "r1", 4)
+        await storage.delete_run("", "r1", 4)
+        with pytest.raises(NotFound):
+            storage.run("", "r1")
+        await storage.purge(10, keys_before=0)
+        assert await storage.events("", "t", after=0, run_id="r1", limit=10) == []
+        assert (await storage.snapshot("", "t", "c1")).state == {"n": b"1"}
+
+    on_storage(case)
+
+
+def test_an_abandoned_run_is_fenced_off(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        await storage.cancel("", "r1", "interrupt", 2, None)
+        assert (await storage.abandon("r1", 3, None)).outcome == "abandoned"
+        with pytest.raises(LeaseLost):
+            await storage.append(claim.attempt, Batch([entry("custom", 1)]), 4)
+        assert storage.thread("", "t").status == "idle"
+
+    on_storage(case)
+
+
+# idempotency
+
+
+def test_a_key_gives_the_same_run_and_refuses_another_body(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        key = ("create_run", "k", "hash")
+        results: list[Created] = await asyncio.gather(
+            *(storage.create_run(wish(f"r{n}", f"t{n}", idempotency=key)) for n in range(5))
+        )
+        assert {created.run.run_id for created in results} == {results[0].run.run_id}
+        assert sum(created.repeated for created in results) == 4
+        with pytest.raises(IdempotencyMismatch):
+            await storage.create_run(wish("r9", "t9", idempotency=("create_run", "k", "other")))
+        other = await storage.create_run(wish("r10", "t10", owner="bob", idempotency=key))
+        assert not other.repeated
+        await storage.purge(5, keys_before=10**18)
+        assert not (await storage.create_run(wish("r11", "t11", idempotency=key))).repeated
+
+    on_storage(case)
+
+
+# events
+
+
+def test_events_are_told_after_the_commit_in_their_order(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        told: list[tuple[int, int]] = []
+        storage.on_commit = lambda chunks: told.extend((c.first_seq, c.last_seq) for c in chunks)
+        claim = await claimed(storage, "r1")
+        batches = [Batch([entry("custom", n)] * 3) for n in range(10)]
+        await asyncio.gather(*(storage.append(claim.attempt, batch, 2) for batch in batches))
+        assert told[0][0] == 1
+        assert [first for first, _ in told[1:]] == [last + 1 for _, last in told[:-1]]
+        events = await storage.events("", "t", after=4, run_id="r1", limit=1000)
+        assert [event.seq for event in events] == list(range(5, told[-1][1] + 1))
+
+    on_storage(case)
+
+
+def test_values_are_rendered_when_they_are_read(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        batch, _ = step(claim.attempt, 7)
+        await storage.finish(claim.attempt, batch, Ending("completed"), 3)
+        events = await storage.events("", "t", after=0, run_id="r1", limit=100)
+        assert [event.data for event in events if event.kind == "values"] == [b'{"n":7}']
+
+    on_storage(case)
+
+
+def test_records_come_back_in_their_order(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        records = [Record("step", f"s{n}", 1, b"1", n) for n in (1, 2, 3)]
+        await storage.append(claim.attempt, Batch(records=records), 2)
+        await storage.append(claim.attempt, Batch(records=[Record("emit", "e", 4, b"", 4)]), 3)
+        assert [record.name for record in await storage.records("r1")] == ["s1", "s2", "s3", "e"]
+
+    on_storage(case)
+
+
+# lists
+
+
+def test_runs_are_searched_newest_first_by_every_field(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        for number in range(6):
+            body = msgspec.json.encode({"n": number})
+            await storage.create_run(wish(f"r{number}", f"t{number % 2}", metadata=body, agent_id="ab"[number % 2]))
+        await storage.cancel("", "r3", "interrupt", 2, None)
+
+        async def found(**query: Any) -> list[str]:
+            return [run.run_id for run in await storage.search_runs("", RunFilter(**query))]
+
+        assert await found() == ["r5", "r4", "r3", "r2", "r1", "r0"]
+        assert await found(thread_id="t1") == ["r5", "r3", "r1"]
+        assert await found(agent_id="a", limit=2) == ["r4", "r2"]
+        assert await found(statuses=("interrupted",)) == ["r3"]
+        assert await found(statuses=("pending", "running"), offset=3) == ["r1", "r0"]
+        assert await found(metadata={"n": 4}) == ["r4"]
+        assert await storage.search_runs("bob", RunFilter()) == []
+
+    on_storage(case)
+
+
+# items
+
+
+def test_items_are_put_found_listed_and_expire(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await storage.put_item("", ("a", "b"), "k", b'{"n":1}', 1)
+        await storage.put_item("", ("a", "b"), "k", b'{"n":2}', 5)
+        item = await storage.get_item("", ("a", "b"), "k", 6)
+        assert (item.value, item.created_at, item.updated_at) == (b'{"n":2}', 1, 5)
+        await storage.put_item("", ("a", "c"), "k", b'{"n":3}', 6, expires_at=10)
+        await storage.put_item("", ("ab",), "k", b'{"n":4}', 7)
+        below = await storage.search_items("", ItemSearch(prefix=("a",)), 8)
+        assert [found.namespace for found in below] == [("a", "c"), ("a", "b")]
+        bigger = await storage.search_items("", ItemSearch(filter={"n": {"$gt": 2}}), 8)
+        assert [found.value for found in bigger] == [b'{"n":4}', b'{"n":3}']
+        assert await storage.namespaces("", NamespaceQuery(), 8) == [("a", "b"), ("a", "c"), ("ab",)]
+        assert await storage.namespaces("", NamespaceQuery(prefix=("*", "c")), 8) == [("a", "c")]
+        assert await storage.namespaces("", NamespaceQuery(max_depth=1), 8) == [("a",), ("ab",)]
+        with pytest.raises(NotFound):
+            await storage.get_item("", ("a", "c"), "k", 10)
+        with pytest.raises(NotFound):
+            await storage.get_item("bob", ("a", "b"), "k", 8)
+        await storage.delete_item("", ("a", "b"), "k", 9)
+        with pytest.raises(NotFound):
+            await storage.delete_item("", ("a", "b"), "k", 9)
+        assert (await storage.purge(20, keys_before=0)).items == 1
+
+    on_storage(case)
+
+
+# retention
+
+
+def test_a_stateless_run_outlives_its_thread_until_its_time(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1", "h", stateless=True)
+        with pytest.raises(NotFound):
+            storage.thread("", "h")
+        batch, _ = step(claim.attempt, 1)
+        await storage.finish(claim.attempt, batch, Ending("completed", expires_at=100), 3)
+        await storage.purge(99, keys_before=0)
+        assert storage.run("", "r1").finished
+        assert len(await storage.events("", "h", after=0, run_id="r1", limit=100)) == 4
+        assert (await storage.purge(100, keys_before=0)).runs == 1
+        with pytest.raises(NotFound):
+            storage.run("", "r1")
+        assert (await storage.figures())["checkpoints"] == 0
+
+    on_storage(case)
