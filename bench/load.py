@@ -1,0 +1,52 @@
+"""The load: keep-alive connections that send the same request again and again, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+
+async def connection(port: int, request: bytes, until: float, took: list[float]) -> None:
+    """One connection: a request after the other until the time is over; seconds of each go to `took`."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while time.perf_counter() < until:
+        begun = time.perf_counter()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(head.decode())
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        took.append(time.perf_counter() - begun)
+    writer.close()
+
+
+async def main(port: int, path: str, body: str, concurrency: int, seconds: float) -> None:
+    payload = body.encode()
+    request = (
+        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(payload)}\r\n\r\n"
+    ).encode() + payload
+    took: list[float] = []
+    begun = time.perf_counter()
+    await asyncio.gather(*(connection(port, request, begun + seconds, took) for _ in range(concurrency)))
+    spent = time.perf_counter() - begun
+    took.sort()
+    print(
+        json.dumps(
+            {
+                "per_second": len(took) / spent,
+                "p50_ms": took[len(took) // 2] * 1e3,
+                "p99_ms": took[int(len(took) * 0.99)] * 1e3,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    port, path, body, concurrency, seconds = sys.argv[1:]
+    uvloop.run(main(int(port), path, body, int(concurrency), float(seconds)))
