@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from runyard.checkpoints import State, render
+from runyard.runs import Run
 
 Kind = Literal["lifecycle", "error", "values", "updates", "messages", "custom", "input"]
 Mode = Literal["values", "updates", "messages", "custom"]
@@ -45,6 +46,8 @@ class Chunk(msgspec.Struct, frozen=True):
     """Live chunks only: the state of each `values` entry, by its index; absent ones are read from storage."""
     final: State | None = None
     """Live chunks only: the run's last state, when a terminal lifecycle event is among the entries."""
+    ended: Run | None = None
+    """Live chunks only: the run as its end left it, where the end has it at hand."""
 
     @property
     def last_seq(self) -> int:

@@ -30,11 +30,8 @@ from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Command, Config, NewRun, Request, Run, RunFilter, Strategy
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import Claim, Created, Storage
-from runyard.streams import Streams
+from runyard.streams import Ending, Streams
 from runyard.threads import Thread, ThreadFilter, upsert_messages
-
-RECHECK = 5.0
-"""Seconds after which a waiter looks again by itself (DESIGN, law 8: hints may be lost)."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -305,16 +302,21 @@ class Lifecycle:
         self.storage.thread(owner, thread_id)
         return await self.storage.search_runs(owner, msgspec.structs.replace(query, thread_id=thread_id))
 
-    async def wait_run(self, owner: str, run_id: str) -> Result:
-        """Waits for a run's end; a finished one answers at once. Raises `NotFound`."""
+    async def wait_run(self, owner: str, run_id: str, *, begun: Run | None = None) -> Result:
+        """Waits for a run's end; a finished one answers at once. Raises `NotFound`.
+
+        `begun` is the run itself where it executes since just now, so that it cannot have ended yet.
+        """
         ending = self.streams.ending(run_id)
+        chunk: Chunk | None = None
         try:
-            run = self.storage.run(owner, run_id)
-            chunk = None
+            run = self.storage.run(owner, run_id) if begun is None else begun
             while not run.finished:
-                done, _ = await asyncio.wait((ending,), timeout=RECHECK)
-                if done:
-                    chunk = ending.result()
+                chunk = await ending
+                if chunk is not None and chunk.ended is not None:
+                    run = chunk.ended
+                    break
+                ending = self.streams.ending(run_id)
                 try:
                     run = self.storage.run(owner, run_id)
                 except NotFound:
@@ -361,21 +363,23 @@ class Lifecycle:
         finally:
             self.streams.forget(run_id, ending)
 
-    async def _wait_end(self, owner: str, run_id: str, ending: asyncio.Future[Chunk | None]) -> None:
+    async def _wait_end(self, owner: str, run_id: str, ending: Ending) -> None:
         while True:
-            done, _ = await asyncio.wait((ending,), timeout=RECHECK)
-            if done:
-                chunk = ending.result()
-                if chunk is None:
-                    raise Unavailable(f"the server is stopping; run {run_id} is asked to stop all the same")
+            chunk = await ending
+            if chunk is not None:
                 if lifecycle(chunk.entries[-1].data).reason == "still_stopping":
                     raise still_stopping(run_id, self._cancel_grace)
                 return
+            ending = self.streams.ending(run_id)
             try:
                 if self.storage.run(owner, run_id).finished:
                     return
             except NotFound:
                 return
+            finally:
+                self.streams.forget(run_id, ending)
+            if self.streams.draining:
+                raise Unavailable(f"the server is stopping; run {run_id} is asked to stop all the same")
 
     async def delete_run(self, owner: str, run_id: str) -> None:
         """Removes a finished run. Raises `NotFound`, `Conflict` run_active."""

@@ -16,6 +16,8 @@ from runyard.events import Chunk, Event, Lifecycle, entry, lifecycle, live_event
 from runyard.runs import Run
 from runyard.storage.contract import Storage
 
+RECHECK = 5.0
+"""Seconds after which all who wait for an end are told to look at their run again (DESIGN, law 8)."""
 PAGE = 500
 """Events per read of a replay: bounds the length of a transaction and the memory of a reader far behind."""
 
@@ -128,6 +130,7 @@ class Streams:
         self._queue_bytes = queue_bytes
         self._readers: dict[str, list[Reader]] = {}
         self._endings: dict[str, list[Ending]] = {}
+        self._recheck: asyncio.TimerHandle | None = None
         self.draining = False
 
     @property
@@ -155,9 +158,11 @@ class Streams:
                         ending.set_result(chunk)
 
     def ending(self, run_id: str) -> Ending:
-        """A future for the run's end, as of now: look at the run after asking for it, and never wait without limit."""
+        """A future for the run's end, as of now: look at the run after asking for it, and again when it gives None."""
         ending = Ending()
         self._endings.setdefault(run_id, []).append(ending)
+        if self._recheck is None:
+            self._recheck = asyncio.get_running_loop().call_later(RECHECK, self._look_again)
         return ending
 
     def forget(self, run_id: str, ending: Ending) -> None:
@@ -210,14 +215,21 @@ class Streams:
     def drain(self) -> None:
         """The server stops: every reader ends after what it has; every waiter looks once more."""
         self.draining = True
-        for endings in tuple(self._endings.values()):
-            for ending in endings:
-                if not ending.done():
-                    ending.set_result(None)
-        self._endings.clear()
+        self._look_again()
         for readers in tuple(self._readers.values()):
             for reader in tuple(readers):
                 reader.drain()
+
+    def _look_again(self) -> None:
+        """One timer for all waiters; it stops when nobody waits."""
+        if self._recheck is not None:
+            self._recheck.cancel()
+            self._recheck = None
+        waiting, self._endings = self._endings, {}
+        for endings in waiting.values():
+            for ending in endings:
+                if not ending.done():
+                    ending.set_result(None)
 
 
 def _ends(chunk: Chunk) -> bool:

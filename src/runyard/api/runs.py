@@ -14,6 +14,7 @@ from runyard.api.operation import operation
 from runyard.api.validation import canonical_uuid
 from runyard.errors import InvalidInput, Unsupported, run_not_found
 from runyard.lifecycle import CreateRun
+from runyard.storage.contract import Created
 
 _CREATION = ("Idempotency-Key",)
 _RESUMING = ("Last-Event-ID",)
@@ -36,9 +37,9 @@ async def create_run(call: Call) -> None:
     Creates a run and answers at once, without waiting for its output. Without `thread_id` the run is stateless: its
     record, output and events are kept for a retention time.
     """
-    run, _ = await _create(call, "create_run")
-    call.tell(b"location", call.path(f"/runs/{run.run_id}"))
-    await call.answer(answers.run(run))
+    created, _ = await _create(call, "create_run")
+    call.tell(b"location", call.path(f"/runs/{created.run.run_id}"))
+    await call.answer(answers.run(created.run))
 
 
 @operation(
@@ -54,9 +55,9 @@ async def create_and_wait_run(call: Call) -> None:
 
     Creates a run and answers with its final state. While that takes longer, newlines come before the JSON.
     """
-    run, body = await _create(call, "create_and_wait_run")
-    call.tell(b"content-location", call.path(f"/runs/{run.run_id}"))
-    await waiting.answer_when_done(call, run, cancels=_cancels(body))
+    created, body = await _create(call, "create_and_wait_run")
+    call.tell(b"content-location", call.path(f"/runs/{created.run.run_id}"))
+    await waiting.answer_when_done(call, created.run, cancels=_cancels(body), begun=created.claim is not None)
 
 
 @operation(
@@ -75,7 +76,8 @@ async def create_and_stream_run(call: Call) -> None:
     asked modes (`values`, `updates`, `messages`, `custom`), `error`, and `end`.
     """
     after = sse.cursor(call, None)
-    run, body = await _create(call, "create_and_stream_run")
+    created, body = await _create(call, "create_and_stream_run")
+    run = created.run
     call.tell(b"location", call.path(f"/runs/{run.run_id}"))
     modes = sse.modes(body.stream_mode)
     await sse.stream(call, run, after=run.first_seq if after is None else after, modes=modes, cancels=_cancels(body))
@@ -206,7 +208,7 @@ def _cancels(body: wire.RunCreate) -> bool:
     return body.on_disconnect is UNSET or body.on_disconnect == "cancel"
 
 
-async def _create(call: Call, route: str) -> tuple[runs.Run, wire.RunCreate]:
+async def _create(call: Call, route: str) -> tuple[Created, wire.RunCreate]:
     key = idempotency_key(call)
     body = await call.body(wire.RUN_CREATE)
     thread_id = _thread_id(call, body)
@@ -217,7 +219,7 @@ async def _create(call: Call, route: str) -> tuple[runs.Run, wire.RunCreate]:
     created = await call.api.verbs.create_run(call.owner, _wish(body, thread_id, idempotency))
     if created.repeated:
         call.tell(b"idempotent-replayed", b"true")
-    return created.run, body
+    return created, body
 
 
 def _thread_id(call: Call, body: wire.RunCreate) -> str | None:

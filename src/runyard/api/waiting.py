@@ -16,16 +16,17 @@ from runyard.runs import Run
 _LASTING = [(b"content-type", b"application/json"), (b"x-accel-buffering", b"no")]
 
 
-async def answer_when_done(call: Call, run: Run, *, cancels: bool) -> None:
+async def answer_when_done(call: Call, run: Run, *, cancels: bool, begun: bool = False) -> None:
     """Waits until the run has ended and answers with its final state.
 
-    `cancels`: the run is to end when the client leaves and nobody else takes its place.
+    `cancels`: the run is to end when the client leaves and nobody else takes its place. `begun`: it executes since
+    just now.
     """
     verbs = call.api.verbs
     vigil = _Vigil(call)
     try:
         with verbs.attach(run.run_id):
-            result = await verbs.wait_run(call.owner, run.run_id)
+            result = await verbs.wait_run(call.owner, run.run_id, begun=run if begun else None)
     except asyncio.CancelledError:
         if not vigil.left:
             raise

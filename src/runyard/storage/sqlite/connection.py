@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ def connect(path: Path, *, synchronous: Synchronous = "full", read_only: bool = 
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     connection: Any = apsw.Connection(str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=256)
     connection.set_busy_timeout(10_000)
+    # Plans must not depend on bound values: else SQLite prepares many statements anew each time they are executed.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     pragmas = ["temp_store=MEMORY", "mmap_size=268435456", "cache_size=-32768"]
     if not read_only:
         pragmas += ["journal_mode=WAL", f"synchronous={synchronous.upper()}", "wal_autocheckpoint=0"]
@@ -67,6 +70,11 @@ def migrate(connection: Any) -> list[Migration]:
             connection.execute(migration.sql).fetchall()
             connection.execute(f"PRAGMA user_version={migration.number}").fetchall()
     return known[version:]
+
+
+def one_step_verbs() -> str:
+    """The temporary views and triggers through which the writer does a hot verb in one statement."""
+    return resources.files(PACKAGE).joinpath("one_step.sql").read_text("utf-8")
 
 
 def _one(connection: Any, sql: str, *values: Any) -> Any:

@@ -8,10 +8,10 @@ VALUES (:owner, :thread_id, :now, :now, :metadata, 'idle', :hidden)
 ON CONFLICT DO NOTHING
 RETURNING 1
 
--- name: insert_busy_thread
--- The hidden thread of a stateless run that is claimed as it is created.
-INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, hidden, last_seq, lease)
-VALUES (?, ?, ?, ?, x'7b7d', 'busy', 1, ?, 1)
+-- name: begin_alone
+INSERT INTO begin_alone (owner, thread_id, run_id, agent_id, now, metadata, request, max_attempts, stateless, strategy,
+                         concurrency, last_seq, events)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: revive_thread
 -- A deleted id is used again: its numbers continue, everything else begins anew.
@@ -202,6 +202,26 @@ UPDATE runs SET last_checkpoint = ?, updated_at = ? WHERE run_id = ?
 
 -- name: request_cancel
 UPDATE runs SET cancel = ?, updated_at = ? WHERE run_id = ? AND status = 'running'
+
+-- name: attempt_standing
+-- All that the end of an attempt needs to know, while the attempt holds its lease: the run, its thread's last number and
+-- head, and whether other runs of the thread are active.
+SELECT runs.run_id, runs.thread_id, runs.owner, agent_id, runs.status, runs.created_at, runs.updated_at, runs.metadata,
+       request, attempt, max_attempts, outcome, failure, cancel, invocation, base, prior_head, last_checkpoint,
+       first_seq, runs.last_seq, stateless, line, due_at, started_at, ended_at,
+       threads.last_seq, head,
+       EXISTS (
+           SELECT 1 FROM runs AS others INDEXED BY runs_active
+           WHERE others.owner = runs.owner AND others.thread_id = runs.thread_id
+             AND others.status IN ('pending', 'running') AND others.run_id <> runs.run_id
+       )
+FROM runs CROSS JOIN threads ON threads.owner = runs.owner AND threads.thread_id = runs.thread_id
+WHERE runs.run_id = ? AND runs.status = 'running' AND threads.lease = ? AND threads.deleted_at IS NULL
+
+-- name: end_alone
+INSERT INTO end_alone (owner, thread_id, run_id, lease, now, status, outcome, failure, expires_at, head,
+                       last_checkpoint, asking, thread_status, first_seq, last_seq, events)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: end_run
 -- Guarded: a run ends once.

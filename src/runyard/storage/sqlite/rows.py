@@ -17,6 +17,9 @@ _asked = msgspec.json.Decoder(Asked)
 _run = msgspec.msgpack.Decoder(Run)
 _run_encode = msgspec.msgpack.Encoder().encode
 
+RUN_COLUMNS = 25
+"""How many columns a read of a run has."""
+
 
 def run_of(row: tuple[Any, ...]) -> Run:
     """From the columns of the query `run`."""

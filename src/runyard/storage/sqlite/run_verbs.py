@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from runyard import threads
 from runyard.checkpoints import Asked, Checkpoint
 from runyard.errors import (
     CancelRequested,
@@ -16,8 +17,8 @@ from runyard.errors import (
     run_not_found,
     thread_not_found,
 )
-from runyard.events import Entry
-from runyard.runs import Attempt, CancelAction, Failure, NewRun, Run, Strategy
+from runyard.events import Chunk, Entry, encode
+from runyard.runs import Attempt, CancelAction, Failure, NewRun, Run, Strategy, status_of
 from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue
 from runyard.storage.sqlite import line
 from runyard.storage.sqlite.line import (
@@ -32,8 +33,10 @@ from runyard.storage.sqlite.line import (
     settle,
 )
 from runyard.storage.sqlite.rows import (
+    RUN_COLUMNS,
     checkpoint_of,
     checkpoint_values,
+    failure_value,
     keep_run,
     kept_run,
     run_of,
@@ -78,30 +81,35 @@ def _input_entry(new: NewRun) -> Entry:
 
 
 def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
-    """The hot path: nothing else can be in line on a thread that nobody knows."""
-    claimed = new.claim and new.due_at is None and _has_room(t, new)
-    entries = [_input_entry(new)]
-    if claimed:
-        entries.append(line.running_entry(new.run_id, new.agent_id, 1, None))
-        t.run("insert_busy_thread", (new.owner, new.thread_id, new.created_at, new.created_at, len(entries)))
-    else:
-        t.run(
-            "insert_thread",
-            {
-                "owner": new.owner,
-                "thread_id": new.thread_id,
-                "now": new.created_at,
-                "metadata": b"{}",
-                "hidden": 1,
-            },
-        )
-        t.one("take_numbers", (len(entries), new.owner, new.thread_id))
-    run = _insert(t, new, claimed=claimed, first_seq=0, head=None)
-    append(t, new.owner, new.thread_id, new.run_id, new.created_at, entries, len(entries))
-    if not claimed:
-        settle(t, new.owner, new.thread_id, new.created_at)
-        return Created(run)
-    return Created(run, Claim(run, Attempt(new.run_id, new.owner, new.thread_id, 1, 1)))
+    """Nothing else can be in line on a thread that nobody knows."""
+    if new.claim and new.due_at is None and _has_room(t, new):
+        return _begin_alone(t, new)
+    values = {"owner": new.owner, "thread_id": new.thread_id, "now": new.created_at, "metadata": b"{}", "hidden": 1}
+    t.run("insert_thread", values)
+    run = _insert(t, new, claimed=False, first_seq=0, head=None)
+    line.append_outside(t, new.owner, new.thread_id, new.run_id, new.created_at, [_input_entry(new)])
+    settle(t, new.owner, new.thread_id, new.created_at)
+    return Created(run)
+
+
+def _begin_alone(t: Transaction, new: NewRun) -> Created:
+    """The hot path: the run executes at once."""
+    now, thread_id = new.created_at, new.thread_id
+    entries = [_input_entry(new), line.running_entry(new.run_id, new.agent_id, 1, None)]
+    t.run(
+        "begin_alone",
+        (
+            new.owner, thread_id, new.run_id, new.agent_id, now, new.metadata, new.request, new.max_attempts,
+            int(new.stateless), new.strategy, new.concurrency, len(entries), encode(entries),
+        ),
+    )  # fmt: skip
+    t.chunks.append(Chunk(new.owner, thread_id, new.run_id, 1, now, entries))
+    run = Run(
+        run_id=new.run_id, thread_id=thread_id, owner=new.owner, agent_id=new.agent_id, status="running",
+        created_at=now, updated_at=now, metadata=new.metadata, request=new.request, attempt=1,
+        max_attempts=new.max_attempts, invocation=new.run_id, stateless=new.stateless, line=now, started_at=now,
+    )  # fmt: skip
+    return Created(run, Claim(run, Attempt(new.run_id, new.owner, thread_id, 1, 1)))
 
 
 def _create_on_thread(t: Transaction, new: NewRun) -> Created:
@@ -300,7 +308,8 @@ def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) 
 
 
 def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
-    run = row_of(t, attempt.run_id)
+    standing = t.one("attempt_standing", (attempt.run_id, attempt.lease))
+    run = row_of(t, attempt.run_id) if standing is None else run_of(standing[:RUN_COLUMNS])
     if run.cancel is not None and run.cancel != ending.cancel and run.status == "running":
         raise CancelRequested(f"run {run.run_id} was asked to cancel ({run.cancel})", action=run.cancel)
     if ending.outcome == "rolled_back":
@@ -309,6 +318,10 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
         settle(t, run.owner, run.thread_id, now)
         return row_of(t, run.run_id)
     entries = [*batch.entries, *line.terminal_entries(run.run_id, ending.outcome, ending.failure)]
+    if standing is not None:
+        last_seq, head, others = standing[RUN_COLUMNS:]
+        if not others and not ending.delete_thread and ending.outcome != "asked":
+            return _end_alone(t, attempt, run, batch, ending, now, entries, last_seq + len(entries), head)
     last = fenced_numbers(t, attempt, len(entries))
     _store(t, attempt, msgspec.structs.replace(batch, entries=()), now, last)
     append(t, run.owner, run.thread_id, run.run_id, now, entries, last, states=batch.states, final=ending.final)
@@ -325,6 +338,45 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
     else:
         settle(t, run.owner, run.thread_id, now)
     return row_of(t, run.run_id)
+
+
+def _end_alone(
+    t: Transaction,
+    attempt: Attempt,
+    run: Run,
+    batch: Batch,
+    ending: Ending,
+    now: int,
+    entries: list[Entry],
+    last: int,
+    head: str | None,
+) -> Run:
+    """The hot path: nothing waits behind the run, so that the thread's standing follows from its end alone."""
+    _store(t, attempt, msgspec.structs.replace(batch, entries=()), now, last)
+    asking = 0
+    last_checkpoint = run.last_checkpoint
+    if batch.checkpoints:
+        last_checkpoint = head = batch.checkpoints[-1].checkpoint_id
+    else:
+        asking = line.asking_after(t, run, head, ending.outcome)
+    status, first = status_of(ending.outcome), last - len(entries) + 1
+    t.run(
+        "end_alone",
+        (
+            run.owner, run.thread_id, run.run_id, attempt.lease, now, status, ending.outcome,
+            failure_value(ending.failure), ending.expires_at, head, last_checkpoint, asking,
+            threads.status_of(active=False, asking=bool(asking), last=ending.outcome), first, last, encode(entries),
+        ),
+    )  # fmt: skip
+    ended = msgspec.structs.replace(
+        run, status=status, outcome=ending.outcome, failure=ending.failure, last_seq=last, ended_at=now,
+        updated_at=now, due_at=None, last_checkpoint=last_checkpoint,
+    )  # fmt: skip
+    chunk = Chunk(
+        run.owner, run.thread_id, run.run_id, first, now, entries, states=batch.states, final=ending.final, ended=ended
+    )
+    t.chunks.append(chunk)
+    return ended
 
 
 def _end_attempt(t: Transaction, run: Run, written: Checkpoint | None, ending: Ending, now: int) -> None:

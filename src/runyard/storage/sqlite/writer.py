@@ -18,7 +18,7 @@ import apsw
 from runyard.errors import RunyardError, StorageError, Unavailable
 from runyard.events import Chunk
 from runyard.storage.migrate import named_queries
-from runyard.storage.sqlite.connection import PACKAGE, Synchronous, connect, migrate
+from runyard.storage.sqlite.connection import PACKAGE, Synchronous, connect, migrate, one_step_verbs
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -101,6 +101,7 @@ class Writer:
     def open(self) -> None:
         """Migrates the schema and starts; must be called on the event loop that will use it."""
         migrate(self._connection)
+        self._connection.execute(one_step_verbs()).fetchall()
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()

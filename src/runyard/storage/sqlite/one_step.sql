@@ -1,0 +1,48 @@
+-- The two verbs that every run needs, each as one statement: an INSERT into a view whose trigger does all its rows.
+-- A statement gives the interpreter lock away and has to get it back, which under load costs more than its rows do.
+-- The views and triggers live in the writer's connection, not in the file.
+
+CREATE TEMP VIEW begin_alone AS
+SELECT NULL AS owner, NULL AS thread_id, NULL AS run_id, NULL AS agent_id, NULL AS now, NULL AS metadata,
+       NULL AS request, NULL AS max_attempts, NULL AS stateless, NULL AS strategy, NULL AS concurrency,
+       NULL AS last_seq, NULL AS events;
+
+-- A run that executes at once, on a new hidden thread.
+CREATE TEMP TRIGGER begin_alone_rows INSTEAD OF INSERT ON begin_alone BEGIN
+    INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, hidden, last_seq, lease)
+    VALUES (NEW.owner, NEW.thread_id, NEW.now, NEW.now, x'7b7d', 'busy', 1, NEW.last_seq, 1);
+
+    INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
+                      max_attempts, invocation, first_seq, stateless, line, started_at, strategy, concurrency)
+    VALUES (NEW.run_id, NEW.thread_id, NEW.owner, NEW.agent_id, 'running', NEW.now, NEW.now, NEW.metadata,
+            NEW.request, 1, NEW.max_attempts, NEW.run_id, 0, NEW.stateless, NEW.now, NEW.now, NEW.strategy,
+            NEW.concurrency);
+
+    INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
+    VALUES (NEW.owner, NEW.thread_id, NEW.last_seq, 1, NEW.run_id, NEW.now, NEW.events);
+END;
+
+CREATE TEMP VIEW end_alone AS
+SELECT NULL AS owner, NULL AS thread_id, NULL AS run_id, NULL AS lease, NULL AS now, NULL AS status,
+       NULL AS outcome, NULL AS failure, NULL AS expires_at, NULL AS head, NULL AS last_checkpoint, NULL AS asking,
+       NULL AS thread_status, NULL AS first_seq, NULL AS last_seq, NULL AS events;
+
+-- The end of an attempt whose thread has nothing else in line. Guarded like the verbs that it stands for.
+CREATE TEMP TRIGGER end_alone_rows INSTEAD OF INSERT ON end_alone BEGIN
+    UPDATE threads
+    SET last_seq = NEW.last_seq, lease = lease + 1, head = NEW.head, asking = NEW.asking, last_outcome = NEW.outcome,
+        status = NEW.thread_status, updated_at = NEW.now
+    WHERE owner = NEW.owner AND thread_id = NEW.thread_id AND lease = NEW.lease AND last_seq = NEW.first_seq - 1
+      AND deleted_at IS NULL;
+    SELECT RAISE(ABORT, 'the attempt has lost its lease') WHERE changes() = 0;
+
+    UPDATE runs
+    SET status = NEW.status, outcome = NEW.outcome, failure = NEW.failure, last_seq = NEW.last_seq,
+        ended_at = NEW.now, updated_at = NEW.now, ready = 0, due_at = NULL, expires_at = NEW.expires_at,
+        last_checkpoint = NEW.last_checkpoint
+    WHERE run_id = NEW.run_id AND status = 'running';
+    SELECT RAISE(ABORT, 'the run has ended already') WHERE changes() = 0;
+
+    INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
+    VALUES (NEW.owner, NEW.thread_id, NEW.last_seq, NEW.first_seq, NEW.run_id, NEW.now, NEW.events);
+END;
