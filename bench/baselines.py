@@ -1,7 +1,7 @@
 """What Runyard is compared with: the same web stack with no engine, as a bare echo and as a bare store.
 
-The store does the rows of a run (thread, run, events; then events, checkpoint, run, thread) in two group commits with
-`synchronous=FULL`, and nothing else: no rules, no agents, no readers.
+The store does the rows of a run (thread, run, events; then events, checkpoint, run, thread) in the tables that Runyard
+has, in two group commits with `synchronous=FULL`, and nothing else: no rules, no agents, no readers.
 """
 
 from __future__ import annotations
@@ -14,20 +14,13 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import apsw
 import msgspec
 import uuid_utils
 import uvicorn
 
-SCHEMA = """
-CREATE TABLE threads (id TEXT PRIMARY KEY, at INTEGER, status TEXT, last_seq INTEGER, head TEXT) WITHOUT ROWID;
-CREATE TABLE runs (n INTEGER PRIMARY KEY, id TEXT UNIQUE, thread TEXT, status TEXT, request BLOB);
-CREATE INDEX runs_thread ON runs (thread);
-CREATE TABLE events (thread TEXT, seq INTEGER, body BLOB, PRIMARY KEY (thread, seq)) WITHOUT ROWID;
-CREATE TABLE checkpoints (id TEXT UNIQUE, thread TEXT, body BLOB);
-"""
+from runyard.storage.sqlite.connection import connect, migrate
 
-Step = Callable[[apsw.Connection], None]
+Step = Callable[[Any], None]
 Job = tuple[Step, asyncio.Future[None]]
 
 
@@ -45,10 +38,8 @@ class Store:
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
         self._queue: SimpleQueue[Job] = SimpleQueue()
         self._loop = loop
-        self._database = apsw.Connection(str(path))
-        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-            self._database.execute(f"PRAGMA {pragma}").fetchall()
-        self._database.execute(SCHEMA).fetchall()
+        self._database: Any = connect(path)
+        migrate(self._database)
         threading.Thread(target=self._write, daemon=True).start()
 
     def do(self, step: Step) -> asyncio.Future[None]:
@@ -74,24 +65,51 @@ class Store:
 def begin(run: str, thread: str, body: bytes) -> Step:
     """The rows that a new run makes."""
 
-    def step(database: apsw.Connection) -> None:
-        database.execute("INSERT INTO threads VALUES (?, 1, 'busy', 2, NULL)", (thread,))
+    def step(database: Any) -> None:
         database.execute(
-            "INSERT INTO runs (id, thread, status, request) VALUES (?, ?, 'running', ?)", (run, thread, body)
+            "INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, hidden, last_seq, lease) "
+            "VALUES ('', ?, 1, 1, x'7b7d', 'busy', 1, 2, 1)",
+            (thread,),
         )
-        database.execute("INSERT INTO events VALUES (?, 2, ?)", (thread, body))
+        database.execute(
+            "INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, "
+            "attempt, max_attempts, invocation, first_seq, stateless, line, started_at, strategy) "
+            "VALUES (?, ?, '', 'noop', 'running', 1, 1, x'7b7d', ?, 1, 3, ?, 0, 1, 1, 1, 'reject')",
+            (run, thread, body, run),
+        )
+        database.execute(
+            "INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body) "
+            "VALUES ('', ?, 2, 1, ?, 1, ?)",
+            (thread, run, body),
+        )
 
     return step
 
 
-def end(run: str, thread: str, body: bytes) -> Step:
+def end(run: str, thread: str, checkpoint: str, body: bytes) -> Step:
     """The rows that its end makes."""
 
-    def step(database: apsw.Connection) -> None:
-        database.execute("INSERT INTO events VALUES (?, 5, ?)", (thread, body))
-        database.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (run, thread, body))
-        database.execute("UPDATE runs SET status = 'success' WHERE id = ?", (run,))
-        database.execute("UPDATE threads SET status = 'idle', last_seq = 5, head = ? WHERE id = ?", (run, thread))
+    def step(database: Any) -> None:
+        database.execute(
+            "INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body) "
+            "VALUES ('', ?, 5, 3, ?, 1, ?)",
+            (thread, run, body),
+        )
+        database.execute(
+            "INSERT INTO checkpoints (owner, checkpoint_id, thread_id, run_id, created_at, step, source, kind, body, "
+            "full_size, chain_size) VALUES ('', ?, ?, ?, 1, 0, 'loop', 'full', ?, 50, 50)",
+            (checkpoint, thread, run, body),
+        )
+        database.execute(
+            "UPDATE runs SET status = 'success', outcome = 'completed', last_seq = 5, ended_at = 1, updated_at = 1, "
+            "expires_at = 9999, last_checkpoint = ? WHERE run_id = ?",
+            (checkpoint, run),
+        )
+        database.execute(
+            "UPDATE threads SET status = 'idle', last_seq = 5, head = ?, lease = 2, last_outcome = 'completed' "
+            "WHERE owner = '' AND thread_id = ?",
+            (checkpoint, thread),
+        )
 
     return step
 
@@ -111,7 +129,7 @@ def app(path: Path) -> Any:
             run, thread = str(uuid_utils.uuid7()), str(uuid_utils.uuid7())
             await store[0].do(begin(run, thread, raw))
             if scope["path"] == "/wait":
-                await store[0].do(end(run, thread, raw))
+                await store[0].do(end(run, thread, str(uuid_utils.uuid7()), raw))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})

@@ -115,6 +115,11 @@ def lifecycle(data: bytes | msgspec.Raw) -> Lifecycle:
     return _LIFECYCLE.decode(bytes(data))
 
 
+def ends_run(entries: Sequence[Entry]) -> bool:
+    """Whether the last of a run's entries is its terminal event."""
+    return entries[-1].kind == "lifecycle" and lifecycle(entries[-1].data).terminal
+
+
 def pointer(data: bytes | msgspec.Raw) -> str:
     """The checkpoint id that a stored `values` event names."""
     return _POINTER.decode(bytes(data)).checkpoint_id

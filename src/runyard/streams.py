@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from runyard.clock import Clock
-from runyard.events import Chunk, Event, Lifecycle, entry, lifecycle, live_events
+from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, lifecycle, live_events
 from runyard.runs import Run
 from runyard.storage.contract import Storage
 
@@ -151,7 +151,7 @@ class Streams:
                 for reader in tuple(readers):
                     reader.receive(events, size)
             endings = self._endings.get(run_id)
-            if endings and _ends(chunk):
+            if endings and ends_run(chunk.entries):
                 del self._endings[run_id]
                 for ending in endings:
                     if not ending.done():
@@ -230,11 +230,6 @@ class Streams:
             for ending in endings:
                 if not ending.done():
                     ending.set_result(None)
-
-
-def _ends(chunk: Chunk) -> bool:
-    last = chunk.entries[-1]
-    return last.kind == "lifecycle" and lifecycle(last.data).terminal
 
 
 def _standing(run: Run, clock: Clock) -> Event:

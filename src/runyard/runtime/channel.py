@@ -363,17 +363,29 @@ class ThreadHost:
             self._switch_interval = sys.getswitchinterval()
             sys.setswitchinterval(SWITCH_INTERVAL)
         self._lanes = [Lane(f"runyard-agents-{number}", self._crew) for number in range(1, self._threads + 1)]
+        self._last = self._lanes[0]
 
     def _freest(self) -> Lane:
-        """The lane with the least load, in turn among equals; one whose code blocks it only if all do."""
-        count = len(self._lanes)
-        self._turn = (self._turn + 1) % count
-        turn = self._turn
-        in_turn = [self._lanes[(turn + offset) % count] for offset in range(count)]
-        return min(in_turn, key=lambda lane: (lane.bridge.waits_for() > STUCK_AFTER, lane.load))
+        """The lane with the least load, in turn among equals; one whose code blocks it only if all do.
+
+        Runs that begin together go to one lane, at one wake-up: the last one, while it has not come round yet.
+        """
+        waits = self._last.bridge.waits_for()
+        if 0.0 < waits < STUCK_AFTER:
+            return self._last
+        self._turn += 1
+        turn = self._turn % len(self._lanes)
+        lanes = self._lanes[turn:] + self._lanes[:turn]
+        free = [lane for lane in lanes if lane.bridge.waits_for() <= STUCK_AFTER] or lanes
+        self._last = min(free, key=_load)
+        return self._last
 
     def _gone(self, invocation: ThreadInvocation) -> None:
         invocation.lane.load -= 1
         self._running.discard(invocation)
         if self._idle is not None and not self._running:
             self._idle.set()
+
+
+def _load(lane: Lane) -> int:
+    return lane.load

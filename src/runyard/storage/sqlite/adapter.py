@@ -412,7 +412,8 @@ def _events(reader: Transaction, owner: str, thread_id: str, after: int, run_id:
     for first_seq, _, chunk_run, at, body in cursor:
         if run_id is not None and chunk_run != run_id:
             continue
-        for index, item in enumerate(event_log.decode(body)):
+        entries = event_log.decode(body)
+        for index, item in enumerate(entries):
             seq = first_seq + index
             if seq <= after:
                 continue
@@ -420,7 +421,7 @@ def _events(reader: Transaction, owner: str, thread_id: str, after: int, run_id:
             if item.kind == "values":
                 data = render(_state(reader, event_log.pointer(data)))
             found.append(Event(seq, chunk_run, item.kind, at, data))
-        if len(found) >= limit:
+        if len(found) >= limit or (run_id is not None and event_log.ends_run(entries)):
             break
     cursor.close()
     return found

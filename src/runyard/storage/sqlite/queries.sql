@@ -174,12 +174,14 @@ SELECT number, run_id, owner, thread_id FROM runs INDEXED BY runs_ready
 WHERE agent_id = ? AND ready = 1 ORDER BY line, number LIMIT ?
 
 -- name: running_of_agent
-SELECT count(*) FROM runs INDEXED BY runs_running WHERE agent_id = ? AND status = 'running'
+-- Of an agent with a limit.
+SELECT count(*) FROM runs INDEXED BY runs_limited
+WHERE agent_id = ? AND status = 'running' AND concurrency IS NOT NULL
 
 -- name: claim_run
 -- The attempt is counted here; the first one fixes what the run builds on.
 UPDATE runs
-SET status = 'running', ready = 0, attempt = attempt + 1, updated_at = :now,
+SET status = 'running', ready = 0, attempt = attempt + 1, updated_at = :now, concurrency = :concurrency,
     prior_head = CASE WHEN started_at IS NULL THEN :head ELSE prior_head END,
     base = CASE WHEN started_at IS NULL THEN coalesce(base, :head) ELSE base END,
     started_at = coalesce(started_at, :now)

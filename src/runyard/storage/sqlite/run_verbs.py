@@ -252,13 +252,15 @@ def claim(t: Transaction, agents: dict[str, int | None], limit: int, now: int) -
         if room <= 0:
             continue
         for number, run_id, owner, thread_id in t.all("ready", (agent_id, room)):
-            found.append(_claim(t, number, run_id, owner, thread_id, now))
+            found.append(_claim(t, number, run_id, owner, thread_id, concurrency, now))
     return found
 
 
-def _claim(t: Transaction, number: int, run_id: str, owner: str, thread_id: str, now: int) -> Claim:
+def _claim(
+    t: Transaction, number: int, run_id: str, owner: str, thread_id: str, concurrency: int | None, now: int
+) -> Claim:
     lease, last, head = t.one("claim_thread", (1, now, owner, thread_id))
-    t.all("claim_run", {"number": number, "now": now, "head": head})
+    t.all("claim_run", {"number": number, "now": now, "head": head, "concurrency": concurrency})
     run = row_of(t, run_id)
     resumed_from = run.last_checkpoint or run.base
     append(

@@ -55,7 +55,7 @@ CREATE TABLE runs (
     resumes         INTEGER NOT NULL DEFAULT 0,
     strategy        TEXT NOT NULL,
     ready           INTEGER NOT NULL DEFAULT 0, -- first in line on a free thread: may be claimed
-    concurrency     INTEGER,
+    concurrency     INTEGER,                   -- the agent's limit when the run was created or claimed last
     expires_at      INTEGER,
     deleted_at      INTEGER,
     CHECK ((status IN ('pending', 'running')) = (ended_at IS NULL)),
@@ -68,7 +68,7 @@ CREATE TABLE runs (
 CREATE UNIQUE INDEX one_running_run_per_thread ON runs (owner, thread_id) WHERE status = 'running';
 CREATE INDEX runs_active ON runs (owner, thread_id, line, number) WHERE status IN ('pending', 'running');
 CREATE INDEX runs_ready ON runs (agent_id, line, number) WHERE ready = 1;
-CREATE INDEX runs_running ON runs (agent_id) WHERE status = 'running';
+CREATE INDEX runs_limited ON runs (agent_id) WHERE status = 'running' AND concurrency IS NOT NULL;
 CREATE INDEX runs_due ON runs (due_at) WHERE due_at IS NOT NULL AND status = 'pending';
 CREATE INDEX runs_of_thread ON runs (owner, thread_id, number) WHERE deleted_at IS NULL;
 CREATE INDEX runs_newest ON runs (owner, number) WHERE deleted_at IS NULL;
