@@ -131,6 +131,7 @@ class Engine:
         if self._state != "ready":
             return True
         self._state = "draining"
+        self.verbs.close()
         ended = await self.worker.drain(self._terms.drain_grace)
         self.streams.drain()
         await self.reaper.stop()

@@ -124,8 +124,13 @@ class Lifecycle:
         self._retention = int(retention * 1e6)
         self._cancel_grace = cancel_grace
         self._disconnect_grace = disconnect_grace
+        self._closed = False
         self._attached: dict[str, int] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
+
+    def close(self) -> None:
+        """Takes no more runs: the server stops."""
+        self._closed = True
 
     # agents
 
@@ -147,7 +152,10 @@ class Lifecycle:
             NotFound: agent, thread or checkpoint.
             Conflict: thread_busy, not_interrupted.
             InvalidInput: input that does not fit the agent, fields that it cannot obey.
+            Unavailable: the server stops.
         """
+        if self._closed:
+            raise Unavailable("the server is stopping and takes no more runs; send the request again soon")
         agent_id = await self._agent_asked(owner, wish)
         agent = agents.choose(agent_id, self.default_agent, self._published)
         request = self._request(wish, agent)

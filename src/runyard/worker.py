@@ -15,6 +15,8 @@ from runyard.telemetry import Telemetry
 
 RECHECK = 5.0
 """Seconds after which the worker looks for work by itself (DESIGN, law 8: hints may be lost)."""
+STOPPING = 1.0
+"""Seconds that code has to stop in when it was told to because the server stops."""
 
 
 class Worker:
@@ -130,22 +132,19 @@ class Worker:
             ready.cancel()
 
     async def drain(self, grace: float) -> bool:
-        """Stops claiming, tells all code to stop, and gives what executes back to the line at no cost of an attempt.
-        Whether all code had ended within `grace` seconds."""
+        """Stops claiming, lets what executes end within `grace` seconds, then tells it to stop and gives it back to the
+        line at no cost of an attempt. Whether all code has ended."""
         self._accepting = False
         self._ready.set()
         if self._loop is not None:
             await self._loop
-        executing = tuple(self._executing.values())
-        if not executing:
+        if not self._executing:
             return True
-        self._telemetry.tell("draining", executing=len(executing))
-        for execution, _ in executing:
+        self._telemetry.tell("draining", executing=len(self._executing))
+        await self._all_over(grace)
+        for execution, _ in tuple(self._executing.values()):
             execution.stop("drain")
-        timer = asyncio.get_running_loop().create_task(self._clock.sleep(grace))
-        everything = asyncio.gather(*(task for _, task in executing), return_exceptions=True)
-        await asyncio.wait((everything, timer), return_when=asyncio.FIRST_COMPLETED)
-        timer.cancel()
+        await self._all_over(STOPPING)
         left = tuple(self._executing.values())
         for execution, _ in left:
             try:
@@ -154,3 +153,13 @@ class Worker:
                 continue  # it ended at this very moment
         self._telemetry.tell("still executing" if left else "drained", executing=len(left))
         return not left
+
+    async def _all_over(self, seconds: float) -> None:
+        """Waits until nothing executes, at most so long."""
+        tasks = [task for _, task in self._executing.values()]
+        if not tasks:
+            return
+        timer = asyncio.get_running_loop().create_task(self._clock.sleep(seconds))
+        everything = asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait((everything, timer), return_when=asyncio.FIRST_COMPLETED)
+        timer.cancel()

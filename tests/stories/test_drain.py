@@ -65,15 +65,20 @@ def test_a_server_that_drains_takes_no_more_runs(serve: Serve, tmp_path: Path) -
     )
     assert any(event.event == "custom" for event in streamed)
     late = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    late.request("GET", "/ok")
-    assert json.load(late.getresponse()) == {"ok": True}
+    assert asked(late, "GET", "/ready") == 200
     server.terminate()
-    list(streamed)
-    # The connection from before is still open, and says so; a new one is refused.
-    try:
-        late.request("POST", "/runs", json.dumps({"agent_id": "gate"}), {"content-type": "application/json"})
-        assert late.getresponse().status == 503
-    except (http.client.HTTPException, OSError):
-        pass
+    # The door is shut, so that the drain lasts: a connection from before is told, a new one is refused.
+    wait_until(lambda: asked(late, "GET", "/ready") == 503, "the server drains", server.log_text)
+    wish = {"agent_id": "gate", "input": {"path": str(door)}}
+    assert asked(late, "POST", "/runs", wish) == 503
     door.touch()
+    assert [event.event for event in streamed][-1:] == ["end"]
     assert server.wait() == 0, server.log_text()
+
+
+def asked(connection: http.client.HTTPConnection, method: str, path: str, body: object = None) -> int:
+    """The status of an answer on a connection that stays open."""
+    connection.request(method, path, json.dumps(body), {"content-type": "application/json"})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
