@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 
 from runyard.clock import Clock
 from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, lifecycle, live_events
-from runyard.runs import Run
+from runyard.runs import Run, lifecycle_of
 from runyard.storage.contract import Storage
 
 RECHECK = 5.0
@@ -59,6 +59,9 @@ class Reader:
             events = await self._replay()
             if events:
                 return self._deliver(events)
+        if self._run is not None and self._run.finished and not self._over:
+            # Its last event has left the log since: retention was faster.
+            return self._deliver([_ended(self._run)])
         while True:
             if self._over or self.cut:
                 raise StopAsyncIteration
@@ -235,6 +238,12 @@ class Streams:
 def _standing(run: Run, clock: Clock) -> Event:
     event = Lifecycle(event="running", run_id=run.run_id, agent_id=run.agent_id, attempt=run.attempt)
     return Event(0, run.run_id, "lifecycle", clock.now(), bytes(entry("lifecycle", event).data))
+
+
+def _ended(run: Run) -> Event:
+    assert run.outcome is not None  # the run is finished
+    event = Lifecycle(event=lifecycle_of(run.outcome), run_id=run.run_id, status=run.status, outcome=run.outcome)
+    return Event(0, run.run_id, "lifecycle", run.updated_at, bytes(entry("lifecycle", event).data))
 
 
 def shown(event: Event, modes: Collection[str]) -> bool:

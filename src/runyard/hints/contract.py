@@ -13,12 +13,16 @@ class Hints(Protocol):
     cancel request, an end), `thread:ID` (events were appended)."""
 
     def publish(self, topic: str) -> None:
-        """Tells every listener of `topic`, after the change it speaks of has been committed. Never blocks."""
+        """Tells every listener of `topic`, after the change it speaks of has been committed. Never blocks. The hints
+        of one publisher are heard in their order."""
         ...
 
     def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
-        """Calls `listener(topic)` for every hint from now on; returns the call that ends it. A listener that raises
-        does not keep the others from hearing."""
+        """Calls `listener(topic)`, in the loop of this call, for every hint from now on; returns the call that ends
+        it: from then on the listener is not called, and a second call does nothing. A listener that raises does not
+        keep the others from hearing."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Ends all subscriptions; what is published from now on reaches nobody."""
+        ...

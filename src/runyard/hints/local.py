@@ -14,22 +14,28 @@ class LocalHints:
     """For the embedded stack: everything that can change something lives in this process."""
 
     def __init__(self) -> None:
-        self._listeners: dict[str, list[Listener]] = {}
+        # By topic, then by subscription: a listener may be there twice.
+        self._listeners: dict[str, dict[object, Listener]] = {}
 
     def publish(self, topic: str) -> None:
-        for listener in tuple(self._listeners.get(topic, ())):
+        listeners = self._listeners.get(topic)
+        if listeners is None:
+            return
+        for subscription, listener in tuple(listeners.items()):
+            if subscription not in listeners:
+                continue  # another listener has just ended it
             try:
                 listener(topic)
             except Exception:
                 _log.exception("a listener of %s failed", topic)
 
     def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
-        self._listeners.setdefault(topic, []).append(listener)
+        subscription = object()
+        self._listeners.setdefault(topic, {})[subscription] = listener
 
         def unsubscribe() -> None:
-            listeners = self._listeners.get(topic, [])
-            if listener in listeners:
-                listeners.remove(listener)
+            listeners = self._listeners.get(topic, {})
+            listeners.pop(subscription, None)
             if not listeners:
                 self._listeners.pop(topic, None)
 

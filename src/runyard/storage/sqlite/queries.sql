@@ -10,8 +10,8 @@ RETURNING 1
 
 -- name: begin_alone
 INSERT INTO begin_alone (owner, thread_id, run_id, agent_id, now, metadata, request, max_attempts, stateless, strategy,
-                         concurrency, last_seq, events)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                         concurrency, status, attempt, ready, due_at, started_at, thread_status, last_seq, events)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: revive_thread
 -- A deleted id is used again: its numbers continue, everything else begins anew.
@@ -83,10 +83,11 @@ UPDATE threads SET hidden = 0 WHERE owner = ? AND thread_id = ?
 UPDATE threads SET metadata = ?, updated_at = ? WHERE owner = ? AND thread_id = ?
 
 -- name: bury_thread
--- Out of sight at once; rows go later, by reachability.
+-- Out of sight at once; rows go later, by reachability. The events of a run that is kept are not below the floor.
 UPDATE threads
-SET deleted_at = ?, lease = lease + 1, head = NULL, asking = 0, metadata = x'7b7d', status = 'idle', floor_seq = last_seq
-WHERE owner = ? AND thread_id = ?
+SET deleted_at = :now, lease = lease + 1, head = NULL, asking = 0, metadata = x'7b7d', status = 'idle',
+    floor_seq = coalesce((SELECT first_seq FROM runs WHERE run_id = :keep), last_seq)
+WHERE owner = :owner AND thread_id = :thread_id
 
 -- name: copy_thread
 INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, head, asking, origin)
@@ -421,10 +422,13 @@ DELETE FROM idempotency WHERE (owner, route, key) IN (
     SELECT owner, route, key FROM idempotency INDEXED BY idempotency_oldest WHERE created_at < ? LIMIT 500)
 
 -- name: unreachable_checkpoints
--- Checkpoints that are gone, that no event names any more, and from which no living copy descends.
+-- Checkpoints that are gone, that no event names any more (a run's record may outlive its thread, and its events with
+-- it), and from which no living copy descends.
 SELECT DISTINCT c.owner, c.thread_id FROM checkpoints AS c
 JOIN threads AS t ON t.owner = c.owner AND t.thread_id = c.thread_id
 WHERE c.gone = 1 AND t.deleted_at IS NOT NULL AND t.deleted_at <= ?
+  AND NOT EXISTS (SELECT 1 FROM runs AS r
+                  WHERE r.owner = c.owner AND r.thread_id = c.thread_id AND r.deleted_at IS NULL)
 LIMIT 100
 
 -- name: copied_elsewhere
@@ -440,4 +444,3 @@ DELETE FROM checkpoints WHERE owner = ? AND thread_id = ? AND gone = 1
 
 -- name: delete_gone_events
 DELETE FROM events WHERE owner = ? AND thread_id = ?
-  AND last_seq <= (SELECT floor_seq FROM threads WHERE owner = events.owner AND thread_id = events.thread_id)

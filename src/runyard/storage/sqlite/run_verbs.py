@@ -81,35 +81,31 @@ def _input_entry(new: NewRun) -> Entry:
 
 
 def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
-    """Nothing else can be in line on a thread that nobody knows."""
-    if new.claim and new.due_at is None and _has_room(t, new):
-        return _begin_alone(t, new)
-    values = {"owner": new.owner, "thread_id": new.thread_id, "now": new.created_at, "metadata": b"{}", "hidden": 1}
-    t.run("insert_thread", values)
-    run = _insert(t, new, claimed=False, first_seq=0, head=None)
-    line.append_outside(t, new.owner, new.thread_id, new.run_id, new.created_at, [_input_entry(new)])
-    settle(t, new.owner, new.thread_id, new.created_at)
-    return Created(run)
-
-
-def _begin_alone(t: Transaction, new: NewRun) -> Created:
-    """The hot path: the run executes at once."""
-    now, thread_id = new.created_at, new.thread_id
-    entries = [_input_entry(new), line.running_entry(new.run_id, new.agent_id, 1, None)]
+    """The hot path: nothing else can be in line on a thread that nobody knows."""
+    now, thread_id, due_at = new.created_at, new.thread_id, new.due_at
+    claimed = new.claim and due_at is None and _has_room(t, new)
+    ready = not claimed and due_at is None
+    status = "running" if claimed else "pending"
+    entries = [_input_entry(new)]
+    if claimed:
+        entries.append(line.running_entry(new.run_id, new.agent_id, 1, None))
     t.run(
         "begin_alone",
         (
             new.owner, thread_id, new.run_id, new.agent_id, now, new.metadata, new.request, new.max_attempts,
-            int(new.stateless), new.strategy, new.concurrency, len(entries), encode(entries),
+            int(new.stateless), new.strategy, new.concurrency, status, int(claimed), int(ready), due_at,
+            now if claimed else None, "busy" if due_at is None else "idle", len(entries), encode(entries),
         ),
     )  # fmt: skip
     t.chunks.append(Chunk(new.owner, thread_id, new.run_id, 1, now, entries))
+    t.ready = ready
     run = Run(
-        run_id=new.run_id, thread_id=thread_id, owner=new.owner, agent_id=new.agent_id, status="running",
-        created_at=now, updated_at=now, metadata=new.metadata, request=new.request, attempt=1,
-        max_attempts=new.max_attempts, invocation=new.run_id, stateless=new.stateless, line=now, started_at=now,
+        run_id=new.run_id, thread_id=thread_id, owner=new.owner, agent_id=new.agent_id, status=status,
+        created_at=now, updated_at=now, metadata=new.metadata, request=new.request, attempt=int(claimed),
+        max_attempts=new.max_attempts, invocation=new.run_id, stateless=new.stateless,
+        line=now if due_at is None else due_at, due_at=due_at, started_at=now if claimed else None,
     )  # fmt: skip
-    return Created(run, Claim(run, Attempt(new.run_id, new.owner, thread_id, 1, 1)))
+    return Created(run, Claim(run, Attempt(new.run_id, new.owner, thread_id, 1, 1)) if claimed else None)
 
 
 def _create_on_thread(t: Transaction, new: NewRun) -> Created:

@@ -103,5 +103,5 @@ def bury(t: Transaction, owner: str, thread_id: str, now: int, *, keep: str | No
         end_pending(t, row_of(t, run_id), "cancelled", now, now)
     t.run("bury_runs_of_thread", {"owner": owner, "thread_id": thread_id, "now": now, "keep": keep})
     t.run("bury_checkpoints", (owner, thread_id))
-    t.run("bury_thread", (now, owner, thread_id))
+    t.run("bury_thread", {"owner": owner, "thread_id": thread_id, "now": now, "keep": keep})
     return tuple(executing)
