@@ -243,7 +243,7 @@ def _described(error: BaseException) -> str:
     """`Class: text`; an exception whose text cannot be made does not take the run's end with it."""
     try:
         text = str(error)
-    except Exception:
+    except BaseException:  # whatever it raises, even an exit, the run has to end
         text = ""
     # What is stored and sent is UTF-8: what is none of it must not hide the rest.
     text = text.encode("utf-8", "backslashreplace").decode()

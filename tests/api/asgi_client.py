@@ -1,0 +1,182 @@
+"""A client's connection to a server in this process, for answers that come in pieces: a test reads them as they come,
+stops reading, or leaves. And an agent that does what the test says, when it says it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+from ap_client.sse import EventParser, ServerEvent
+from live_server import MovableClock, Server
+
+from runyard import Context, agent
+from runyard.runtime.contract import LoadedAgent
+
+
+class Connection:
+    """One request whose answer is read while it comes. `received` is all of its body so far."""
+
+    def __init__(self, server: Server, method: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.received = b""
+        self.complete = False
+        """The answer has come to its end, in order."""
+        self._server = server
+        self._body = body
+        self._asked = False
+        self._left = asyncio.Event()
+        self._reads = asyncio.Event()
+        self._reads.set()
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+            "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "server": ("testserver", 80), "client": ("127.0.0.1", 1),
+        }  # fmt: skip
+        self._handling = asyncio.ensure_future(server.app(scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._reads.wait()
+        if self._left.is_set():
+            return  # as servers do: what is sent to nobody is no error
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        else:
+            self.received += message.get("body", b"")
+            self.complete = not message.get("more_body", False)
+
+    @property
+    def events(self) -> list[ServerEvent]:
+        """The events that came so far."""
+        return list(EventParser().feed(self.received))
+
+    @property
+    def names(self) -> list[str]:
+        """What the events are, in their order."""
+        return [event.event for event in self.events]
+
+    @property
+    def payloads(self) -> list[Any]:
+        """What was emitted, in its order."""
+        return [event.data["payload"] for event in self.events if event.event == "custom"]
+
+    @property
+    def ids(self) -> list[int]:
+        """The numbers of the events, in the order in which they came; a made-up one has none."""
+        lines = self.received.decode().splitlines()
+        return [int(line.removeprefix("id: ")) for line in lines if line.startswith("id: ")]
+
+    @property
+    def json(self) -> Any:
+        """The answer as JSON."""
+        return json.loads(self.received)
+
+    async def until(self, mark: str) -> None:
+        """Until this text has come."""
+        await self._server.until(lambda: mark.encode() in self.received)
+
+    async def end(self) -> Connection:
+        """Until the server is done with the request."""
+        await self._handling
+        return self
+
+    def stop_reading(self) -> None:
+        """From now on the server cannot get rid of anything."""
+        self._reads.clear()
+
+    def read_on(self) -> None:
+        self._reads.set()
+
+    async def leave(self) -> None:
+        """Closes the connection; returns when the server has dealt with that."""
+        self._left.set()
+        self._reads.set()
+        await self._handling
+
+
+def connect(server: Server, method: str, path: str, body: Any = None, **headers: str) -> Connection:
+    """Sends a request; in the names of `headers` an underscore stands for a hyphen."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    content = b"" if body is None else json.dumps(body).encode()
+    if body is not None:
+        named.setdefault("content-type", "application/json")
+    return Connection(server, method, path, {"host": "testserver", **named}, content)
+
+
+Order = Callable[[Context], Awaitable[Any]]
+
+
+class Puppet:
+    """An agent that does what it is told, one order after the other; `end` lets it return."""
+
+    def __init__(self) -> None:
+        # Orders are given on the test's thread and taken on an agent's; a deque is safe between the two.
+        self._orders: deque[Order | None] = deque()
+
+        @agent(id="puppet")
+        async def obey(ctx: Context) -> None:
+            async for order in self.given():
+                await order(ctx)
+
+        self.agent: LoadedAgent = obey
+
+    async def given(self) -> AsyncIterator[Order]:
+        """The orders, as they come; for an agent's code."""
+        while True:
+            while not self._orders:
+                await asyncio.sleep(0.001)
+            order = self._orders.popleft()
+            if order is None:
+                return
+            yield order
+
+    def do(self, *orders: Order) -> None:
+        self._orders.extend(orders)
+
+    def emit(self, *payloads: Any) -> None:
+        self.do(*(emitting(payload) for payload in payloads))
+
+    def end(self) -> None:
+        self._orders.append(None)
+
+
+def emitting(payload: Any) -> Order:
+    """The order to emit that."""
+
+    async def emit(ctx: Context) -> None:
+        await ctx.emit(payload)
+
+    return emit
+
+
+class WatchedClock(MovableClock):
+    """A movable clock that tells who waits on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+        """The seconds of every wait that has begun."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        await super().sleep(seconds)
+
+
+def frames(text: bytes) -> Iterator[list[str]]:
+    """The blocks of a stream, each as its lines; comments are blocks too."""
+    for block in text.decode().split("\n\n"):
+        if block:
+            yield block.split("\n")
