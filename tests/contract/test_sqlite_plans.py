@@ -1,0 +1,117 @@
+"""SQLite: what a claim, a read or the first page of a list costs does not grow with the history in the file.
+
+Two proofs. The plans of all statements that requests and claims wait for search an index and sort nothing; and the work
+of each, counted by SQLite itself, is the same with a long history as with a short one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from runyard.storage.migrate import named_queries
+from runyard.storage.sqlite.connection import PACKAGE, connect, migrate
+
+QUERIES = named_queries(PACKAGE)
+SHORT, LONG = 200, 3000
+
+LISTS: dict[str, dict[str, Any]] = {
+    "search_runs": {"owner": "", "statuses": None, "metadata": None, "limit": 10, "offset": 0},
+    "search_runs_of_thread": {
+        "owner": "", "thread_id": "t1", "agent_id": None, "statuses": None, "metadata": None, "limit": 10, "offset": 0,
+    },
+    "search_runs_of_agent": {
+        "owner": "", "agent_id": "a", "statuses": None, "metadata": None, "limit": 10, "offset": 0,
+    },
+    "search_runs_of_status": {"owner": "", "status": "error", "metadata": None, "limit": 10, "offset": 0},
+    "search_threads": {"owner": "", "status": None, "metadata": None, "limit": 10, "offset": 0},
+    "history": {"owner": "", "thread_id": "t1", "before": None, "limit": 10},
+}  # fmt: skip
+READS: dict[str, tuple[Any, ...]] = {
+    "run": ("r7", ""),
+    "thread": ("", "t1"),
+    "numbers": ("", "t1"),
+    "line": ("", "t1"),
+    "ready": ("a", 10),
+    "running_of_agent": ("a",),
+    "due": (1,),
+    "next_due": (),
+    "expired_runs": (1,),
+    "executing": (),
+    "get_item": ("", b"n\0", "k7", 1),
+    "known_key": ("", "create_run", "k"),
+}
+ALL: dict[str, Any] = {**LISTS, **READS}
+
+
+def filled(path: Path, runs: int) -> Any:
+    """A database with so many finished runs on threads of ten each, an item and three checkpoints a thread; ten of the
+    runs failed and one waits."""
+    connection: Any = connect(path)
+    migrate(connection)
+    threads = [(f"t{n}", n) for n in range(runs // 10)]
+    with connection:
+        connection.executemany(
+            "INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status) "
+            "VALUES ('', ?, ?, 1, x'7b7d', 'idle')",
+            threads,
+        )
+        connection.executemany(
+            "INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, "
+            "max_attempts, invocation, first_seq, line, strategy, ended_at, outcome) VALUES "
+            "(?, ?, '', 'a', ?, 1, 1, x'7b7d', x'7b7d', 3, 'i', 0, 1, 'reject', 1, 'completed')",
+            [(f"r{n}", f"t{n // 10}", "error" if n % (runs // 10) == 0 else "success") for n in range(runs)],
+        )
+        connection.execute(
+            "INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, "
+            "max_attempts, invocation, first_seq, line, strategy, ready) VALUES "
+            "('waits', 't1', '', 'a', 'pending', 1, 1, x'7b7d', x'7b7d', 3, 'i', 0, 1, 'reject', 1)"
+        )
+        connection.executemany(
+            "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, created_at, step, source, kind, body, "
+            "full_size, chain_size) VALUES (?, '', ?, 1, 0, 'step', 'full', x'7b7d', 2, 0)",
+            [(f"c{n}-{i}", f"t{n}") for n in range(runs // 10) for i in range(3)],
+        )
+        connection.executemany(
+            "INSERT INTO items (owner, namespace, key, value, created_at, updated_at) VALUES ('', ?, ?, x'7b7d', 1, ?)",
+            [(b"n\0", f"k{n}", n) for n in range(runs)],
+        )
+    return connection
+
+
+@pytest.fixture(scope="module")
+def work_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], int]:
+    """The steps that SQLite's machine takes for a named statement, on a file with a short or a long history."""
+    connections = {size: filled(tmp_path_factory.mktemp("plans") / "runyard.db", size) for size in (SHORT, LONG)}
+
+    def count(name: str, size: int) -> int:
+        told: list[dict[str, Any]] = []
+        connection = connections[size]
+        connection.execute(QUERIES[name], ALL[name]).fetchall()
+        connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, told.append)
+        rows = connection.execute(QUERIES[name], ALL[name]).fetchall()
+        connection.trace_v2(0, None)
+        assert name in ("due", "next_due", "expired_runs", "executing", "running_of_agent", "known_key") or rows
+        return told[-1]["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+
+    return count
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_the_plan_searches_an_index_and_sorts_nothing(name: str, tmp_path: Path) -> None:
+    connection = filled(tmp_path / "runyard.db", 20)
+    plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + QUERIES[name], ALL[name]).fetchall()]
+    scans = [line for line in plan if line.startswith("SCAN") and "json_each" not in line]
+    # What executes is looked for once, at the start, in an index that holds nothing else.
+    assert scans == (["SCAN runs USING INDEX one_running_run_per_thread"] if name == "executing" else [])
+    assert [line for line in plan if "TEMP B-TREE" in line] == []
+    assert any("INDEX" in line or "PRIMARY KEY" in line for line in plan)
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_the_work_is_that_of_a_short_history(name: str, work_of: Callable[[str, int], int]) -> None:
+    assert work_of(name, LONG) <= work_of(name, SHORT) * 1.2
