@@ -39,7 +39,7 @@ test: $(READY) ## Run the tests and report their time against the budget (ARGS="
 	@$(BIN)/pytest $(ARGS)
 
 .PHONY: check
-check: $(READY) ## Check format, lint, types and the direction of imports
+check: $(READY) ## Check format, lint, types, the direction of imports and the documents
 	@tools/check
 
 .PHONY: bench

@@ -156,6 +156,11 @@ class Lifecycle:
         """
         if self._closed:
             raise Unavailable("the server is stopping and takes no more runs; send the request again soon")
+        if wish.idempotency is not None:
+            # What was right when the key was first used need not be so now: its question is answered since.
+            known = self.storage.known_run(owner, wish.idempotency)
+            if known is not None:
+                return Created(known, repeated=True)
         agent_id = await self._agent_asked(owner, wish)
         agent = agents.choose(agent_id, self.default_agent, self._published)
         request = self._request(wish, agent)

@@ -349,8 +349,15 @@ def test_a_key_gives_the_same_run_and_refuses_another_body(on_storage: OnStorage
         )
         assert {created.run.run_id for created in results} == {results[0].run.run_id}
         assert sum(created.repeated for created in results) == 4
+        changed = ("create_run", "k", "other")
         with pytest.raises(IdempotencyMismatch):
-            await storage.create_run(wish("r9", "t9", idempotency=("create_run", "k", "other")))
+            await storage.create_run(wish("r9", "t9", idempotency=changed))
+        known = storage.known_run("", key)
+        assert known is not None
+        assert known.run_id == results[0].run.run_id
+        with pytest.raises(IdempotencyMismatch):
+            storage.known_run("", changed)
+        assert storage.known_run("bob", key) is None
         other = await storage.create_run(wish("r10", "t10", owner="bob", idempotency=key))
         assert not other.repeated
         await storage.purge(5, keys_before=10**18)

@@ -37,9 +37,7 @@ async def create_run(call: Call) -> None:
     Creates a run and answers at once, without waiting for its output. Without `thread_id` the run is stateless: its
     record, output and events are kept for a retention time.
     """
-    created, _ = await _create(call, "create_run")
-    call.tell(b"location", call.path(f"/runs/{created.run.run_id}"))
-    await call.answer(answers.run(created.run))
+    await _answer(call, *await _create(call, "create_run"))
 
 
 @operation(
@@ -55,9 +53,7 @@ async def create_and_wait_run(call: Call) -> None:
 
     Creates a run and answers with its final state. While that takes longer, newlines come before the JSON.
     """
-    created, body = await _create(call, "create_and_wait_run")
-    call.tell(b"content-location", call.path(f"/runs/{created.run.run_id}"))
-    await waiting.answer_when_done(call, created.run, cancels=_cancels(body), begun=created.claim is not None)
+    await _answer_when_done(call, *await _create(call, "create_and_wait_run"))
 
 
 @operation(
@@ -76,11 +72,58 @@ async def create_and_stream_run(call: Call) -> None:
     asked modes (`values`, `updates`, `messages`, `custom`), `error`, and `end`.
     """
     after = sse.cursor(call, None)
-    created, body = await _create(call, "create_and_stream_run")
-    run = created.run
-    call.tell(b"location", call.path(f"/runs/{run.run_id}"))
-    modes = sse.modes(body.stream_mode)
-    await sse.stream(call, run, after=run.first_seq if after is None else after, modes=modes, cancels=_cancels(body))
+    await _answer_in_events(call, *await _create(call, "create_and_stream_run"), after)
+
+
+@operation(
+    "Runs",
+    needs="write",
+    body=wire.RUN_RESUME,
+    answer=answers.Run,
+    errors=(404, 409),
+    headers=_CREATION,
+)
+async def resume_run(call: Call) -> None:
+    """Resume Run
+
+    Answers the open question of an interrupted thread with a new run, and does not wait for it. 409 where nothing is
+    asked. The same as creating a run with `command.resume`.
+    """
+    await _answer(call, *await _resume(call, "resume_run"))
+
+
+@operation(
+    "Runs",
+    needs="write",
+    body=wire.RUN_RESUME,
+    answer=answers.RunWaitResponse,
+    errors=(404, 409, 504),
+    headers=_CREATION,
+)
+async def resume_and_wait_run(call: Call) -> None:
+    """Resume Run, Wait for Output
+
+    The same, answered with the final state.
+    """
+    await _answer_when_done(call, *await _resume(call, "resume_and_wait_run"))
+
+
+@operation(
+    "Runs",
+    needs="write",
+    body=wire.RUN_RESUME,
+    answer=str,
+    media="text/event-stream",
+    errors=(404, 409),
+    headers=_CREATION + _RESUMING,
+)
+async def resume_and_stream_run(call: Call) -> None:
+    """Resume Run, Stream Output
+
+    The same, answered with its events.
+    """
+    after = sse.cursor(call, None)
+    await _answer_in_events(call, *await _resume(call, "resume_and_stream_run"), after)
 
 
 @operation("Background Runs", needs="read", answer=answers.Run, errors=(404,))
@@ -208,9 +251,33 @@ def _cancels(body: wire.RunCreate) -> bool:
     return body.on_disconnect is UNSET or body.on_disconnect == "cancel"
 
 
+async def _answer(call: Call, created: Created, _: wire.RunCreate) -> None:
+    call.tell(b"location", call.path(f"/runs/{created.run.run_id}"))
+    await call.answer(answers.run(created.run))
+
+
+async def _answer_when_done(call: Call, created: Created, body: wire.RunCreate) -> None:
+    call.tell(b"content-location", call.path(f"/runs/{created.run.run_id}"))
+    await waiting.answer_when_done(call, created.run, cancels=_cancels(body), begun=created.claim is not None)
+
+
+async def _answer_in_events(call: Call, created: Created, body: wire.RunCreate, after: int | None) -> None:
+    run, modes = created.run, sse.modes(body.stream_mode)
+    call.tell(b"location", call.path(f"/runs/{run.run_id}"))
+    await sse.stream(call, run, after=run.first_seq if after is None else after, modes=modes, cancels=_cancels(body))
+
+
 async def _create(call: Call, route: str) -> tuple[Created, wire.RunCreate]:
     key = idempotency_key(call)
-    body = await call.body(wire.RUN_CREATE)
+    return await _created(call, route, key, await call.body(wire.RUN_CREATE))
+
+
+async def _resume(call: Call, route: str) -> tuple[Created, wire.RunCreate]:
+    key = idempotency_key(call)
+    return await _created(call, route, key, (await call.body(wire.RUN_RESUME)).creation())
+
+
+async def _created(call: Call, route: str, key: str | None, body: wire.RunCreate) -> tuple[Created, wire.RunCreate]:
     thread_id = _thread_id(call, body)
     idempotency: tuple[str, str, str] | None = None
     if key is not None:

@@ -203,6 +203,25 @@ class RunCreate(Wire, kw_only=True):
     ) = UNSET
 
 
+class RunResume(Wire, kw_only=True):
+    """The answer to the open question of an interrupted thread; the run that takes it goes on where the other asked."""
+
+    thread_id: Annotated[Uuid, Meta(description="The thread whose question is answered.")]
+    input: Annotated[Any, Meta(description="The answer, or question id -> answer where several are open.")]
+    agent_id: Annotated[str, Meta(description="The agent that asked, where it is named.")] | UnsetType = UNSET
+    metadata: JsonObject | UnsetType = UNSET
+    config: RunConfig | UnsetType = UNSET
+    stream_mode: StreamMode | list[StreamMode] | UnsetType = UNSET
+    multitask_strategy: Literal["reject", "enqueue", "interrupt", "rollback"] | UnsetType = UNSET
+    on_completion: Literal["delete", "keep"] | UnsetType = UNSET
+    on_disconnect: Literal["cancel", "continue"] | UnsetType = UNSET
+
+    def creation(self) -> RunCreate:
+        """The same wish in the words of creation."""
+        same = {name: getattr(self, name) for name in self.__struct_fields__ if name != "input"}
+        return RunCreate(**same, command=RunCommand(resume=self.input))
+
+
 class RunSearchRequest(Wire, kw_only=True):
     """Which runs to list, newest first."""
 
@@ -326,6 +345,7 @@ THREAD_SEARCH = Shape(ThreadSearchRequest, _LANGGRAPH_SEARCH)
 THREAD_PATCH = Shape(ThreadPatch, {"as_node": "", "checkpoint_id": "checkpoint", "ttl": ""})
 HISTORY_QUERY = Shape(HistoryQuery)
 RUN_CREATE = Shape(RunCreate, _LANGGRAPH_RUN)
+RUN_RESUME = Shape(RunResume, _LANGGRAPH_RUN)
 RUN_SEARCH = Shape(RunSearchRequest, {"assistant_id": "agent_id", **_LANGGRAPH_SEARCH})
 THREAD_RUNS_QUERY = Shape(ThreadRunsQuery, {"select": ""})
 CANCEL_QUERY = Shape(CancelQuery)

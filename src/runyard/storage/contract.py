@@ -176,6 +176,11 @@ class Storage(Protocol):
         """Raises `NotFound`, `Conflict` thread_busy / not_interrupted, `IdempotencyMismatch`."""
         ...
 
+    def known_run(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
+        """The run that an idempotency key (route, key, hash of the parsed body) has made, read inline. Raises
+        `IdempotencyMismatch`."""
+        ...
+
     def run(self, owner: str, run_id: str) -> Run:
         """One small row, read inline. Raises `NotFound`; a tombstone is not found."""
         ...
