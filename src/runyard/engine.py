@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from runyard.admission import Admission
 from runyard.clock import Clock
 from runyard.errors import InvalidInput
 from runyard.executor import Executor
@@ -25,6 +26,8 @@ class Terms(msgspec.Struct, frozen=True):
 
     default_agent: str | None = None
     max_runs: int = 200
+    max_pending: int = 100_000
+    max_pending_per_owner: int = 100_000
     cancel_grace: float = 10.0
     disconnect_grace: float = 5.0
     drain_grace: float = 10.0
@@ -90,6 +93,9 @@ class Engine:
             retention=terms.stateless_retention,
             cancel_grace=terms.cancel_grace,
             disconnect_grace=terms.disconnect_grace,
+            admission=Admission(
+                count=storage.pending, clock=clock, most=terms.max_pending, most_of_owner=terms.max_pending_per_owner
+            ),
         )
         self.reaper = Reaper(
             storage=storage,

@@ -9,6 +9,7 @@
     ├── NotFound                absent, or somebody else's                   agent_not_found, thread_not_found, ...
     ├── Conflict                the state of things forbids it               thread_exists, thread_busy, run_active, ...
     ├── TooLarge                the body is over the limit                   too_large
+    ├── TooManyRuns             as many runs wait as may                     too_many_runs
     ├── StillStopping           a cancelled run's code has not stopped yet   still_stopping
     ├── Unavailable             the server is draining or cannot write       unavailable
     ├── StorageError            the database failed or refused               storage_error
@@ -85,6 +86,12 @@ class TooLarge(RunyardError):
     """The body is larger than the setting `max_body_bytes` allows."""
 
     code = "too_large"
+
+
+class TooManyRuns(RunyardError):
+    """As many runs are pending as the settings allow; `metadata` says how many, and the limit."""
+
+    code = "too_many_runs"
 
 
 class StillStopping(RunyardError):

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from runyard import agents, checkpoints
+from runyard.admission import Admission
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, Checkpoint, Question, Snapshot, State, answers_of
 from runyard.clock import Clock
@@ -112,6 +113,7 @@ class Lifecycle:
         retention: float,
         cancel_grace: float,
         disconnect_grace: float,
+        admission: Admission,
     ) -> None:
         self.storage = storage
         self.streams = streams
@@ -124,6 +126,7 @@ class Lifecycle:
         self._retention = int(retention * 1e6)
         self._cancel_grace = cancel_grace
         self._disconnect_grace = disconnect_grace
+        self._admission = admission
         self._closed = False
         self._attached: dict[str, int] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -152,6 +155,7 @@ class Lifecycle:
             NotFound: agent, thread or checkpoint.
             Conflict: thread_busy, not_interrupted.
             InvalidInput: input that does not fit the agent, fields that it cannot obey.
+            TooManyRuns: it would have to wait, and as many wait as may.
             Unavailable: the server stops.
         """
         if self._closed:
@@ -169,7 +173,7 @@ class Lifecycle:
         if reserved:
             new = msgspec.structs.replace(new, claim=True)
         try:
-            created = await self.storage.create_run(new)
+            created = await self._admitted(new)
         except BaseException:
             if reserved:
                 self._slots.release(agent.agent_id)
@@ -182,6 +186,19 @@ class Lifecycle:
             self._hints.publish("ready")
         if created.stopping is not None:
             self._hints.publish(f"run:{created.stopping}")
+        return created
+
+    async def _admitted(self, new: NewRun) -> Created:
+        """Creates a run, if it may wait in case that it has to; one on a new thread with a place has not to."""
+        if new.claim and new.stateless and new.concurrency is None:
+            return await self.storage.create_run(new)
+        settle = await self._admission.admit(new.owner)
+        waits = False
+        try:
+            created = await self.storage.create_run(new)
+            waits = created.claim is None and not created.repeated
+        finally:
+            settle(waits)
         return created
 
     async def _agent_asked(self, owner: str, wish: CreateRun) -> str | None:

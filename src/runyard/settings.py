@@ -80,6 +80,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_runs: Annotated[
         int, Meta(ge=1, description="How many runs are executed at a time; the others wait in line.")
     ] = 200
+    max_pending: Annotated[
+        int, Meta(ge=1, description="How many runs may wait, delayed ones too; one more is refused with 429.")
+    ] = 100_000
+    max_pending_per_owner: Annotated[int, Meta(ge=1, description="How many of them may be of one owner.")] = 100_000
     agent_threads: Annotated[int, Meta(ge=1, le=64, description="How many event-loop threads the agents share.")] = 2
     max_body_bytes: Annotated[int, Meta(ge=1024, description="The largest request body that is read.")] = 4_000_000
     synchronous: Annotated[

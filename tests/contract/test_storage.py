@@ -222,6 +222,21 @@ def test_a_delayed_run_holds_no_place_until_it_is_due(on_storage: OnStorage) -> 
     on_storage(case)
 
 
+def test_what_waits_is_counted_delayed_runs_too_and_what_executes_is_not(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        assert await storage.pending(None) == 0
+        claim = await claimed(storage, "r1")
+        await storage.create_run(wish("r2"))
+        await storage.create_run(wish("r3", "t3", due_at=100))
+        await storage.create_run(wish("r4", "t4", owner="bob"))
+        assert [await storage.pending(owner) for owner in (None, "", "bob", "eve")] == [3, 2, 1, 0]
+        await storage.finish(claim.attempt, Batch(), Ending("completed"), 2)
+        await storage.cancel("", "r3", "interrupt", 3, None)
+        assert [await storage.pending(owner) for owner in (None, "", "bob")] == [2, 1, 1]
+
+    on_storage(case)
+
+
 def test_a_resume_goes_before_what_is_queued(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")

@@ -31,6 +31,7 @@ _REASONS = {
     413: "The body is too large",
     415: "The body is not declared as JSON",
     422: "Validation Error",
+    429: "As many runs are pending as may be",
     503: "The server cannot take this now",
     504: "The run's code has not stopped within the grace period",
 }

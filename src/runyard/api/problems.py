@@ -21,6 +21,7 @@ _STATUS: dict[type[RunyardError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.TooLarge: 413,
+    errors.TooManyRuns: 429,
     errors.StillStopping: 504,
     errors.Unavailable: 503,
     errors.StorageError: 503,
@@ -98,6 +99,6 @@ def _headers(error: RunyardError, status: int) -> Headers:
         return error.headers
     if status == 401:
         return [(b"www-authenticate", b'Bearer realm="runyard"')]
-    if status == 503:
+    if status in (429, 503):
         return [(b"retry-after", _RETRY_AFTER_SECONDS)]
     return []

@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
     needs="write",
     body=wire.RUN_CREATE,
     answer=answers.Run,
-    errors=(404, 409),
+    errors=(404, 409, 429),
     headers=_CREATION,
 )
 async def create_run(call: Call) -> None:
@@ -45,7 +45,7 @@ async def create_run(call: Call) -> None:
     needs="write",
     body=wire.RUN_CREATE,
     answer=answers.RunWaitResponse,
-    errors=(404, 409, 504),
+    errors=(404, 409, 429, 504),
     headers=_CREATION,
 )
 async def create_and_wait_run(call: Call) -> None:
@@ -62,7 +62,7 @@ async def create_and_wait_run(call: Call) -> None:
     body=wire.RUN_CREATE,
     answer=str,
     media="text/event-stream",
-    errors=(404, 409),
+    errors=(404, 409, 429),
     headers=_CREATION + _RESUMING,
 )
 async def create_and_stream_run(call: Call) -> None:
@@ -80,7 +80,7 @@ async def create_and_stream_run(call: Call) -> None:
     needs="write",
     body=wire.RUN_RESUME,
     answer=answers.Run,
-    errors=(404, 409),
+    errors=(404, 409, 429),
     headers=_CREATION,
 )
 async def resume_run(call: Call) -> None:
@@ -97,7 +97,7 @@ async def resume_run(call: Call) -> None:
     needs="write",
     body=wire.RUN_RESUME,
     answer=answers.RunWaitResponse,
-    errors=(404, 409, 504),
+    errors=(404, 409, 429, 504),
     headers=_CREATION,
 )
 async def resume_and_wait_run(call: Call) -> None:
@@ -114,7 +114,7 @@ async def resume_and_wait_run(call: Call) -> None:
     body=wire.RUN_RESUME,
     answer=str,
     media="text/event-stream",
-    errors=(404, 409),
+    errors=(404, 409, 429),
     headers=_CREATION + _RESUMING,
 )
 async def resume_and_stream_run(call: Call) -> None:

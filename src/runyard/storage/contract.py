@@ -189,6 +189,10 @@ class Storage(Protocol):
         """Newest first."""
         ...
 
+    async def pending(self, owner: str | None) -> int:
+        """How many runs of an owner (None: of all) wait, delayed ones too; costs as much as there are."""
+        ...
+
     async def claim(self, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
         """Up to `limit` ready runs of these agents (agent id -> executing runs allowed in all, None for any),
         in the order of their places in line; joins delayed runs to the line first."""

@@ -195,6 +195,10 @@ class SqliteStorage:
         rows = await self._read(lambda reader: reader.all(name, values))
         return [run_of(row) for row in rows]
 
+    async def pending(self, owner: str | None) -> int:
+        name, values = ("pending", ()) if owner is None else ("pending_of_owner", (owner, owner))
+        return await self._read(lambda reader: reader.one(name, values)[0])
+
     async def claim(self, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
         return await self._writer.do(run_verbs.claim, agents, limit, now)
 

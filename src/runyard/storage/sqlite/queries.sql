@@ -162,6 +162,15 @@ FROM runs INDEXED BY runs_active
 WHERE owner = ? AND thread_id = ? AND status IN ('pending', 'running')
 ORDER BY line, number
 
+-- name: pending
+-- What is active without what executes: both are counted in indexes that hold nothing else.
+SELECT (SELECT count(*) FROM runs INDEXED BY runs_active WHERE status IN ('pending', 'running'))
+     - (SELECT count(*) FROM runs INDEXED BY one_running_run_per_thread WHERE status = 'running')
+
+-- name: pending_of_owner
+SELECT (SELECT count(*) FROM runs INDEXED BY runs_active WHERE owner = ? AND status IN ('pending', 'running'))
+     - (SELECT count(*) FROM runs INDEXED BY one_running_run_per_thread WHERE owner = ? AND status = 'running')
+
 -- name: make_ready
 UPDATE runs SET ready = 1 WHERE number = ? AND status = 'pending' AND due_at IS NULL
 
