@@ -15,7 +15,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | awk -F ':.* ## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | awk -F ':.* ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(READY) ## Make .venv with everything the project needs, pinned by requirements.lock
@@ -45,6 +45,10 @@ check: $(READY) ## Check format, lint, types, the direction of imports and the d
 .PHONY: bench
 bench: $(READY) ## Measure the server against its own baselines
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-large
+bench-large: $(READY) ## Measure what operations cost on a file with a million finished runs
+	@$(BIN)/python -m bench.large $(ARGS)
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what the linter can mend

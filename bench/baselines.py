@@ -1,4 +1,4 @@
-"""What Runyard is compared with: the same web stack with no engine, as a bare echo and as a bare store.
+"""What Runyard is compared with: the same web stack with no engine, as a bare echo, a bare store and a bare stream.
 
 The store does the rows of a run (thread, run, events; then events, checkpoint, run, thread) in the tables that Runyard
 has, in two group commits with `synchronous=FULL`, and nothing else: no rules, no agents, no readers.
@@ -114,14 +114,30 @@ def end(run: str, thread: str, checkpoint: str, body: bytes) -> Step:
     return step
 
 
+FRAME = b'event: custom\nid: 12345\ndata: {"payload":{"n":12345,"text":"a token or two of some answer"}}\n\n'
+
+
+async def stream(send: Any, events: int) -> None:
+    """So many server-sent events."""
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for _ in range(events):
+        await send({"type": "http.response.body", "body": FRAME, "more_body": True})
+    await send({"type": "http.response.body", "body": b"event: end\ndata: {}\n\n"})
+
+
 def app(path: Path) -> Any:
-    """`/echo` answers what it was sent; `/wait` stores a run and its end; `/create` stores a run."""
+    """`/echo` answers what it was sent; `/wait` stores a run and its end; `/create` stores a run; `/events` sends as
+    many events as it was told to, each by itself."""
     decode = msgspec.json.Decoder(Body).decode
     encode = msgspec.json.Encoder().encode
     store: list[Store] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         raw = (await receive())["body"]
+        if scope["path"] == "/events":
+            await stream(send, msgspec.json.decode(raw)["events"])
+            return
         answer = encode(decode(raw))
         if scope["path"] != "/echo":
             if not store:

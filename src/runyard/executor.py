@@ -290,7 +290,7 @@ class Execution:
         pending.entries.extend(write.entries)
         for record in write.records:
             self._records += 1
-            pending.records.append(msgspec.structs.replace(record, order=self._records))
+            pending.record(msgspec.structs.replace(record, order=self._records))
         if write.checkpoint is not None:
             checkpoint = self._plan(write.checkpoint)
             pending.checkpoints.append(checkpoint)
@@ -432,16 +432,29 @@ class _Pending:
         self.states: dict[int, State] = {}
         self.checkpoints: list[Checkpoint] = []
         self.records: list[Record] = []
+        self.emits: dict[str, int] = {}
+        """The place of the record of each name's last emit: it stands for all before it."""
         self.writes = 0
         self.taken = 0
 
     def __bool__(self) -> bool:
         return self.writes > 0
 
+    def record(self, record: Record) -> None:
+        """Keeps a record."""
+        at = self.emits.get(record.name) if record.kind == "emit" else None
+        if at is not None:
+            self.records[at] = record
+            return
+        if record.kind == "emit":
+            self.emits[record.name] = len(self.records)
+        self.records.append(record)
+
     def copy(self) -> _Pending:
         twin = _Pending()
         twin.entries, twin.states = list(self.entries), dict(self.states)
         twin.checkpoints, twin.records, twin.writes = list(self.checkpoints), list(self.records), self.writes
+        twin.emits = dict(self.emits)
         return twin
 
     def take(self) -> Batch:
@@ -449,4 +462,5 @@ class _Pending:
         batch = Batch(self.entries, self.states, self.checkpoints, self.records)
         self.taken = self.writes
         self.entries, self.states, self.checkpoints, self.records, self.writes = [], {}, [], [], 0
+        self.emits = {}
         return batch

@@ -23,6 +23,7 @@ from runyard.api.auth import Keys
 from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.clock import Clock
+from runyard.connection import Connection
 from runyard.engine import Engine, Terms
 from runyard.errors import InvalidInput, RunyardError, Unavailable
 from runyard.hints.local import LocalHints
@@ -179,7 +180,7 @@ def _uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,

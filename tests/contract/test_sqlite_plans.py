@@ -44,6 +44,7 @@ READS: dict[str, tuple[Any, ...]] = {
     "next_due": (),
     "expired_runs": (1,),
     "executing": (),
+    "next_namespace": ("", b"", b"\xff"),
     "get_item": ("", b"n\0", "k7", 1),
     "known_key": ("", "create_run", "k"),
 }

@@ -462,6 +462,10 @@ def test_items_are_put_found_listed_and_expire(on_storage: OnStorage) -> None:
         assert [found.value for found in bigger] == [b'{"n":4}', b'{"n":3}']
         assert await storage.namespaces("", NamespaceQuery(), 8) == [("a", "b"), ("a", "c"), ("ab",)]
         assert await storage.namespaces("", NamespaceQuery(prefix=("*", "c")), 8) == [("a", "c")]
+        assert await storage.namespaces("", NamespaceQuery(prefix=("a",)), 8) == [("a", "b"), ("a", "c")]
+        assert await storage.namespaces("", NamespaceQuery(prefix=("a", "b")), 8) == [("a", "b")]
+        assert await storage.namespaces("", NamespaceQuery(prefix=("a", "*")), 8) == [("a", "b"), ("a", "c")]
+        assert await storage.namespaces("", NamespaceQuery(prefix=("a", "b"), max_depth=1), 8) == [("a",)]
         assert await storage.namespaces("", NamespaceQuery(max_depth=1), 8) == [("a",), ("ab",)]
         with pytest.raises(NotFound):
             await storage.get_item("", ("a", "c"), "k", 10)

@@ -17,7 +17,7 @@ import runyard
 ROOT = Path(__file__).parents[2]
 PROJECTS = [ROOT / "pyproject.toml", ROOT / "client" / "pyproject.toml"]
 MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE)
+TARGETS = re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)
 
 
 def project(path: Path) -> dict[str, Any]:
@@ -49,13 +49,13 @@ def places(pattern: str, *, but: set[str] = frozenset()) -> list[str]:
 
 def test_make_alone_lists_every_target_with_a_sentence() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    sentences = dict(re.findall(r"^  make (\w+) +([A-Z].{10,})$", listed, re.MULTILINE))
+    sentences = dict(re.findall(r"^  make ([a-z-]+) +([A-Z].{10,})$", listed, re.MULTILINE))
     assert sorted(sentences) == sorted(TARGETS)
     assert {"setup", "demo", "serve", "test", "check", "bench"} <= set(sentences)
 
 
 def test_every_target_is_declared_as_no_file() -> None:
-    assert sorted(re.findall(r"^\.PHONY: (\w+)$", MAKEFILE, re.MULTILINE)) == sorted(TARGETS)
+    assert sorted(re.findall(r"^\.PHONY: ([a-z-]+)$", MAKEFILE, re.MULTILINE)) == sorted(TARGETS)
 
 
 # The patterns are written in two halves, so that this file does not find itself.

@@ -34,7 +34,7 @@ from runyard.runtime.contract import (
 )
 from runyard.runtime.crew import Crew
 
-MAX_WRITES = 256
+MAX_WRITES = 1024
 """Writes of an attempt that may wait to be durable before its code waits."""
 MAX_BYTES = 1_000_000
 """The same in bytes of event data."""

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -436,11 +437,13 @@ def _events(reader: Transaction, owner: str, thread_id: str, after: int, run_id:
 
 def _namespaces(reader: Transaction, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:
     found: set[Namespace] = set()
-    above = b""
-    row = reader.one("alive_in_namespace", (owner, b"", now))
-    if row is not None and namespace_matches((), query):
-        found.add(())
-    while (row := reader.one("next_namespace", (owner, above))) is not None:
+    named = tuple(takewhile(lambda label: label != "*", query.prefix))
+    above = namespace_value(named)
+    beyond = above + b"\xff"  # no label begins with this byte: it is none of UTF-8
+    alive = reader.one("alive_in_namespace", (owner, above, now)) is not None
+    if alive and namespace_matches(named, query):
+        found.add(named if query.max_depth is None else named[: query.max_depth])
+    while (row := reader.one("next_namespace", (owner, above, beyond))) is not None:
         above = row[0]
         namespace = namespace_of(above)
         if not namespace_matches(namespace, query) or reader.one("alive_in_namespace", (owner, above, now)) is None:

@@ -391,8 +391,9 @@ WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: next_namespace
--- The first namespace above another: listing jumps from one to the next and never reads the items between.
-SELECT namespace FROM items WHERE owner = ? AND namespace > ? ORDER BY namespace LIMIT 1
+-- The first namespace above another and below a limit: listing jumps from one to the next and never reads the items
+-- between.
+SELECT namespace FROM items WHERE owner = ? AND namespace > ? AND namespace < ? ORDER BY namespace LIMIT 1
 
 -- name: alive_in_namespace
 SELECT 1 FROM items WHERE owner = ? AND namespace = ? AND (expires_at IS NULL OR expires_at > ?) LIMIT 1
