@@ -1,189 +1,205 @@
 """`python -m bench.large`: what operations cost on a file with a million finished runs, beside one with a thousand.
 
-On the storage itself, with no server around it, so that nothing dilutes the ratio; the two files take turns.
+Two servers, one on each file, take turns at each request of one connection. The claim and the end of a run, which no
+single request shows, are measured on the storage itself, with nothing around it that would dilute the ratio.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import http.client
+import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.large import fill as history
-from runyard.items import ItemSearch, NamespaceQuery
-from runyard.runs import NewRun, RunFilter
-from runyard.storage.contract import Batch, Ending
+from bench.servers import runyard
+from runyard.runs import NewRun
+from runyard.storage.contract import Batch, Claim, Ending
 from runyard.storage.sqlite import SqliteStorage
-from runyard.threads import ThreadFilter
 
 SMALL = 1000
+PLACES = 100
 TARGET = 1.2
-NOW = 1_800_000_000_000_000
-Step = Callable[["Subject"], Awaitable[object]]
 
 
 class Subject:
-    """One storage, and what the operations need to know of it."""
+    """One file, and the server on it while there is one."""
 
     def __init__(self, path: Path, runs: int) -> None:
-        self.storage = SqliteStorage(path)
+        self.path = path
         self.runs = runs
-        self.made = 0
-        self.waiting: list[Any] = []
+        self._turn = 0
+        self._connection: http.client.HTTPConnection | None = None
 
-    def wish(self, **more: Any) -> NewRun:
-        """A new run, as the server would ask for it."""
-        self.made += 1
-        fields: dict[str, Any] = {
-            "run_id": f"11111111-0000-7000-8000-{self.made:012x}", "owner": "", "agent_id": "noop", "request": b"{}",
-            "metadata": b'{"user":"user-7"}', "created_at": NOW + self.made,
-            "thread_id": f"11111111-0000-7000-9000-{self.made:012x}", "stateless": True, "create_thread": False,
-            "strategy": "reject", "max_attempts": 3, "resumes": False,
-        }  # fmt: skip
-        return NewRun(**{**fields, **more})
+    def connect(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def some(self) -> int:
-        """The number of a run somewhere in the history, another each time."""
-        self.made += 1
-        return self.made * 7919 % self.runs
+        """The number of a run: a hundred places all over the history take turns, on either file."""
+        self._turn += 1
+        return self._turn * 37 % PLACES * (self.runs // PLACES)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """One request; what it answers, parsed where that is JSON."""
+        assert self._connection is not None
+        payload = None if body is None else json.dumps(body)
+        self._connection.request(method, path, payload, {"content-type": "application/json"})
+        answer = self._connection.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{method} {path}: {answer.status} {text.decode()}")
+        return text if answer.getheader("content-type", "").startswith("text/") else json.loads(text)
 
 
-async def create(subject: Subject) -> None:
-    await subject.storage.create_run(subject.wish())
+def _thread(subject: Subject) -> str:
+    return history.thread_id(subject.some() // history.RUNS_PER_THREAD)
 
 
-async def create_on_a_thread(subject: Subject) -> None:
-    thread = history.thread_id(subject.some() // history.RUNS_PER_THREAD)
-    wish = subject.wish(thread_id=thread, stateless=False, strategy="enqueue", due_at=NOW * 2)
-    await subject.storage.create_run(wish)
+def create(subject: Subject) -> None:
+    subject.ask("POST", "/runs", {"agent_id": "noop", "after_seconds": 9_999_999})
 
 
-async def claim(subject: Subject) -> None:
-    subject.waiting += await subject.storage.claim({"noop": None}, 1, NOW)
+def create_and_wait(subject: Subject) -> None:
+    assert subject.ask("POST", "/runs/wait", {"agent_id": "noop"})["status"] == "success"
 
 
-async def finish(subject: Subject) -> None:
-    attempt = subject.waiting.pop().attempt
-    await subject.storage.finish(attempt, Batch(), Ending("completed", expires_at=NOW * 2), NOW)
+def create_and_wait_on_a_thread(subject: Subject) -> None:
+    done = subject.ask("POST", "/runs/wait", {"agent_id": "noop", "thread_id": _thread(subject)})
+    assert done["status"] == "success"
 
 
-async def get(subject: Subject) -> None:
-    subject.storage.run("", history.run_id(subject.some()))
+def get_run(subject: Subject) -> None:
+    subject.ask("GET", f"/runs/{history.run_id(subject.some())}")
 
 
-async def replay(subject: Subject) -> None:
+def replay(subject: Subject) -> None:
+    text = subject.ask(
+        "GET", f"/runs/{history.run_id(subject.some())}/stream?since=0&stream_mode=custom,values,updates"
+    )
+    assert text.count(b"\nid: ") == history.EVENTS_PER_RUN - 1  # the input is not shown
+
+
+def get_thread(subject: Subject) -> None:
+    assert subject.ask("GET", f"/threads/{_thread(subject)}")["values"]
+
+
+def thread_history(subject: Subject) -> None:
+    assert len(subject.ask("GET", f"/threads/{_thread(subject)}/history")) == 10
+
+
+def runs_of_a_thread(subject: Subject) -> None:
+    assert len(subject.ask("GET", f"/threads/{_thread(subject)}/runs")) == 10
+
+
+def search(path: str, **body: Any) -> Callable[[Subject], None]:
+    def step(subject: Subject) -> None:
+        assert subject.ask("POST", path, body)
+
+    return step
+
+
+def get_item(subject: Subject) -> None:
     number = subject.some()
-    thread = history.thread_id(number // history.RUNS_PER_THREAD)
-    after = number % history.RUNS_PER_THREAD * history.EVENTS_PER_RUN
-    found = await subject.storage.events("", thread, after=after, run_id=history.run_id(number), limit=500)
-    assert len(found) == history.EVENTS_PER_RUN
+    place = f"namespace=users&namespace=user-{number // 20:08d}"
+    subject.ask("GET", f"/store/items?key=key-{number % 20}&{place}")
 
 
-async def get_thread(subject: Subject) -> None:
-    thread = subject.storage.thread("", history.thread_id(subject.some() // history.RUNS_PER_THREAD))
-    assert thread.head is not None
-    await subject.storage.snapshot("", thread.thread_id, thread.head)
+def search_items(subject: Subject) -> None:
+    prefix = ["users", f"user-{subject.some() // 20:08d}"]
+    found = subject.ask("POST", "/store/items/search", {"namespace_prefix": prefix, "filter": {"kind": "note"}})
+    assert len(found["items"]) == 10
 
 
-async def thread_history(subject: Subject) -> None:
-    thread = history.thread_id(subject.some() // history.RUNS_PER_THREAD)
-    assert len(await subject.storage.history("", thread, before=None, limit=10)) == 10
+def namespaces(subject: Subject) -> None:
+    prefix = ["users", f"user-{subject.some() // 20:08d}"]
+    assert subject.ask("POST", "/store/namespaces", {"prefix": prefix}) == [prefix]
 
 
-def listing(**fields: Any) -> Step:
-    async def search(subject: Subject) -> None:
-        assert await subject.storage.search_runs("", RunFilter(**fields))
-
-    return search
-
-
-async def runs_of_a_thread(subject: Subject) -> None:
-    thread = history.thread_id(subject.some() // history.RUNS_PER_THREAD)
-    assert await subject.storage.search_runs("", RunFilter(thread_id=thread))
-
-
-def threads(**fields: Any) -> Step:
-    async def search(subject: Subject) -> None:
-        assert await subject.storage.search_threads("", ThreadFilter(**fields))
-
-    return search
-
-
-async def get_item(subject: Subject) -> None:
-    number = subject.some()
-    namespace = ("users", f"user-{number // 20:08d}")
-    await subject.storage.get_item("", namespace, f"key-{number % 20}", NOW)
-
-
-async def search_items(subject: Subject) -> None:
-    namespace = ("users", f"user-{subject.some() // 20:08d}")
-    assert len(await subject.storage.search_items("", ItemSearch(prefix=namespace, filter={"kind": "note"}), NOW)) == 10
-
-
-async def newest_items(subject: Subject) -> None:
-    assert len(await subject.storage.search_items("", ItemSearch(filter={"kind": "note"}), NOW)) == 10
-
-
-async def namespaces(subject: Subject) -> None:
-    label = f"user-{subject.some() // 20:08d}"
-    assert len(await subject.storage.namespaces("", NamespaceQuery(prefix=("users", label)), NOW)) == 1
-
-
-async def pending(subject: Subject) -> None:
-    await subject.storage.pending(None)
-
-
-OPERATIONS: dict[str, Step] = {
+REQUESTS: dict[str, Callable[[Subject], None]] = {
     "create": create,
-    "create on a thread with a history": create_on_a_thread,
-    "claim": claim,
-    "finish": finish,
-    "get run": get,
+    "create, execute and wait": create_and_wait,
+    "the same on a thread with a history": create_and_wait_on_a_thread,
+    "get run": get_run,
     "replay its events": replay,
-    "list runs, newest": listing(),
-    "list runs of an agent": listing(agent_id="noop"),
-    "list runs that failed": listing(statuses=("error",)),
+    "list runs, newest": search("/runs/search"),
+    "list runs of an agent": search("/runs/search", agent_id="noop"),
+    "list runs that failed": search("/runs/search", status="error", limit=1),
     "list runs of a thread": runs_of_a_thread,
-    "search runs by metadata": listing(metadata={"user": "user-7"}),
+    "search runs by metadata": search("/runs/search", metadata={"user": "user-7"}),
     "get thread with its state": get_thread,
     "history of a thread": thread_history,
-    "list threads, newest": threads(),
-    "search threads by metadata": threads(metadata={"user": "user-7"}),
+    "list threads, newest": search("/threads/search"),
+    "search threads by metadata": search("/threads/search", metadata={"user": "user-7"}, limit=2),
     "get item": get_item,
     "search items of a namespace": search_items,
-    "search items, newest": newest_items,
+    "search items, newest": search("/store/items/search", filter={"kind": "note"}),
     "list namespaces below a prefix": namespaces,
-    "count what waits": pending,
 }
 
+Table = dict[str, tuple[float, float]]
+"""Milliseconds of an operation, medians: on the small file and on the large one."""
 
-async def measure(
-    small: Subject, large: Subject, times: int, progress: Callable[[str], None]
-) -> dict[str, list[float]]:
-    """Milliseconds of each operation, medians: on the small file and on the large one."""
-    await small.storage.open()
-    await large.storage.open()
-    table: dict[str, list[float]] = {}
-    try:
-        for name, step in OPERATIONS.items():
-            progress(name)
-            took: dict[Subject, list[float]] = {small: [], large: []}
-            for turn in range(times):
-                for subject in (small, large) if turn % 2 else (large, small):
-                    begun = time.perf_counter()
-                    await step(subject)
-                    took[subject].append((time.perf_counter() - begun) * 1e3)
-            table[name] = [statistics.median(took[small][times // 10 :]), statistics.median(took[large][times // 10 :])]
-    finally:
-        await small.storage.close()
-        await large.storage.close()
+
+def requests(subjects: Sequence[Subject], times: int, progress: Callable[[str], None]) -> Table:
+    """What requests cost, the two servers taking turns."""
+    small, large = subjects
+    table: Table = {}
+    with runyard(small.path.parent, "--database", f"sqlite:///{small.path}") as first:
+        with runyard(large.path.parent, "--database", f"sqlite:///{large.path}") as second:
+            small.connect(first.port)
+            large.connect(second.port)
+            for name, step in REQUESTS.items():
+                progress(name)
+                took: dict[Subject, list[float]] = {small: [], large: []}
+                for turn in range(times):
+                    for subject in (small, large) if turn % 2 else (large, small):
+                        begun = time.perf_counter()
+                        step(subject)
+                        took[subject].append((time.perf_counter() - begun) * 1e3)
+                table[name] = (statistics.median(took[small]), statistics.median(took[large]))
     return table
+
+
+async def lives(subjects: Sequence[Subject], times: int) -> Table:
+    """Create, claim and finish, verb by verb on the storages, which take turns."""
+    storages = [SqliteStorage(subject.path) for subject in subjects]
+    took: dict[str, tuple[list[float], list[float]]] = {
+        name: ([], []) for name in ("create (storage)", "claim (storage)", "finish (storage)")
+    }
+    now = time.time_ns() // 1000
+    for storage in storages:
+        await storage.open()
+    for turn in range(times):
+        for place in (0, 1) if turn % 2 else (1, 0):
+            storage = storages[place]
+            moments = [time.perf_counter()]
+            await storage.create_run(_wish(now + turn, turn))
+            moments.append(time.perf_counter())
+            claims: list[Claim] = await storage.claim({"measured": None}, 1, now + turn)
+            moments.append(time.perf_counter())
+            await storage.finish(claims[0].attempt, Batch(), Ending("completed", expires_at=now), now + turn)
+            moments.append(time.perf_counter())
+            for name, begun, ended in zip(took, moments, moments[1:], strict=False):
+                took[name][place].append((ended - begun) * 1e3)
+    for storage in storages:
+        await storage.purge(now + times, keys_before=0)
+        await storage.close()
+    return {name: (statistics.median(short), statistics.median(long)) for name, (short, long) in took.items()}
+
+
+def _wish(at: int, number: int) -> NewRun:
+    return NewRun(
+        run_id=f"{at:016x}-run-{number}", owner="", agent_id="measured", request=b"{}", metadata=b"{}", created_at=at,
+        thread_id=f"{at:016x}-thread-{number}", stateless=True, create_thread=False, strategy="reject", max_attempts=3,
+        resumes=False,
+    )  # fmt: skip
 
 
 def main() -> int:
@@ -200,27 +216,27 @@ def main() -> int:
             print(f"\r{text:<70}", end="", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="runyard-large-") as temporary:
-        folder: Path = options.keep or Path(temporary)
+        folder: Path = (options.keep or Path(temporary)).resolve()
         subjects: list[Subject] = []
         for runs in (SMALL, options.runs):
             path = folder / f"{runs}.db"
             if not path.exists():
                 history.fill(path, runs, progress)
             subjects.append(Subject(path, runs))
-        size = (folder / f"{options.runs}.db").stat().st_size / 1e9
-        small, large = subjects
-        table = asyncio.run(measure(small, large, options.times, progress))
+        size = subjects[1].path.stat().st_size / 1e9
+        progress("create, claim and finish")
+        table = asyncio.run(lives(subjects, options.times)) | requests(subjects, options.times, progress)
     progress("")
     events, items = options.runs * history.EVENTS_PER_RUN, options.runs
     print(
         f"{options.runs:,} finished runs on {options.runs // history.RUNS_PER_THREAD:,} threads, {events:,} events, "
-        f"{items:,} items: {size:.1f} GB; beside {SMALL:,} runs. Medians of {options.times}."
+        f"{items:,} items: {size:.1f} GB; beside {SMALL:,} runs. Medians of {options.times}, concurrency 1."
     )
     print()
     print(f"| operation | with {SMALL:,} runs, ms | with {options.runs:,}, ms | ratio | target |")
     print("|---|--:|--:|--:|--:|")
     for name, (short, long) in table.items():
-        print(f"| {name} | {short:.3f} | {long:.3f} | {long / short:.2f} | <= {TARGET} |")
+        print(f"| {name} | {short:.2f} | {long:.2f} | {long / short:.2f} | <= {TARGET} |")
     return 0
 
 
