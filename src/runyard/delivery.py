@@ -123,8 +123,9 @@ class Courier:
                     if taken:
                         continue
                     if next_due is not None:
-                        patience = min(RECHECK, max(0.0, (next_due - self._clock.now()) / 1e6))
-            await self._wait(patience)
+                        patience = min(RECHECK, (next_due - self._clock.now()) / 1e6)
+            if patience > 0:
+                await self._wait(patience)
 
     async def _wait(self, seconds: float) -> None:
         """Until a hint, a place that becomes free, or the time has passed."""
@@ -164,17 +165,16 @@ class Courier:
 
     async def _send(self, delivery: Delivery) -> None:
         """From the lease to the recorded result."""
-        begun = self._clock.now()
         tried = await self._try(delivery)
         now = self._clock.now()
         result = verdict(delivery, tried, now, span=self._retry_for, chance=random.random())
         if await self._record(delivery, tried, result, now):
-            self._tell(delivery, tried, result, (now - begun) / 1e6)
+            self._tell(delivery, tried, result, (now - (delivery.attempted_at or now)) / 1e6)
 
     async def _try(self, delivery: Delivery) -> Try:
+        now = delivery.attempted_at or 0
         try:
             notice = await self._storage.notice(delivery.owner, delivery.delivery_id)
-            now = self._clock.now()
             body = self._render(notice, now)
             reply = await self._outbound.send(Letter(delivery.url, delivery.delivery_id, now // 1_000_000, body))
         except Undelivered as error:

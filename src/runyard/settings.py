@@ -394,7 +394,7 @@ def _convert(name: str, kind: inspect.Metadata, value: Any, source: str, *, stri
         converted = msgspec.convert(readable, _types()[name], strict=strict)
         if not isinstance(converted, float) or math.isfinite(converted):
             if name == "webhook_allow":
-                _check_allowed(converted, source)
+                _check_allowed(cast("tuple[str, ...]", converted), source)
             return converted
     except msgspec.ValidationError:
         pass
