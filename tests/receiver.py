@@ -48,7 +48,8 @@ class Receiver:
         self._names: dict[ssl.SSLObject, str | None] = {}
         if tls is not None:
             tls.sni_callback = lambda connection, name, _: self._names.__setitem__(connection, name)
-        self._listening = socket.create_server((address, 0))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listening = socket.create_server((address, 0), family=family)
         self.address, self.port = address, self._listening.getsockname()[1]
         self._changed = threading.Condition()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]

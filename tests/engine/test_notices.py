@@ -6,11 +6,13 @@ import asyncio
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 from live_server import MovableClock, Server, Starter, play
 from receiver import Message, Receiver
 
 from runyard import Context, SyncContext, agent
+from runyard.api.answers import WebhookDelivery, WebhookEvent
 
 ALLOWED = ("127.0.0.1",)
 MORE = {
@@ -110,12 +112,16 @@ def test_a_run_that_ends_by_itself_tells_what_a_wait_is_told(
             waited = await passing(clock, s.wait(run["run_id"]))
             (message,) = await told(s, receiver)
             event = of_run([message], run)
+            assert msgspec.convert(event, WebhookEvent)
             assert {key: value for key, value in event["data"].items() if key not in MORE} == waited
             assert event["data"]["values"] == values
             assert event["data"]["outcome"] == waited["run"]["outcome"] == outcome
             assert event["type"] == f"run.{waited['status']}"
             assert event["timestamp"] == event["data"]["run_ended_at"] == event["data"]["updated_at"]
             assert event["data"]["metadata"] == {"m": 1}
+            shown = (await s.get(f"/webhooks/{message.id}")).json()
+            assert msgspec.convert(shown, WebhookDelivery)
+            assert shown["event"] == event
             assert event["data"]["run"] == (await s.get(f"/runs/{run['run_id']}")).json()
             assert event["data"]["run"]["webhook"] == receiver.url
             if outcome == "asked":
