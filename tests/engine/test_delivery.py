@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from apsw import Connection, ConstraintError
 from live_server import MovableClock, Server, Starter, play
 from receiver import Receiver, hang, receiving, status
 
@@ -103,6 +104,30 @@ def test_what_fails_is_tried_again_later_with_the_same_id(
                 rfc3339(time * 1_000_000)[:19] for time in times
             ]
             assert events[0] == events[1] == events[2]
+
+    play(story())
+
+
+def test_the_tables_refuse_nonsense(server: Starter, clock: MovableClock, receiver: Receiver) -> None:
+    async def story() -> None:
+        receiver.then(status(500))
+        async with server(echo, clock=clock, webhook_allow=ALLOWED) as s:
+            await s.run(webhook=receiver.url)
+            await settled(s, receiver, 1)
+            path = s.app.engine.storage.path  # type: ignore[attr-defined]
+        database = Connection(str(path))
+        for nonsense in (
+            "UPDATE outbox SET due_at = NULL",
+            "UPDATE outbox SET delivered_at = 1, last_status = 200, last_error = NULL",
+            "UPDATE outbox SET due_at = NULL, delivered_at = 1",
+            "UPDATE outbox SET due_at = NULL, parked_at = 1, sending = 1",
+            "UPDATE outbox SET sending = 2",
+            "UPDATE outbox SET attempts = -1",
+            "INSERT INTO outbox SELECT 99, 'other', owner, run_id, thread_id, url, host, created_at, began_at, due_at, "
+            "0, 0, 0, NULL, NULL, NULL, NULL, NULL FROM outbox",
+        ):
+            with pytest.raises(ConstraintError):
+                database.execute(nonsense)
 
     play(story())
 
