@@ -42,6 +42,8 @@ class Receiver:
     def __init__(self, *answers: Answer, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.messages: list[Message] = []
         self.connections = 0
+        self.flooded = 0
+        """Bytes of endless bodies that were taken, by the sender or by what is in between."""
         self.closing = threading.Event()
         self._answers = deque(answers)
         self._tls = tls
@@ -182,6 +184,7 @@ def flood(receiver: Receiver, connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     while not receiver.closing.is_set():
         connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        receiver.flooded += 65536
 
 
 def flood_headers(receiver: Receiver, connection: socket.socket) -> None:

@@ -145,6 +145,12 @@ def test_what_is_said_after_the_status_is_all_the_same(answer: receivers.Answer,
         assert time.monotonic() - begun < 3, "the time limit is for all of it"
 
 
+def test_of_a_body_without_end_little_is_read() -> None:
+    with receiving(receivers.flood) as receiver:
+        assert send(outbound(timeout=10), receiver.url) == Reply(200)
+    assert receiver.flooded < 20_000_000, "what the buffers of two sockets hold"
+
+
 def test_an_answer_that_comes_just_in_time_counts_though_its_body_does_not_end() -> None:
     def late(receiver: Receiver, connection: Any) -> None:
         receiver.closing.wait(0.2)
