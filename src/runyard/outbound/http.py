@@ -109,10 +109,11 @@ class HttpOutbound:
             "connection": "close",
             **signed_headers(self._secrets, letter.message_id, letter.timestamp, letter.body),
         }
+        tls = await self._prepared()
         try:
             target = self._target(letter.url)
             async with asyncio.timeout(self._timeout) as limit:
-                return await self._follow(_Message(headers, letter.body, limit.when() or 0.0), target)
+                return await self._follow(_Message(headers, letter.body, tls, limit.when() or 0.0), target)
         except InvalidInput as error:
             raise Undelivered(error.message, code="not_allowed") from None
         except TimeoutError:
@@ -131,7 +132,7 @@ class HttpOutbound:
             location = answered.get("location")
             if status not in FOLLOWED or location is None:
                 return Reply(status, answered.get("retry-after"))
-            following = self._target(urldefrag(urljoin(target.url, location)).url)
+            following = self._target(_joined(target.url, location))
             if target.scheme == "https" and following.scheme != "https":
                 raise Undelivered(f"{target.host} redirects from https to {following.scheme}", code="not_allowed")
             target = following
@@ -140,13 +141,12 @@ class HttpOutbound:
 
     async def _post(self, message: _Message, target: Target) -> tuple[int, Mapping[str, str]]:
         """Status and headers of the answer."""
-        addresses = await self._addresses(target)
-        tls = await self._prepared()
         import httpx2
 
+        addresses = await self._addresses(target)
         for number, address in enumerate(addresses, start=1):
             try:
-                return await _exchange(message, target, address, tls, self._timeout / len(addresses))
+                return await _exchange(message, target, address, self._timeout / len(addresses))
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 if number == len(addresses):
                     why = str(error) or "it took too long"
@@ -195,11 +195,20 @@ class _Message:
 
     headers: Mapping[str, str]
     body: bytes
+    tls: ssl.SSLContext
     deadline: float
 
 
+def _joined(base: str, location: str) -> str:
+    """Where a redirect leads: its fragment would not be sent."""
+    try:
+        return urldefrag(urljoin(base, location)).url
+    except ValueError:
+        return location  # no URL: it is refused as one
+
+
 async def _exchange(
-    message: _Message, target: Target, address: Address, tls: ssl.SSLContext, patience: float
+    message: _Message, target: Target, address: Address, patience: float
 ) -> tuple[int, Mapping[str, str]]:
     """One request on a connection of its own, to this address; `patience` is for connecting, in seconds."""
     import httpx2
@@ -214,7 +223,7 @@ async def _exchange(
             "timeout": {"connect": patience, "read": None, "write": None, "pool": None},
         },
     )
-    async with httpx2.AsyncHTTPTransport(verify=tls, trust_env=False) as transport:
+    async with httpx2.AsyncHTTPTransport(verify=message.tls, trust_env=False) as transport:
         response = await transport.handle_async_request(request)
         try:
             await _read_some(response, message.deadline)
