@@ -267,7 +267,8 @@ def test_redirects_are_followed_where_the_setting_says_so_with_the_same_message(
     [
         "http://[::1]:{port}/", "//[::1]:{port}/", "http://inner.example:{port}/", "http://user@127.0.0.1:{port}/",
         "http://10.0.0.1/", "http://169.254.169.254/latest/meta-data/", "http://[::ffff:10.0.0.1]/",
-        "http://0x7f000001/", "file:///etc/passwd", "gopher://a.example/", "http://a b/", "http://%/", "http://[/", "//[x]:y/",
+        "http://0x7f000001/", "file:///etc/passwd", "gopher://a.example/",
+        "http://a b/", "http://%/", "http://[/", "//[x]:y/",
     ],
 )  # fmt: skip
 def test_each_redirect_is_checked_like_a_url_of_its_own(location: str) -> None:
