@@ -3,7 +3,7 @@
 Start with `BackgroundRunsApi(ApiClient(Configuration(host="http://localhost:8000")))`.
 """
 
-from ap_client.api import AgentsApi, BackgroundRunsApi, RunsApi, StoreApi, ThreadsApi
+from ap_client.api import AgentsApi, BackgroundRunsApi, RunsApi, StoreApi, ThreadsApi, WebhooksApi
 from ap_client.api_client import ApiClient
 from ap_client.api_response import ApiResponse
 from ap_client.configuration import Configuration
@@ -50,6 +50,8 @@ from ap_client.models import (
     ThreadSearchRequest,
     ThreadState,
     ThreadStatus,
+    WebhookDelivery,
+    WebhookSearchRequest,
 )
 from ap_client.sse import ServerEvent
 from ap_client.version import __version__
@@ -104,5 +106,8 @@ __all__ = [
     "ThreadState",
     "ThreadStatus",
     "ThreadsApi",
+    "WebhookDelivery",
+    "WebhookSearchRequest",
+    "WebhooksApi",
     "__version__",
 ]

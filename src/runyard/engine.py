@@ -9,10 +9,12 @@ import msgspec
 
 from runyard.admission import Admission
 from runyard.clock import Clock
+from runyard.delivery import Courier, Render
 from runyard.errors import InvalidInput
 from runyard.executor import Executor
 from runyard.hints.contract import Hints
 from runyard.lifecycle import Lifecycle
+from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent
 from runyard.storage.contract import Storage
@@ -35,6 +37,10 @@ class Terms(msgspec.Struct, frozen=True):
     idempotency_retention: float = 86400.0
     sweep_interval: float = 60.0
     reader_queue_bytes: int = 4_000_000
+    webhook_retry_for: float = 86400.0
+    webhook_timeout: float = 15.0
+    webhook_concurrency: int = 32
+    webhook_retention: float = 604800.0
 
 
 class Engine:
@@ -46,6 +52,8 @@ class Engine:
         storage: Storage,
         hints: Hints,
         host: Host,
+        outbound: Outbound,
+        render: Render,
         clock: Clock,
         agents: Mapping[str, LoadedAgent],
         terms: Terms,
@@ -88,6 +96,7 @@ class Engine:
             hints=hints,
             clock=clock,
             slots=self.worker,
+            check_webhook=outbound.check,
             loaded=agents,
             default_agent=terms.default_agent,
             retention=terms.stateless_retention,
@@ -103,6 +112,18 @@ class Engine:
             telemetry=self.telemetry,
             interval=terms.sweep_interval,
             keys_kept=terms.idempotency_retention,
+            deliveries_kept=terms.webhook_retention,
+        )
+        self.courier = Courier(
+            storage=storage,
+            outbound=outbound,
+            hints=hints,
+            clock=clock,
+            telemetry=self.telemetry,
+            render=render,
+            retry_for=terms.webhook_retry_for,
+            timeout=terms.webhook_timeout,
+            places=terms.webhook_concurrency,
         )
 
     async def start(self) -> None:
@@ -116,12 +137,14 @@ class Engine:
         await self.storage.open()
         self.storage.on_commit = self.streams.committed
         self.storage.on_ready = lambda: self._hints.publish("ready")
+        self.storage.on_outbox = lambda: self._hints.publish("outbox")
         now = self.clock.now()
         recovered = await self.storage.recover(now, now + int(self._terms.stateless_retention * 1e6))
         if recovered.requeued or recovered.lost:
             self.telemetry.tell("recovered", requeued=len(recovered.requeued), lost=len(recovered.lost))
         await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], now)
         self.worker.start()
+        self.courier.start()
         self.reaper.start()
         self._state = "ready"
 
@@ -140,6 +163,7 @@ class Engine:
         self.verbs.close()
         ended = await self.worker.drain(self._terms.drain_grace)
         self.streams.drain()
+        await self.courier.stop()
         await self.reaper.stop()
         return ended
 

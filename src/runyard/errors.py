@@ -13,6 +13,7 @@
     ├── StillStopping           a cancelled run's code has not stopped yet   still_stopping
     ├── Unavailable             the server is draining or cannot write       unavailable
     ├── StorageError            the database failed or refused               storage_error
+    ├── Undelivered             another server did not take what was sent    no_answer, not_allowed, ...
     ├── CancelRequested         an end that overlooked a request to cancel   cancel_requested
     └── LeaseLost               an attempt that no longer owns its thread    lease_lost
 
@@ -124,6 +125,12 @@ class StorageError(RunyardError):
     code = "storage_error"
 
 
+class Undelivered(RunyardError):
+    """Another server was not reached, or gave no answer; the code says which."""
+
+    code = "no_answer"
+
+
 def agent_not_found(agent_id: str | None, known: list[str]) -> NotFound:
     """The error for an agent that no worker offers, naming those that exist."""
     if agent_id is None:
@@ -163,4 +170,10 @@ def item_not_found(namespace: tuple[str, ...], key: str) -> NotFound:
         code="item_not_found",
         namespace=list(namespace),
         key=key,
+    )
+
+
+def delivery_not_found(delivery_id: str) -> NotFound:
+    return NotFound(
+        f"webhook delivery {delivery_id!r} does not exist", code="webhook_not_found", delivery_id=delivery_id
     )

@@ -6,7 +6,7 @@ The verbs here are what the API calls. They speak nouns, raise `RunyardError`s a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
@@ -98,7 +98,8 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Lifecycle:
-    """The verbs. `agents` are those with code in this process; `retention` is in seconds."""
+    """The verbs. `agents` are those with code in this process; `retention` is in seconds; `check_webhook` raises
+    `InvalidInput` for a URL that is no webhook."""
 
     def __init__(
         self,
@@ -108,6 +109,7 @@ class Lifecycle:
         hints: Hints,
         clock: Clock,
         slots: Slots,
+        check_webhook: Callable[[str], None],
         loaded: Mapping[str, LoadedAgent],
         default_agent: str | None,
         retention: float,
@@ -123,6 +125,7 @@ class Lifecycle:
         self._published: dict[str, Agent] = {name: agent.agent for name, agent in loaded.items()}
         self._hints = hints
         self._slots = slots
+        self._check_webhook = check_webhook
         self._retention = int(retention * 1e6)
         self._cancel_grace = cancel_grace
         self._disconnect_grace = disconnect_grace
@@ -234,9 +237,7 @@ class Lifecycle:
         command = wish.command
         resumes = command is not _UNSET and command.resume is not _UNSET
         if wish.webhook is not _UNSET:
-            raise Unsupported(
-                "webhook: this server does not deliver webhooks yet; leave the field out", field="webhook"
-            )
+            self._check_webhook(wish.webhook)
         if command is not _UNSET:
             self._check_command(command, wish, agent)
         if wish.messages is not _UNSET and not agent.messages:
@@ -256,6 +257,7 @@ class Lifecycle:
             config=wish.config,
             command=command,
             checkpoint=wish.checkpoint,
+            webhook=wish.webhook,
             stream_mode=wish.stream_mode,
             multitask_strategy=wish.multitask_strategy,
             on_completion=wish.on_completion,

@@ -14,18 +14,27 @@ class Reaper:
     """Sweeps once per interval. Times are seconds."""
 
     def __init__(
-        self, *, storage: Storage, clock: Clock, telemetry: Telemetry, interval: float, keys_kept: float
+        self,
+        *,
+        storage: Storage,
+        clock: Clock,
+        telemetry: Telemetry,
+        interval: float,
+        keys_kept: float,
+        deliveries_kept: float,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._telemetry = telemetry
         self._interval = interval
         self._keys_kept = int(keys_kept * 1e6)
+        self._deliveries_kept = int(deliveries_kept * 1e6)
         self._loop: asyncio.Task[None] | None = None
 
     async def run_once(self) -> Retention:
         """One sweep; what it removed."""
         now = self._clock.now()
+        await self._storage.purge_deliveries(now - self._deliveries_kept)
         return await self._storage.purge(now, keys_before=now - self._keys_kept)
 
     def start(self) -> None:

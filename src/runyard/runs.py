@@ -93,15 +93,15 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the client asked for, as kept and echoed: only fields that were sent are set (metadata stands on the run).
 
-    `messages` have ids by now.
+    `messages` have ids by now. `webhook` comes first: see `Run.has_webhook`.
     """
 
+    webhook: str | msgspec.UnsetType = msgspec.UNSET
     input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     config: Config | msgspec.UnsetType = msgspec.UNSET
     command: Command | msgspec.UnsetType = msgspec.UNSET
     checkpoint: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-    webhook: str | msgspec.UnsetType = msgspec.UNSET
     stream_mode: StreamMode | list[StreamMode] | msgspec.UnsetType = msgspec.UNSET
     multitask_strategy: Strategy | msgspec.UnsetType = msgspec.UNSET
     on_completion: Literal["delete", "keep"] | msgspec.UnsetType = msgspec.UNSET
@@ -116,6 +116,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _REQUEST = msgspec.json.Decoder(Request)
+_WEBHOOK_FIRST = b'{"webhook":'
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -161,6 +162,12 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def finished(self) -> bool:
         return self.status not in ("pending", "running")
+
+    @property
+    def has_webhook(self) -> bool:
+        """Whether its end is told to a webhook. Seen from the first bytes of the request: every run that ends is asked,
+        and most have none."""
+        return self.request.startswith(_WEBHOOK_FIRST)
 
     @property
     def values_at(self) -> str | None:

@@ -18,6 +18,7 @@ import msgspec
 import uvicorn
 
 from runyard.agents import Agent
+from runyard.api import answers
 from runyard.api import app as api_app
 from runyard.api.auth import Keys
 from runyard.api.context import ApiContext
@@ -28,6 +29,8 @@ from runyard.engine import Engine, Terms
 from runyard.errors import InvalidInput, RunyardError, Unavailable
 from runyard.hints.local import LocalHints
 from runyard.logs import configure_logging
+from runyard.outbound.guard import parse_allowed
+from runyard.outbound.http import HttpOutbound
 from runyard.runtime.channel import ThreadHost
 from runyard.runtime.contract import LoadedAgent
 from runyard.runtime.load import load_targets
@@ -85,6 +88,8 @@ def create_app(
         storage=SqliteStorage(settings.database_path, synchronous=settings.synchronous),
         hints=LocalHints(),
         host=ThreadHost(settings.agent_threads),
+        outbound=_outbound(settings),
+        render=answers.webhook,
         clock=clock,
         agents=loaded,
         terms=msgspec.convert(settings, Terms, from_attributes=True),
@@ -103,6 +108,17 @@ def create_app(
         version=version("runyard"),
     )
     return App(engine, api)
+
+
+def _outbound(settings: Settings) -> HttpOutbound:
+    return HttpOutbound(
+        user_agent=f"Runyard/{version('runyard')}",
+        allowed=parse_allowed(settings.webhook_allow),
+        secrets=settings.webhook_secrets,
+        timeout=settings.webhook_timeout,
+        redirects=settings.webhook_redirects,
+        https_only=settings.webhook_https_only,
+    )
 
 
 def serve(settings: Settings) -> int:

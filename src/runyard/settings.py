@@ -18,9 +18,13 @@ import msgspec
 from msgspec import Meta, inspect
 
 from runyard.errors import InvalidInput, Unsupported
+from runyard.outbound.guard import parse_allowed
+from runyard.outbound.signing import Secret, parse_secret
 
 CONFIG_FILE = "runyard.toml"
 SQLITE = "sqlite:///"
+SECRET = frozenset({"api_keys", "webhook_secrets"})
+"""Settings whose values are told to nobody."""
 
 
 class ApiKey(msgspec.Struct, frozen=True):
@@ -123,6 +127,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=65536, description="How far the reader of a stream may fall behind before it is cut off."),
     ] = 4_000_000
     sweep_interval: Annotated[float, Meta(gt=0, description="How often what has expired is removed.")] = 60.0
+    webhook_secrets: Annotated[
+        tuple[Secret, ...],
+        Meta(
+            description="What webhooks are signed with, newest first, each `whsec_` and 24 to 64 random bytes in "
+            "base64; with none, they are not signed."
+        ),
+    ] = ()
+    webhook_allow: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Where webhooks may go beyond public addresses: addresses, networks (`10.1.0.0/16`) and "
+            "names, `*.example.com` for all below one."
+        ),
+    ] = ()
+    webhook_https_only: Annotated[bool, Meta(description="Refuse webhooks whose URL is not https.")] = False
+    webhook_redirects: Annotated[
+        int, Meta(ge=0, le=10, description="How many redirects of its receiver a webhook follows.")
+    ] = 0
+    webhook_timeout: Annotated[
+        float, Meta(gt=0, le=600, description="How long a receiver may take to answer a webhook.")
+    ] = 15.0
+    webhook_retry_for: Annotated[
+        float,
+        Meta(ge=0, description="How long a webhook is tried again, later and later, before it is parked."),
+    ] = 86400.0
+    webhook_concurrency: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="How many webhooks are sent at a time, a quarter of them to one host."),
+    ] = 32
+    webhook_retention: Annotated[
+        float,
+        Meta(ge=0, description="How long a delivered or parked webhook is listed and can be sent again."),
+    ] = 604800.0
     log_format: Annotated[Literal["text", "json"], Meta(description="How log lines are written to standard error.")] = (
         "text"
     )
@@ -265,7 +302,7 @@ def flag_of(name: str) -> str:
     if name == "agents":
         return "TARGET ..."
     # Command lines can be read by every user of the machine.
-    return "" if name == "api_keys" else f"--{name.replace('_', '-')}"
+    return "" if name in SECRET else f"--{name.replace('_', '-')}"
 
 
 def parse_api_keys(text: str | Sequence[Any], source: str) -> tuple[ApiKey, ...]:
@@ -292,6 +329,23 @@ def parse_api_keys(text: str | Sequence[Any], source: str) -> tuple[ApiKey, ...]
             )
         keys.append(key)
     return tuple(keys)
+
+
+def parse_webhook_secrets(text: str | Sequence[Any], source: str) -> tuple[Secret, ...]:
+    """Secrets from texts, or from one text with commas between them.
+
+    Raises InvalidInput that says which one is wrong without repeating it.
+    """
+    pieces = [piece.strip() for piece in text.split(",") if piece.strip()] if isinstance(text, str) else text
+    secrets: list[Secret] = []
+    for number, piece in enumerate(pieces, start=1):
+        try:
+            secrets.append(parse_secret(piece if isinstance(piece, str) else ""))
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"webhook_secrets (from {source}), secret {number}: {error.message}", field="webhook_secrets"
+            ) from None
+    return tuple(secrets)
 
 
 def _split_key(piece: str) -> dict[str, str]:
@@ -324,6 +378,10 @@ def _convert(name: str, kind: inspect.Metadata, value: Any, source: str, *, stri
         if not isinstance(value, str | list):
             raise InvalidInput(f"api_keys (from {source}): must be a list of keys", field="api_keys")
         return parse_api_keys(cast("str | list[Any]", value), source)
+    if name == "webhook_secrets":
+        if not isinstance(value, str | list):
+            raise InvalidInput(f"webhook_secrets (from {source}): must be a list of secrets", field=name)
+        return parse_webhook_secrets(cast("str | list[Any]", value), source)
     inner = kind.type
     readable: Any = value
     if isinstance(value, str) and not strict:
@@ -339,10 +397,19 @@ def _convert(name: str, kind: inspect.Metadata, value: Any, source: str, *, stri
     try:
         converted = msgspec.convert(readable, _types()[name], strict=strict)
         if not isinstance(converted, float) or math.isfinite(converted):
+            if name == "webhook_allow":
+                _check_allowed(cast("tuple[str, ...]", converted), source)
             return converted
     except msgspec.ValidationError:
         pass
     raise InvalidInput(f"{name} is {value!r} (from {source}): must be {_allowed(inner)}", field=name)
+
+
+def _check_allowed(entries: tuple[str, ...], source: str) -> None:
+    try:
+        parse_allowed(entries)
+    except InvalidInput as error:
+        raise InvalidInput(f"webhook_allow (from {source}): {error.message}", field="webhook_allow") from None
 
 
 def _allowed(kind: inspect.Type) -> str:

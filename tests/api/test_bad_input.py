@@ -52,6 +52,16 @@ BODIES: list[tuple[bytes, int, str]] = [
     (b'{"if_not_exists":"maybe"}', 422, "if_not_exists"),
     (b'{"multitask_strategy":"x"}', 422, "multitask_strategy"),
     (b'{"webhook":"http://localhost/"}', 422, "webhook"),
+    (b'{"webhook":""}', 422, "webhook"),
+    (b'{"webhook":null}', 422, "webhook"),
+    (b'{"webhook":["https://a.example/"]}', 422, "webhook"),
+    (b'{"webhook":"ftp://a.example/"}', 422, "webhook"),
+    (b'{"webhook":"https://user:secret@a.example/"}', 422, "webhook"),
+    (b'{"webhook":"https://a.example/\\u0000"}', 422, "webhook"),
+    (b'{"webhook":"http://2130706433/"}', 422, "webhook"),
+    (b'{"webhook":"http://169.254.169.254/latest/meta-data/"}', 422, "webhook"),
+    (b'{"webhook":"http://[::ffff:10.0.0.1]:8000/"}', 422, "webhook"),
+    (b'{"webhook":"https://a.example/' + b"x" * 65536 + b'"}', 422, "webhook"),
     (b'{"assistant_id":"x"}', 422, "assistant_id"),
 ]
 
@@ -93,6 +103,9 @@ REQUESTS: list[tuple[str, str, int, str]] = [
     ("GET", "/store/items?key=a", 404, "item_not_found"),
     ("GET", "/store/items", 422, "validation_error"),
     ("GET", "/agents/none", 404, "agent_not_found"),
+    ("GET", "/webhooks/msg_none", 404, "webhook_not_found"),
+    ("POST", "/webhooks/msg_none/resend", 404, "webhook_not_found"),
+    ("GET", "/webhooks/msg_none/resend", 405, "method_not_allowed"),
 ]
 
 

@@ -45,6 +45,7 @@ OPERATIONS = {
     "resume_and_stream_run": ("PATCH", "/runs/resume/stream"),
 }
 THREAD = "229c1834-bc04-4d90-8fd6-77f6b9ef1462"
+HOOK = "http://127.0.0.1:9/done"
 ABSENT = "01a20c2f-0000-7000-8000-000000000000"
 
 
@@ -120,15 +121,18 @@ async def asked(s: Server) -> str:
 @pytest.mark.parametrize("path", ["/runs/resume", "/runs/resume/wait", "/runs/resume/stream"])
 def test_an_interrupted_thread_is_resumed_by_patch(server: Starter, path: str) -> None:
     async def story() -> None:
-        async with server(ask) as s:
+        async with server(ask, webhook_allow=("127.0.0.1",)) as s:
             thread = await asked(s)
-            resumed = await s.http.patch(path, json={"thread_id": thread, "input": "yes", "metadata": {"m": 1}})
+            resumed = await s.http.patch(
+                path, json={"thread_id": thread, "input": "yes", "metadata": {"m": 1}, "webhook": HOOK}
+            )
             assert resumed.status_code == 200, resumed.text
             run_id = (resumed.headers.get("location") or resumed.headers["content-location"]).rpartition("/")[2]
             done = await s.wait(run_id)
             assert (done["status"], done["values"]) == ("success", {"answer": "yes", "of": 1})
             assert done["run"]["metadata"] == {"m": 1}
             assert done["run"]["command"] == {"resume": "yes"}
+            assert done["run"]["webhook"] == HOOK
             if path.endswith("/wait"):
                 assert resumed.json()["values"] == done["values"]
             if path.endswith("/stream"):

@@ -38,6 +38,16 @@ ITEM = {
     "created_at": RUN["created_at"],
     "updated_at": RUN["updated_at"],
 }
+DELIVERY = {
+    "delivery_id": "msg_1",
+    "run_id": RUN["run_id"],
+    "thread_id": RUN["thread_id"],
+    "url": "https://a.example/hook",
+    "status": "parked",
+    "attempts": 3,
+    "created_at": RUN["created_at"],
+    "parked_at": RUN["updated_at"],
+}
 STREAM = 'id: 1\nevent: metadata\ndata: {"run_id": "r"}\n\nid: 2\nevent: end\ndata: {"status": "success"}\n\n'
 
 
@@ -55,6 +65,8 @@ def _answer_of(method: str, path: str) -> httpx2.Response:
     if parts[0] == "store":
         found = {"items": [ITEM]} if parts[-1] == "search" else [["a"]] if parts[-1] == "namespaces" else ITEM
         return httpx2.Response(200, json=found)
+    if parts[0] == "webhooks":
+        return httpx2.Response(200, json=[DELIVERY] if parts[-1] == "search" else DELIVERY)
     if parts[-1] == "history":
         return httpx2.Response(200, json=[STATE])
     if parts[0] == "threads" and parts[-1] != "runs":

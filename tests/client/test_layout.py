@@ -21,7 +21,7 @@ MODULES = {
     "configuration": ["Configuration"],
     "api_client": ["ApiClient"],
     "api_response": ["ApiResponse"],
-    "api": ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "ThreadsApi"],
+    "api": ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "ThreadsApi", "WebhooksApi"],
     "api.agents_api": ["AgentsApi"],
     "api.background_runs_api": ["BackgroundRunsApi"],
     "api.runs_api": ["RunsApi"],
@@ -62,8 +62,10 @@ MODELS = [
     "ThreadSearchRequest",
     "ThreadState",
     "ThreadStatus",
+    "WebhookDelivery",
+    "WebhookSearchRequest",
 ]
-APIS = ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "ThreadsApi"]
+APIS = ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "ThreadsApi", "WebhooksApi"]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,6 +1,7 @@
 """Each operation asks for what the protocol's two documents say, in every form, sync and async.
 
-The table holds the method, path, query and body of both documents: the version of April 2025 and the newest.
+The table holds the method, path, query and body of both documents: the version of April 2025 and the newest; and of
+what Runyard has beyond them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from ap_client.models import (
     ThreadPatch,
     ThreadSearchRequest,
     ThreadState,
+    WebhookDelivery,
+    WebhookSearchRequest,
 )
 
 from .fake import STREAM, FakeServer
@@ -211,6 +214,27 @@ OPERATIONS: list[tuple[str, str, dict[str, Any], str, str, list[tuple[str, str]]
         [],
         {"status": "busy", "values": {"a": 1}},
         [Thread],
+    ),
+    ("WebhooksApi", "get_webhook", {"delivery_id": "msg_1"}, "GET", "/webhooks/msg_1", [], None, WebhookDelivery),
+    (
+        "WebhooksApi",
+        "resend_webhook",
+        {"delivery_id": "msg_1"},
+        "POST",
+        "/webhooks/msg_1/resend",
+        [],
+        None,
+        WebhookDelivery,
+    ),
+    (
+        "WebhooksApi",
+        "search_webhooks",
+        {"webhook_search_request": WebhookSearchRequest(status="parked", run_id=R, limit=5, offset=1)},
+        "POST",
+        "/webhooks/search",
+        [],
+        {"status": "parked", "run_id": R, "limit": 5, "offset": 1},
+        [WebhookDelivery],
     ),
 ]
 NAMES = [f"{row[0]}.{row[1]}" for row in OPERATIONS]

@@ -73,6 +73,7 @@ def _other(name: str, default: Any) -> str:
         "log_format": "json",
         "log_level": "error",
         "api_keys": "secret=mia:read",
+        "webhook_secrets": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     }
     if name in special:
         return special[name]

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from server_process import EXAMPLES, ServerProcess, free_port
 
-COMMANDS = ("agents", "demo", "doctor", "migrate", "run", "runs", "serve", "threads")
+COMMANDS = ("agents", "demo", "doctor", "migrate", "run", "runs", "serve", "threads", "webhooks")
 
 
 def runyard(*arguments: str, code: int = 0, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -66,6 +66,7 @@ def test_serve_has_a_flag_for_every_setting_but_the_keys() -> None:
     printed = runyard("serve", "--help").stdout
     assert [row.flag for row in describe() if row.flag not in printed and row.name != "agents"] == []
     assert "--api-keys" not in printed
+    assert "--webhook-secrets" not in printed
 
 
 def test_without_a_server_it_says_how_to_start_one() -> None:

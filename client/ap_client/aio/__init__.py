@@ -10,6 +10,7 @@ from ap_client.aio.event_stream import EventStream
 from ap_client.aio.runs_api import RunsApi
 from ap_client.aio.store_api import StoreApi
 from ap_client.aio.threads_api import ThreadsApi
+from ap_client.aio.webhooks_api import WebhooksApi
 
 __all__ = [
     "AgentsApi",
@@ -20,4 +21,5 @@ __all__ = [
     "RunsApi",
     "StoreApi",
     "ThreadsApi",
+    "WebhooksApi",
 ]

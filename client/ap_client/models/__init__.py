@@ -33,6 +33,8 @@ from ap_client.models.thread_patch import ThreadPatch
 from ap_client.models.thread_search_request import ThreadSearchRequest
 from ap_client.models.thread_state import ThreadState
 from ap_client.models.thread_status import ThreadStatus
+from ap_client.models.webhook_delivery import WebhookDelivery
+from ap_client.models.webhook_search_request import WebhookSearchRequest
 
 __all__ = [
     "Agent",
@@ -68,4 +70,6 @@ __all__ = [
     "ThreadSearchRequest",
     "ThreadState",
     "ThreadStatus",
+    "WebhookDelivery",
+    "WebhookSearchRequest",
 ]

@@ -12,12 +12,22 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from runyard import agents, checkpoints, items, runs, threads
-from runyard.api.wire import JsonObject, Message, RunCreate, RunStatus, ThreadCheckpoint, ThreadStatus, Uuid
+from runyard import agents, checkpoints, deliveries, items, runs, threads
+from runyard.api.wire import (
+    DeliveryStatus,
+    JsonObject,
+    Message,
+    RunCreate,
+    RunStatus,
+    ThreadCheckpoint,
+    ThreadStatus,
+    Uuid,
+)
 from runyard.checkpoints import Question, Snapshot, State
 from runyard.clock import rfc3339
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Outcome = Literal["completed", "asked", "cancelled", "rolled_back", "failed", "timed_out", "lost", "abandoned"]
 
 _ENCODER = msgspec.json.Encoder()
 _encode = _ENCODER.encode
@@ -109,10 +119,7 @@ class Run(RunCreate, kw_only=True, omit_defaults=True):
     thread_id: Uuid  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]  (always set)
     agent_id: str  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]  (always set)
     status: RunStatus
-    outcome: Annotated[
-        Literal["completed", "asked", "cancelled", "rolled_back", "failed", "timed_out", "lost", "abandoned"] | None,
-        Meta(description="What happened, in one word; null until the run has ended."),
-    ]
+    outcome: Annotated[Outcome | None, Meta(description="What happened, in one word; null until the run has ended.")]
     attempt: Annotated[int, Meta(description="How many times its execution has begun.")]
     created_at: Time
     updated_at: Time
@@ -129,6 +136,50 @@ class RunWaitResponse(Answer, kw_only=True):
     messages: list[Message] | UnsetType = UNSET
     error: Failure | UnsetType = UNSET
     interrupts: list[Interrupt] | UnsetType = UNSET
+
+
+class WebhookData(RunWaitResponse, kw_only=True):
+    """What a wait for the run would answer, beside the run's own fields and times. The run's request is in `run`."""
+
+    run_id: Uuid
+    thread_id: Uuid
+    agent_id: str
+    outcome: Outcome
+    metadata: JsonObject
+    created_at: Time
+    updated_at: Time
+    run_started_at: Annotated[Time | None, Meta(description="When its first attempt began; null if none did.")]
+    run_ended_at: Time
+    webhook_sent_at: Annotated[Time | None, Meta(description="When this try began.")]
+
+
+class WebhookEvent(Answer, kw_only=True):
+    """What is posted to a run's webhook when the run has ended."""
+
+    type: Literal["run.success", "run.error", "run.timeout", "run.interrupted"]
+    timestamp: Annotated[Time, Meta(description="When the run ended.")]
+    data: WebhookData
+
+
+class WebhookDelivery(Answer, kw_only=True):
+    """A webhook on its way, or there."""
+
+    delivery_id: Annotated[str, Meta(description="The header `webhook-id` of every try.")]
+    run_id: Uuid
+    thread_id: Uuid
+    url: str
+    status: DeliveryStatus
+    attempts: Annotated[int, Meta(description="How many tries have begun, since it was re-sent if it was.")]
+    created_at: Time
+    due_at: (
+        Annotated[Time, Meta(description="When it is tried next; until then while it is being sent.")] | UnsetType
+    ) = UNSET
+    attempted_at: Annotated[Time, Meta(description="When the last try began.")] | UnsetType = UNSET
+    delivered_at: Time | UnsetType = UNSET
+    parked_at: Time | UnsetType = UNSET
+    last_status: Annotated[int, Meta(description="The HTTP status of the last answer.")] | UnsetType = UNSET
+    last_error: Annotated[str, Meta(description="Why the last try was no success.")] | UnsetType = UNSET
+    event: Annotated[WebhookEvent, Meta(description="What is posted; in lists it is left out.")] | UnsetType = UNSET
 
 
 class Item(Answer, kw_only=True):
@@ -200,6 +251,41 @@ def waited(done: runs.Run, state: State, questions: Sequence[Question]) -> bytes
             b"}",
         )
     )
+
+
+def webhook(notice: deliveries.Notice, sent_at: int | None) -> bytes:
+    """What is posted to a run's webhook at that time: the answer to a wait, and beside it the run's own fields."""
+    done = notice.run
+    assert done.ended_at is not None  # a notice is of a run that has ended
+    head = (
+        f'{{"type":"run.{done.status}","timestamp":"{rfc3339(done.ended_at)}","data":{{"run_id":"{done.run_id}",'
+        f'"thread_id":"{done.thread_id}","agent_id":{_text(done.agent_id)},"outcome":{_quoted(done.outcome)},'
+        f'"created_at":"{rfc3339(done.created_at)}","updated_at":"{rfc3339(done.updated_at)}",'
+        f'"run_started_at":{_time(done.started_at)},"run_ended_at":{_time(done.ended_at)},'
+        f'"webhook_sent_at":{_time(sent_at)},"metadata":'
+    )
+    return head.encode() + done.metadata + b"," + waited(done, notice.state, notice.questions)[1:] + b"}"
+
+
+def delivery(delivery: deliveries.Delivery, event: bytes | None = None) -> bytes:
+    """A delivery as JSON text, with what is posted where that is given."""
+    told = WebhookDelivery(
+        delivery_id=delivery.delivery_id,
+        run_id=delivery.run_id,
+        thread_id=delivery.thread_id,
+        url=delivery.url,
+        status=delivery.status,
+        attempts=delivery.attempts,
+        created_at=rfc3339(delivery.created_at),
+        due_at=_time_or_unset(delivery.due_at),
+        attempted_at=_time_or_unset(delivery.attempted_at),
+        delivered_at=_time_or_unset(delivery.delivered_at),
+        parked_at=_time_or_unset(delivery.parked_at),
+        last_status=UNSET if delivery.last_status is None else delivery.last_status,
+        last_error=UNSET if delivery.last_error is None else delivery.last_error,
+    )
+    text = _encode(told)
+    return text if event is None else text[:-1] + b',"event":' + event + b"}"
 
 
 def thread(thread: threads.Thread, state: State, questions: Sequence[Question] = ()) -> bytes:
@@ -281,6 +367,14 @@ def _interrupts(questions: Sequence[Question]) -> bytes:
 
 def _checkpoint(checkpoint_id: str, thread_id: str) -> str:
     return f'{{"checkpoint_id":"{checkpoint_id}","thread_id":"{thread_id}","checkpoint_ns":""}}'
+
+
+def _time(microseconds: int | None) -> str:
+    return "null" if microseconds is None else f'"{rfc3339(microseconds)}"'
+
+
+def _time_or_unset(microseconds: int | None) -> str | UnsetType:
+    return UNSET if microseconds is None else rfc3339(microseconds)
 
 
 def _text(text: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from runyard.api import agents, openapi, page, problems, runs, store, system, threads
+from runyard.api import agents, openapi, page, problems, runs, store, system, threads, webhooks
 from runyard.api.call import Call
 from runyard.api.context import ApiContext
 from runyard.api.gate import Gate, refuse
@@ -69,6 +69,9 @@ ROUTES: Table = (
     ("/store/items", {"GET": store.get_item, "PUT": store.put_item, "DELETE": store.delete_item}),
     ("/store/items/search", {"POST": store.search_items}),
     ("/store/namespaces", {"POST": store.list_namespaces}),
+    ("/webhooks/search", {"POST": webhooks.search_webhooks}),
+    ("/webhooks/{delivery_id}", {"GET": webhooks.get_webhook}),
+    ("/webhooks/{delivery_id}/resend", {"POST": webhooks.resend_webhook}),
     ("/agents/search", {"POST": agents.search_agents}),
     ("/agents/{agent_id}", {"GET": agents.get_agent}),
     ("/agents/{agent_id}/schemas", {"GET": agents.get_agent_schemas}),

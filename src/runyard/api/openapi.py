@@ -54,6 +54,22 @@ _STREAM = {
 }
 
 
+_WEBHOOK: Json = {
+    "operationId": "run_ended",
+    "summary": "A run has ended",
+    "description": "Posted to the URL that the run was created with as `webhook`, signed after Standard Webhooks.",
+    "parameters": [
+        {"name": name, "in": "header", "required": name != "webhook-signature", "schema": {"type": "string"}}
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": _REF.format(name="WebhookEvent")}}},
+    },
+    "responses": {"2XX": {"description": "Delivered"}, "410": {"description": "No more tries"}},
+}
+
+
 def document(paths: Paths, version: str) -> Json:
     """The OpenAPI 3.1 document of these paths."""
     table = [(path, method, operation) for path, methods in paths for method, operation in methods.items()]
@@ -69,6 +85,7 @@ def document(paths: Paths, version: str) -> Json:
             "description": f"The Agent Protocol {PROTOCOL_VERSION} for agents that run in the background.",
         },
         "paths": found,
+        "webhooks": {"run_ended": {"post": _WEBHOOK}},
         "components": {
             "schemas": described.components,
             "securitySchemes": {

@@ -12,7 +12,7 @@ from runyard.api import answers, sse, waiting, wire
 from runyard.api.call import Call, idempotency_key
 from runyard.api.operation import operation
 from runyard.api.validation import canonical_uuid
-from runyard.errors import InvalidInput, Unsupported, run_not_found
+from runyard.errors import InvalidInput, run_not_found
 from runyard.lifecycle import CreateRun
 from runyard.storage.contract import Created
 
@@ -303,8 +303,6 @@ def _thread_id(call: Call, body: wire.RunCreate) -> str | None:
 
 
 def _wish(body: wire.RunCreate, thread_id: str | None, idempotency: tuple[str, str, str] | None) -> CreateRun:
-    if body.webhook is not UNSET:
-        raise Unsupported("webhook is not supported: this server does not deliver webhooks", field="webhook")
     return CreateRun(
         agent_id=None if body.agent_id is UNSET else body.agent_id,
         thread_id=thread_id,
@@ -314,7 +312,7 @@ def _wish(body: wire.RunCreate, thread_id: str | None, idempotency: tuple[str, s
         config=_config(body.config),
         command=_command(body.command),
         checkpoint=_checkpoint(body.checkpoint),
-        webhook=UNSET,
+        webhook=body.webhook,
         stream_mode=body.stream_mode,
         multitask_strategy=body.multitask_strategy,
         on_completion=body.on_completion,

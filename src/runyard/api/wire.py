@@ -25,6 +25,7 @@ ClampedLimit = Annotated[int, Meta(ge=1, description="Maximum number to return; 
 Offset = Annotated[int, Meta(ge=0, le=_LARGEST, description="Offset to start from.")]
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
+DeliveryStatus = Literal["pending", "delivered", "parked"]
 StreamMode = Literal["values", "messages", "updates", "custom"]
 
 
@@ -157,7 +158,7 @@ class RunCreate(Wire, kw_only=True):
             Meta(
                 min_length=1,
                 max_length=65536,
-                description="Refused with 422 `unsupported`: this server does not deliver webhooks yet.",
+                description="An http or https URL that is told of the run's end, whichever it is.",
                 extra_json_schema={"format": "uri"},
             ),
         ]
@@ -211,6 +212,18 @@ class RunResume(Wire, kw_only=True):
     agent_id: Annotated[str, Meta(description="The agent that asked, where it is named.")] | UnsetType = UNSET
     metadata: JsonObject | UnsetType = UNSET
     config: RunConfig | UnsetType = UNSET
+    webhook: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=65536,
+                description="An http or https URL that is told of the run's end, whichever it is.",
+                extra_json_schema={"format": "uri"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     stream_mode: StreamMode | list[StreamMode] | UnsetType = UNSET
     multitask_strategy: Literal["reject", "enqueue", "interrupt", "rollback"] | UnsetType = UNSET
     on_completion: Literal["delete", "keep"] | UnsetType = UNSET
@@ -267,6 +280,18 @@ class StreamQuery(Wire, kw_only=True):
     since: (
         Annotated[str, Meta(description="Replay events with a larger id, then go on; 0 is the start.")] | UnsetType
     ) = UNSET
+
+
+# webhooks
+
+
+class WebhookSearchRequest(Wire, kw_only=True):
+    """Which webhook deliveries to list, newest first."""
+
+    status: DeliveryStatus | UnsetType = UNSET
+    run_id: Uuid | UnsetType = UNSET
+    limit: Limit = 10
+    offset: Offset = 0
 
 
 # store
@@ -350,6 +375,7 @@ RUN_SEARCH = Shape(RunSearchRequest, {"assistant_id": "agent_id", **_LANGGRAPH_S
 THREAD_RUNS_QUERY = Shape(ThreadRunsQuery, {"select": ""})
 CANCEL_QUERY = Shape(CancelQuery)
 STREAM_QUERY = Shape(StreamQuery, {"cancel_on_disconnect": ""})
+WEBHOOK_SEARCH = Shape(WebhookSearchRequest)
 STORE_PUT = Shape(StorePutRequest, {"index": ""})
 STORE_DELETE = Shape(StoreDeleteRequest)
 ITEM_QUERY = Shape(ItemQuery, {"refresh_ttl": ""})

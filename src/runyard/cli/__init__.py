@@ -21,6 +21,7 @@ COMMANDS = {
     "runs": "List, show, follow and cancel runs.",
     "serve": "Serve agents over HTTP.",
     "threads": "List and show threads and their history.",
+    "webhooks": "List, show and re-send what webhooks are told.",
 }
 
 EPILOG = """\b

@@ -86,15 +86,18 @@ def examine(resolved: Resolved, environ: Mapping[str, str]) -> Generator[Finding
     facts: dict[str, Any] = inspect(settings)
     yield from _database(facts)
     yield from _agents(settings, facts)
+    yield _webhooks(settings)
     yield _port(settings, served=facts["holder"] is not None)
 
 
 def _settings_shown(resolved: Resolved) -> Generator[tuple[str, str, str]]:
-    """Name, value and source of every setting; of keys only whose they are."""
+    """Name, value and source of every setting; of keys only whose they are, of secrets only how many."""
     for row in describe():
         value: object = getattr(resolved.settings, row.name)
         if row.name == "api_keys":
             value = tuple(f"{key.owner}:{key.scope}" for key in resolved.settings.api_keys)
+        elif row.name == "webhook_secrets":
+            value = f"{len(resolved.settings.webhook_secrets)} of them"
         shown = ", ".join(map(str, cast("tuple[object, ...]", value))) if isinstance(value, tuple) else str(value)
         yield row.name, shown, resolved.sources[row.name]
 
@@ -152,6 +155,20 @@ def _agents(settings: Settings, facts: Mapping[str, Any]) -> Generator[Finding]:
         yield Finding("agents", "problem", f"default_agent is {settings.default_agent!r}, which is none of them")
     elif settings.default_agent is None and len(agents) > 1:
         yield Finding("agents", "ok", "no default_agent is set: every request has to name its agent")
+
+
+def _webhooks(settings: Settings) -> Finding:
+    where = "public addresses"
+    if settings.webhook_allow:
+        where += f" and {', '.join(settings.webhook_allow)}"
+    if settings.webhook_secrets:
+        return Finding("webhooks", "ok", f"they are signed, and go to {where}")
+    verdict: Verdict = "ok" if is_loopback(settings.host) else "warning"
+    return Finding(
+        "webhooks",
+        verdict,
+        f"they go to {where}, and are not signed: without RUNYARD_WEBHOOK_SECRETS nobody can tell that they are ours",
+    )
 
 
 def _port(settings: Settings, *, served: bool) -> Finding:

@@ -19,6 +19,8 @@ STATUS_STYLES = {
     "error": "red",
     "timeout": "red",
     "failed": "red",
+    "delivered": "green",
+    "parked": "red",
 }
 
 

@@ -9,8 +9,8 @@ Listener = Callable[[str], None]
 
 
 class Hints(Protocol):
-    """Publish and subscribe by topic. Topics: `ready` (a run can be claimed), `run:ID` (look at the run again: a
-    cancel request, an end), `thread:ID` (events were appended)."""
+    """Publish and subscribe by topic. Topics: `ready` (a run can be claimed), `outbox` (a webhook is due), `run:ID`
+    (look at the run again: a cancel request, an end), `thread:ID` (events were appended)."""
 
     def publish(self, topic: str) -> None:
         """Tells every listener of `topic`, after the change it speaks of has been committed. Never blocks. The hints

@@ -8,13 +8,14 @@ their numbers, and before the verb's caller goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from runyard.agents import Agent
 from runyard.checkpoints import Checkpoint, Snapshot, State
+from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
 from runyard.events import Chunk, Entry, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
 from runyard.runs import Attempt, CancelAction, Failure, NewRun, Outcome, Run, RunFilter
@@ -89,6 +90,13 @@ class Recovered(msgspec.Struct, frozen=True):
     lost: tuple[str, ...]
 
 
+class Taken(msgspec.Struct, frozen=True):
+    """Deliveries to be sent now. `next_due`: where none was due, when the next one is (of a host with room)."""
+
+    deliveries: Sequence[Delivery]
+    next_due: int | None = None
+
+
 class Retention(msgspec.Struct, frozen=True):
     """What one sweep removed."""
 
@@ -104,6 +112,8 @@ class Storage(Protocol):
     on_commit: Callable[[Sequence[Chunk]], None]
     on_ready: Callable[[], None]
     """Called after a commit by which a run can be claimed."""
+    on_outbox: Callable[[], None]
+    """Called after a commit by which a webhook is due."""
 
     async def open(self) -> None:
         """Migrates the schema and takes what exclusive rights the adapter needs.
@@ -236,7 +246,50 @@ class Storage(Protocol):
         ...
 
     async def recover(self, now: int, expires_at: int) -> Recovered:
-        """Voids every lease: what executed goes back in line, or ends as lost when its attempts are used up."""
+        """Voids every lease: what executed goes back in line, or ends as lost when its attempts are used up; webhooks
+        that were being sent are due now."""
+        ...
+
+    # webhooks: every end of a run that has one writes its delivery and its notice, in the end's own transaction
+
+    async def take_deliveries(
+        self, now: int, *, until: int, limit: int, per_host: int, busy: Mapping[str, int]
+    ) -> Taken:
+        """Takes up to `limit` due deliveries, of no host so many that with those `busy` (host -> number) there are more
+        than `per_host`. They are the caller's until `until`; then they are due again. Each counts as a try."""
+        ...
+
+    async def settle_delivery(self, delivery: Delivery, tried: Try, now: int, *, delivered: bool) -> bool:
+        """The delivery is over: it has arrived, or is parked. Whether the caller still had it."""
+        ...
+
+    async def retry_delivery(self, delivery: Delivery, tried: Try, due_at: int) -> bool:
+        """The try has failed, and there is to be another. Whether the caller still had it."""
+        ...
+
+    async def release_delivery(self, delivery: Delivery, now: int) -> bool:
+        """Gives a delivery back, as if it had not been tried; it is due at once. Whether the caller still had it."""
+        ...
+
+    def delivery(self, owner: str, delivery_id: str) -> Delivery:
+        """One small row, read inline. Raises `NotFound`."""
+        ...
+
+    async def notice(self, owner: str, delivery_id: str) -> Notice:
+        """What the delivery tells. Raises `NotFound`."""
+        ...
+
+    async def search_deliveries(self, owner: str, query: DeliveryFilter) -> list[Delivery]:
+        """Newest first."""
+        ...
+
+    async def resend_delivery(self, owner: str, delivery_id: str, now: int) -> Delivery:
+        """Begins anew with a delivery, whatever became of it: it is due now. One that is being sent at this moment is
+        left alone. Raises `NotFound`."""
+        ...
+
+    async def purge_deliveries(self, before: int) -> int:
+        """Removes what was delivered or parked before that time, in small batches; how many."""
         ...
 
     # events

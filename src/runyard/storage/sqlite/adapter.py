@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from pathlib import Path
@@ -17,19 +17,28 @@ import msgspec
 from runyard import agents as agent_rules
 from runyard import events as event_log
 from runyard.checkpoints import Checkpoint, Snapshot, State, fold, render
-from runyard.errors import checkpoint_not_found, item_not_found, run_not_found, thread_not_found
+from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
+from runyard.errors import (
+    checkpoint_not_found,
+    delivery_not_found,
+    item_not_found,
+    run_not_found,
+    thread_not_found,
+)
 from runyard.events import Chunk, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, namespace_matches
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
 from runyard.runtime.contract import Record
-from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue, Retention
-from runyard.storage.sqlite import item_verbs, run_verbs, thread_verbs, upkeep_verbs
+from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue, Retention, Taken
+from runyard.storage.sqlite import item_verbs, outbox_verbs, run_verbs, thread_verbs, upkeep_verbs
 from runyard.storage.sqlite.connection import FileLock, Synchronous, connect
 from runyard.storage.sqlite.rows import (
     checkpoint_of,
+    delivery_of,
     item_of,
     namespace_of,
     namespace_value,
+    notice_of,
     run_of,
     thread_of,
 )
@@ -58,6 +67,7 @@ class SqliteStorage:
         self.path = path
         self.on_commit: Callable[[Sequence[Chunk]], None] = _nobody
         self.on_ready: Callable[[], None] = _nothing
+        self.on_outbox: Callable[[], None] = _nothing
         self._synchronous: Synchronous = synchronous
         self._lock = FileLock(path)
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
@@ -69,7 +79,7 @@ class SqliteStorage:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
-            self._writer = Writer(self.path, self._synchronous, self._committed, self._became_ready)
+            self._writer = Writer(self.path, self._synchronous, self._committed, self._became_ready, self._became_due)
             self._writer.open()
             self._inline = Transaction(connect(self.path, read_only=True), self._writer.sql)
         except BaseException:
@@ -89,6 +99,9 @@ class SqliteStorage:
 
     def _became_ready(self) -> None:
         self.on_ready()
+
+    def _became_due(self) -> None:
+        self.on_outbox()
 
     # reading
 
@@ -234,6 +247,43 @@ class SqliteStorage:
     async def recover(self, now: int, expires_at: int) -> Recovered:
         return await self._writer.do(run_verbs.recover, now, expires_at)
 
+    # webhooks
+
+    async def take_deliveries(
+        self, now: int, *, until: int, limit: int, per_host: int, busy: Mapping[str, int]
+    ) -> Taken:
+        return await self._writer.do(outbox_verbs.take_deliveries, now, until, limit, per_host, busy)
+
+    async def settle_delivery(self, delivery: Delivery, tried: Try, now: int, *, delivered: bool) -> bool:
+        return await self._writer.do(outbox_verbs.settle_delivery, delivery, tried, now, delivered)
+
+    async def retry_delivery(self, delivery: Delivery, tried: Try, due_at: int) -> bool:
+        return await self._writer.do(outbox_verbs.retry_delivery, delivery, tried, due_at)
+
+    async def release_delivery(self, delivery: Delivery, now: int) -> bool:
+        return await self._writer.do(outbox_verbs.release_delivery, delivery, now)
+
+    def delivery(self, owner: str, delivery_id: str) -> Delivery:
+        return outbox_verbs.found_delivery(self._inline, owner, delivery_id)
+
+    async def notice(self, owner: str, delivery_id: str) -> Notice:
+        row = await self._read(lambda reader: reader.one("notice", (delivery_id, owner)))
+        if row is None:
+            raise delivery_not_found(delivery_id)
+        return notice_of(row)
+
+    async def search_deliveries(self, owner: str, query: DeliveryFilter) -> list[Delivery]:
+        return await self._read(lambda reader: _search_deliveries(reader, owner, query))
+
+    async def resend_delivery(self, owner: str, delivery_id: str, now: int) -> Delivery:
+        return await self._writer.do(outbox_verbs.resend_delivery, owner, delivery_id, now)
+
+    async def purge_deliveries(self, before: int) -> int:
+        total = 0
+        while (removed := await self._writer.do(outbox_verbs.purge_deliveries, before)) > 0:
+            total += removed
+        return total
+
     # events
 
     async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
@@ -339,6 +389,15 @@ def _nobody(chunks: Sequence[Chunk]) -> None:
 
 def _nothing() -> None:
     """Nobody waits for work yet."""
+
+
+def _search_deliveries(reader: Transaction, owner: str, query: DeliveryFilter) -> list[Delivery]:
+    if query.run_id is not None:
+        found = map(delivery_of, reader.all("delivery_of_run", (owner, query.run_id)))
+        wanted = [delivery for delivery in found if query.status in (None, delivery.status)]
+        return wanted[query.offset : query.offset + query.limit]
+    name = "search_deliveries" if query.status is None else f"search_deliveries_{query.status}"
+    return [*map(delivery_of, reader.all(name, {"owner": owner, "limit": query.limit, "offset": query.offset}))]
 
 
 def _state(reader: Transaction, checkpoint_id: str) -> State:

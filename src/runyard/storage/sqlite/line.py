@@ -11,6 +11,7 @@ from runyard.checkpoints import State
 from runyard.errors import LeaseLost
 from runyard.events import Chunk, Entry, Lifecycle, encode, entry
 from runyard.runs import Attempt, Failure, Outcome, Run, lifecycle_of, status_of
+from runyard.storage.sqlite.outbox_verbs import announce
 from runyard.storage.sqlite.rows import failure_value, run_of
 from runyard.storage.sqlite.writer import Transaction
 
@@ -127,12 +128,12 @@ def settle(t: Transaction, owner: str, thread_id: str, now: int) -> None:
 def end_pending(t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None) -> None:
     """Ends a run that does not execute, as cancelled or rolled back."""
     last = append_outside(t, run.owner, run.thread_id, run.run_id, now, terminal_entries(run.run_id, outcome, None))
-    end(t, run.run_id, outcome, None, last, now, expires_at)
+    end(t, run, outcome, None, last, now, expires_at)
 
 
 def end(
     t: Transaction,
-    run_id: str,
+    run: Run,
     outcome: Outcome,
     failure: Failure | None,
     last_seq: int,
@@ -140,13 +141,15 @@ def end(
     expires_at: int | None,
     *,
     last_checkpoint: str | None = None,
+    final: State | None = None,
     bury: bool = False,
 ) -> None:
-    """The guarded write of a run's end."""
+    """The guarded write of a run's end, and of what its webhook is told. `final` is its last state, where the caller
+    has it at hand."""
     ended = t.one(
         "end_run",
         {
-            "run_id": run_id,
+            "run_id": run.run_id,
             "status": status_of(outcome),
             "outcome": outcome,
             "failure": failure_value(failure),
@@ -158,7 +161,9 @@ def end(
         },
     )
     if ended is None:
-        raise LeaseLost(f"run {run_id} has ended already")
+        raise LeaseLost(f"run {run.run_id} has ended already")
+    if run.has_webhook:
+        announce(t, row_of(t, run.run_id), final)
 
 
 def asks(t: Transaction, checkpoint_id: str | None) -> int:
@@ -200,7 +205,7 @@ def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, reason
         now,
         terminal_entries(run.run_id, "rolled_back", None, reason),
     )
-    end(t, run.run_id, "rolled_back", None, last, now, expires_at, bury=True)
+    end(t, run, "rolled_back", None, last, now, expires_at, bury=True)
 
 
 def row_of(t: Transaction, run_id: str) -> Run:

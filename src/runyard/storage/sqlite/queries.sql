@@ -454,3 +454,115 @@ DELETE FROM checkpoints WHERE owner = ? AND thread_id = ? AND gone = 1
 
 -- name: delete_gone_events
 DELETE FROM events WHERE owner = ? AND thread_id = ?
+
+-- name: insert_delivery
+-- Reads of a delivery select its columns in the order of `deliveries.Delivery`.
+INSERT INTO outbox (delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at)
+VALUES (:delivery_id, :owner, :run_id, :thread_id, :url, :host, :now, :now, :now)
+RETURNING number
+
+-- name: insert_notice
+INSERT INTO notices (number, run, state, questions) VALUES (?, ?, ?, ?)
+
+-- name: due_hosts
+-- Every host that has deliveries to come, and when the first of them is due: one step into the index per host, however
+-- many deliveries wait for it.
+WITH RECURSIVE hosts (host) AS (
+    SELECT min(host) FROM outbox INDEXED BY outbox_due WHERE due_at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(host) FROM outbox INDEXED BY outbox_due WHERE due_at IS NOT NULL AND host > hosts.host)
+    FROM hosts WHERE host IS NOT NULL
+)
+SELECT host, (SELECT min(due_at) FROM outbox INDEXED BY outbox_due WHERE host = hosts.host AND due_at IS NOT NULL)
+FROM hosts WHERE host IS NOT NULL
+ORDER BY 2
+
+-- name: take_deliveries
+-- Whoever takes a delivery has it until its lease ends. The try is counted here.
+UPDATE outbox
+SET lease = lease + 1, sending = 1, attempts = attempts + 1, attempted_at = :now, due_at = :until
+WHERE number IN (
+    SELECT number FROM outbox INDEXED BY outbox_due
+    WHERE host = :host AND due_at IS NOT NULL AND due_at <= :now ORDER BY due_at LIMIT :limit
+)
+RETURNING delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
+          attempted_at, delivered_at, parked_at, last_status, last_error
+
+-- name: settle_delivery
+-- Guarded by the lease, as everything that is recorded of a try.
+UPDATE outbox
+SET due_at = NULL, sending = 0, delivered_at = :delivered_at, parked_at = :parked_at, last_status = :status,
+    last_error = :error
+WHERE delivery_id = :delivery_id AND lease = :lease AND sending = 1
+RETURNING 1
+
+-- name: retry_delivery
+UPDATE outbox SET due_at = :due_at, sending = 0, last_status = :status, last_error = :error
+WHERE delivery_id = :delivery_id AND lease = :lease AND sending = 1
+RETURNING 1
+
+-- name: release_delivery
+-- The try was cut short, and does not count.
+UPDATE outbox SET due_at = ?, sending = 0, attempts = attempts - 1
+WHERE delivery_id = ? AND lease = ? AND sending = 1
+RETURNING 1
+
+-- name: recall_deliveries
+-- Those that a server that is gone was sending.
+UPDATE outbox SET due_at = ?, sending = 0 WHERE sending = 1
+
+-- name: resend_delivery
+-- Trying begins anew, at once. One that is being sent at this moment is left alone.
+UPDATE outbox SET due_at = :now, began_at = :now, attempts = 0, delivered_at = NULL, parked_at = NULL
+WHERE delivery_id = :delivery_id AND owner = :owner AND sending = 0
+
+-- name: delivery
+SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
+       attempted_at, delivered_at, parked_at, last_status, last_error
+FROM outbox WHERE delivery_id = ? AND owner = ?
+
+-- name: notice
+SELECT notices.run, state, questions FROM outbox JOIN notices ON notices.number = outbox.number
+WHERE delivery_id = ? AND owner = ?
+
+-- name: search_deliveries
+-- Newest first.
+SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
+       attempted_at, delivered_at, parked_at, last_status, last_error
+FROM outbox INDEXED BY outbox_newest WHERE owner = :owner
+ORDER BY number DESC LIMIT :limit OFFSET :offset
+
+-- name: search_deliveries_pending
+SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
+       attempted_at, delivered_at, parked_at, last_status, last_error
+FROM outbox INDEXED BY outbox_pending WHERE owner = :owner AND due_at IS NOT NULL
+ORDER BY number DESC LIMIT :limit OFFSET :offset
+
+-- name: search_deliveries_parked
+SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
+       attempted_at, delivered_at, parked_at, last_status, last_error
+FROM outbox INDEXED BY outbox_parked WHERE owner = :owner AND parked_at IS NOT NULL
+ORDER BY number DESC LIMIT :limit OFFSET :offset
+
+-- name: search_deliveries_delivered
+-- Most are delivered: the newest rows hold enough of them.
+SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
+       attempted_at, delivered_at, parked_at, last_status, last_error
+FROM outbox INDEXED BY outbox_newest WHERE owner = :owner AND delivered_at IS NOT NULL
+ORDER BY number DESC LIMIT :limit OFFSET :offset
+
+-- name: delivery_of_run
+-- One at most.
+SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
+       attempted_at, delivered_at, parked_at, last_status, last_error
+FROM outbox WHERE owner = ? AND run_id = ?
+
+-- name: settled_deliveries
+SELECT number FROM outbox INDEXED BY outbox_settled
+WHERE due_at IS NULL AND coalesce(delivered_at, parked_at) < ? ORDER BY coalesce(delivered_at, parked_at) LIMIT 200
+
+-- name: delete_notice
+DELETE FROM notices WHERE number = ?
+
+-- name: delete_delivery
+DELETE FROM outbox WHERE number = ?

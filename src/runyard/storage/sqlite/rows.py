@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from runyard.checkpoints import Asked, Checkpoint
+from runyard.checkpoints import Asked, Checkpoint, Question, State, parse, render
+from runyard.deliveries import Delivery, Notice
 from runyard.items import Item, Namespace
 from runyard.runs import Failure, Run
 from runyard.threads import Thread
@@ -14,6 +15,7 @@ from runyard.threads import Thread
 _encode = msgspec.json.Encoder().encode
 _failure = msgspec.json.Decoder(Failure)
 _asked = msgspec.json.Decoder(Asked)
+_questions = msgspec.json.Decoder(list[Question])
 _run = msgspec.msgpack.Decoder(Run)
 _run_encode = msgspec.msgpack.Encoder().encode
 
@@ -86,3 +88,20 @@ def namespace_of(value: bytes) -> Namespace:
 
 def item_of(row: tuple[Any, ...]) -> Item:
     return Item(namespace_of(row[0]), *row[1:])
+
+
+def delivery_of(row: tuple[Any, ...]) -> Delivery:
+    """From the columns of the query `delivery`."""
+    values = list(row)
+    values[10] = bool(row[10])
+    return Delivery(*values)
+
+
+def notice_values(number: int, run: Run, state: State, questions: list[Question]) -> tuple[Any, ...]:
+    """The values of the query `insert_notice`."""
+    return number, keep_run(run), render(state), _encode(questions)
+
+
+def notice_of(row: tuple[Any, ...]) -> Notice:
+    """From the columns of the query `notice`."""
+    return Notice(kept_run(row[0]), parse(row[1]), _questions.decode(row[2]))

@@ -32,6 +32,7 @@ from runyard.storage.sqlite.line import (
     row_of,
     settle,
 )
+from runyard.storage.sqlite.outbox_verbs import announce
 from runyard.storage.sqlite.rows import (
     RUN_COLUMNS,
     checkpoint_of,
@@ -326,8 +327,8 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
     written = batch.checkpoints[-1] if batch.checkpoints else None
     _end_attempt(t, run, written, ending, now)
     end(
-        t, run.run_id, ending.outcome, ending.failure, last, now, ending.expires_at,
-        last_checkpoint=None if written is None else written.checkpoint_id,
+        t, run, ending.outcome, ending.failure, last, now, ending.expires_at,
+        last_checkpoint=None if written is None else written.checkpoint_id, final=ending.final,
     )  # fmt: skip
     if ending.outcome == "asked" and run.stateless:
         t.run("show_thread", (run.owner, run.thread_id))
@@ -370,6 +371,8 @@ def _end_alone(
         run, status=status, outcome=ending.outcome, failure=ending.failure, last_seq=last, ended_at=now,
         updated_at=now, due_at=None, last_checkpoint=last_checkpoint,
     )  # fmt: skip
+    if ended.has_webhook:
+        announce(t, ended, ending.final)
     chunk = Chunk(
         run.owner, run.thread_id, run.run_id, first, now, entries, states=batch.states, final=ending.final, ended=ended
     )
@@ -474,7 +477,7 @@ def abandon(t: Transaction, run_id: str, now: int, expires_at: int | None) -> Ru
             "end_attempt",
             (head, line.asking_after(t, run, head, "abandoned"), "abandoned", now, run.owner, run.thread_id),
         )
-        end(t, run_id, "abandoned", None, last, now, expires_at if run.stateless else None)
+        end(t, run, "abandoned", None, last, now, expires_at if run.stateless else None)
     settle(t, run.owner, run.thread_id, now)
     return row_of(t, run_id)
 
@@ -495,6 +498,7 @@ def delete_run(t: Transaction, owner: str, run_id: str, now: int) -> None:
 
 
 def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
+    t.run("recall_deliveries", (now,))
     requeued: list[str] = []
     lost: list[str] = []
     for run_id, owner, thread_id, attempt, max_attempts, cancel_action in t.all("executing"):
@@ -517,7 +521,7 @@ def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
             entries = line.terminal_entries(run_id, "lost", failure)
             last = line.append_outside(t, owner, thread_id, run_id, now, entries)
             t.run("end_attempt", (head, line.asking_after(t, run, head, "lost"), "lost", now, owner, thread_id))
-            end(t, run_id, "lost", failure, last, now, expiry)
+            end(t, run, "lost", failure, last, now, expiry)
             lost.append(run_id)
         else:
             t.run("end_attempt", (head, 0, None, now, owner, thread_id))

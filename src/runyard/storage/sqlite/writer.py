@@ -35,7 +35,7 @@ readers or load never let one finish) the writer itself waits for one."""
 class Transaction:
     """What a verb sees: its connection, the statements, and the events that it appends."""
 
-    __slots__ = ("chunks", "connection", "ready", "sql")
+    __slots__ = ("chunks", "connection", "outbox", "ready", "sql")
 
     def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
         self.connection: Any = connection
@@ -43,6 +43,8 @@ class Transaction:
         self.chunks: list[Chunk] = []
         self.ready = False
         """Whether a run became ready to be claimed."""
+        self.outbox = False
+        """Whether a webhook became due."""
 
     def all(self, query: str, values: Any = ()) -> list[Any]:
         """All rows of a named statement; a statement that writes is run to its end."""
@@ -59,7 +61,7 @@ class Transaction:
 
 
 class _Job:
-    __slots__ = ("arguments", "chunks", "error", "future", "ready", "result", "verb")
+    __slots__ = ("arguments", "chunks", "error", "future", "outbox", "ready", "result", "verb")
 
     def __init__(self, verb: Callable[..., Any], arguments: tuple[Any, ...], future: asyncio.Future[Any]) -> None:
         self.verb = verb
@@ -69,6 +71,7 @@ class _Job:
         self.error: BaseException | None = None
         self.chunks: Sequence[Chunk] = ()
         self.ready = False
+        self.outbox = False
 
 
 class Writer:
@@ -80,11 +83,13 @@ class Writer:
         synchronous: Synchronous,
         on_commit: Callable[[Sequence[Chunk]], None],
         on_ready: Callable[[], None],
+        on_outbox: Callable[[], None],
     ) -> None:
         self._path = path
         self._synchronous: Synchronous = synchronous
         self._on_commit = on_commit
         self._on_ready = on_ready
+        self._on_outbox = on_outbox
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self.sql = named_queries(PACKAGE)
         self._wal_pages = 0
@@ -192,11 +197,11 @@ class Writer:
                 job.chunks = ()
 
     def _attempt(self, job: _Job) -> None:
-        job.error, job.chunks, job.ready = None, (), False
+        job.error, job.chunks, job.ready, job.outbox = None, (), False, False
         transaction = Transaction(self._connection, self.sql)
         try:
             job.result = job.verb(transaction, *job.arguments)
-            job.chunks, job.ready = transaction.chunks, transaction.ready
+            job.chunks, job.ready, job.outbox = transaction.chunks, transaction.ready, transaction.outbox
         except apsw.Error as error:
             job.error = _translate(error)
         except RunyardError as error:
@@ -217,6 +222,8 @@ class Writer:
             self._on_commit(chunks)
         if any(job.ready for job in group):
             self._on_ready()
+        if any(job.outbox for job in group):
+            self._on_outbox()
         for job in group:
             if job.future.cancelled():
                 continue

@@ -1,0 +1,108 @@
+"""The outbox: what webhooks are told, and the verbs of a delivery's life, each inside one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from runyard.checkpoints import Asked, Question, State, fold
+from runyard.deliveries import Delivery, Try, host_of, id_of
+from runyard.errors import delivery_not_found
+from runyard.runs import Run
+from runyard.storage.contract import Taken
+from runyard.storage.sqlite.rows import delivery_of, notice_values
+from runyard.storage.sqlite.writer import Transaction
+
+_asked = msgspec.json.Decoder(Asked)
+
+
+def announce(t: Transaction, run: Run, final: State | None) -> None:
+    """Puts the end of a run that has a webhook into the outbox, with a snapshot of all that is told. `final` is the
+    state that the run left, where the caller has it at hand."""
+    url = run.asked_for().webhook
+    assert url is not msgspec.UNSET
+    assert run.ended_at is not None
+    number = t.one(
+        "insert_delivery",
+        {
+            "delivery_id": id_of(run.run_id), "owner": run.owner, "run_id": run.run_id, "thread_id": run.thread_id,
+            "url": url, "host": host_of(url), "now": run.ended_at,
+        },
+    )[0]  # fmt: skip
+    state = _state_after(t, run) if final is None or run.outcome == "rolled_back" else final
+    t.run("insert_notice", notice_values(number, run, state, _open_questions(t, run)))
+    t.outbox = True
+
+
+def _state_after(t: Transaction, run: Run) -> State:
+    """What those who wait for the run would be told."""
+    at = run.prior_head if run.outcome == "rolled_back" else run.values_at
+    return {} if at is None else fold(t.all("chain", (at,)))
+
+
+def _open_questions(t: Transaction, run: Run) -> list[Question]:
+    if run.outcome != "asked":
+        return []
+    row = t.one("asked_of", (run.last_checkpoint,))
+    return [] if row is None or row[0] is None else _asked.decode(row[0]).questions
+
+
+def take_deliveries(t: Transaction, now: int, until: int, limit: int, per_host: int, busy: Mapping[str, int]) -> Taken:
+    taken: list[Delivery] = []
+    next_due: int | None = None
+    for host, due_at in t.all("due_hosts"):
+        room = per_host - busy.get(host, 0)
+        if room <= 0:
+            continue  # a place of this host that becomes free is told to the sender by itself
+        if due_at > now:
+            next_due = due_at
+            break  # hosts come in the order of their first delivery
+        values = {"host": host, "now": now, "until": until, "limit": min(room, limit - len(taken))}
+        taken += map(delivery_of, t.all("take_deliveries", values))
+        if len(taken) == limit:
+            break
+    return Taken(taken, next_due)
+
+
+def settle_delivery(t: Transaction, delivery: Delivery, tried: Try, now: int, delivered: bool) -> bool:
+    values = {
+        "delivery_id": delivery.delivery_id, "lease": delivery.lease, "status": tried.status, "error": tried.error,
+        "delivered_at": now if delivered else None, "parked_at": None if delivered else now,
+    }  # fmt: skip
+    return t.one("settle_delivery", values) is not None
+
+
+def retry_delivery(t: Transaction, delivery: Delivery, tried: Try, due_at: int) -> bool:
+    values = {
+        "delivery_id": delivery.delivery_id, "lease": delivery.lease, "status": tried.status, "error": tried.error,
+        "due_at": due_at,
+    }  # fmt: skip
+    return t.one("retry_delivery", values) is not None
+
+
+def release_delivery(t: Transaction, delivery: Delivery, now: int) -> bool:
+    return t.one("release_delivery", (now, delivery.delivery_id, delivery.lease)) is not None
+
+
+def resend_delivery(t: Transaction, owner: str, delivery_id: str, now: int) -> Delivery:
+    t.run("resend_delivery", {"delivery_id": delivery_id, "owner": owner, "now": now})
+    t.outbox = True
+    return found_delivery(t, owner, delivery_id)
+
+
+def found_delivery(t: Transaction, owner: str, delivery_id: str) -> Delivery:
+    """Raises `NotFound`."""
+    row = t.one("delivery", (delivery_id, owner))
+    if row is None:
+        raise delivery_not_found(delivery_id)
+    return delivery_of(row)
+
+
+def purge_deliveries(t: Transaction, before: int) -> int:
+    """Removes one batch; 0 when nothing is left."""
+    rows = t.all("settled_deliveries", (before,))
+    for (number,) in rows:
+        t.run("delete_notice", (number,))
+        t.run("delete_delivery", (number,))
+    return len(rows)
