@@ -105,6 +105,16 @@ def search(path: str, **body: Any) -> Callable[[Subject], None]:
     return step
 
 
+def run_by_label(subject: Subject) -> None:
+    found = subject.ask("POST", "/runs/search", {"metadata": {"order": f"order-{subject.some()}"}})
+    assert len(found) == 1
+
+
+def thread_by_label(subject: Subject) -> None:
+    room = subject.some() // history.RUNS_PER_THREAD
+    assert len(subject.ask("POST", "/threads/search", {"metadata": {"room": f"room-{room}"}})) == 1
+
+
 def get_item(subject: Subject) -> None:
     number = subject.some()
     place = f"namespace=users&namespace=user-{number // 20:08d}"
@@ -133,10 +143,12 @@ REQUESTS: dict[str, Callable[[Subject], None]] = {
     "list runs that failed": search("/runs/search", status="error", limit=1),
     "list runs of a thread": runs_of_a_thread,
     "search runs by metadata": search("/runs/search", metadata={"user": "user-7"}),
+    "find one run by metadata": run_by_label,
     "get thread with its state": get_thread,
     "history of a thread": thread_history,
     "list threads, newest": search("/threads/search"),
     "search threads by metadata": search("/threads/search", metadata={"user": "user-7"}, limit=2),
+    "find one thread by metadata": thread_by_label,
     "get item": get_item,
     "search items of a namespace": search_items,
     "search items, newest": search("/store/items/search", filter={"kind": "note"}),

@@ -89,7 +89,7 @@ def _threads(count: int) -> Iterator[tuple[Any, ...]]:
     for number in range(count):
         last = number * RUNS_PER_THREAD + RUNS_PER_THREAD - 1
         at = EPOCH + number * RUNS_PER_THREAD * 1_000_000
-        metadata = _encode({"user": f"user-{number % 50}"})
+        metadata = _encode({"user": f"user-{number % 50}", "room": f"room-{number}"})
         yield (
             thread_id(number),
             at,
@@ -107,7 +107,7 @@ def _runs(count: int) -> Iterator[tuple[Any, ...]]:
         at = EPOCH + number * 1_000_000
         failed = number % 1000 == 7
         first = number % RUNS_PER_THREAD * EVENTS_PER_RUN
-        metadata = _encode({"user": f"user-{number % 50}"})
+        metadata = _encode({"user": f"user-{number % 50}", "order": f"order-{number}"})
         yield (
             run_id(number), thread_id(number // RUNS_PER_THREAD), "error" if failed else "success", at, at, metadata,
             request, "failed" if failed else "completed", run_id(number), checkpoint_id(number), first,

@@ -29,6 +29,14 @@ LISTS: dict[str, dict[str, Any]] = {
     },
     "search_runs_of_status": {"owner": "", "status": "error", "metadata": None, "limit": 10, "offset": 0},
     "search_threads": {"owner": "", "status": None, "metadata": None, "limit": 10, "offset": 0},
+    "search_runs_labelled": {
+        "owner": "", "agent_id": None, "statuses": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7",
+        "limit": 10, "offset": 0,
+    },
+    "search_threads_labelled": {
+        "owner": "", "status": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7", "limit": 10,
+        "offset": 0,
+    },
     "history": {"owner": "", "thread_id": "t1", "before": None, "limit": 10},
 }  # fmt: skip
 READS: dict[str, tuple[Any, ...]] = {
@@ -67,14 +75,22 @@ def filled(path: Path, runs: int) -> Any:
     with connection:
         connection.executemany(
             "INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status) "
-            "VALUES ('', ?, ?, 1, x'7b7d', 'idle')",
-            threads,
+            "VALUES ('', ?, ?, 1, ?, 'idle')",
+            [(thread, at, b'{"user":"u%d"}' % at) for thread, at in threads],
         )
         connection.executemany(
             "INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, "
             "max_attempts, invocation, first_seq, line, strategy, ended_at, outcome) VALUES "
-            "(?, ?, '', 'a', ?, 1, 1, x'7b7d', x'7b7d', 3, 'i', 0, 1, 'reject', 1, 'completed')",
-            [(f"r{n}", f"t{n // 10}", "error" if n % (runs // 10) == 0 else "success") for n in range(runs)],
+            "(?, ?, '', 'a', ?, 1, 1, ?, x'7b7d', 3, 'i', 0, 1, 'reject', 1, 'completed')",
+            [
+                (
+                    f"r{n}",
+                    f"t{n // 10}",
+                    "error" if n % (runs // 10) == 0 else "success",
+                    b'{"user":"u%d"}' % (n // 20),
+                )
+                for n in range(runs)
+            ],
         )
         connection.execute(
             "INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, "

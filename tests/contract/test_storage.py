@@ -448,6 +448,78 @@ def test_runs_are_searched_newest_first_by_every_field(on_storage: OnStorage) ->
 # items
 
 
+def test_what_metadata_says_is_found_whatever_it_is(on_storage: OnStorage) -> None:
+    """A text is found by an index, anything else by looking: the answers are the same."""
+
+    async def case(storage: Storage) -> None:
+        said: list[dict[str, Any]] = [
+            {"user": "ada"},
+            {"user": "ada", "n": 1, "tags": ["x", "y"]},
+            {"user": "bob", "n": 1},
+            {"user": "ad"},
+            {"user": ["ada"]},
+            {"user": "a" * 300},
+            {"n": True},
+            {},
+            {"user": "ada", "deep": {"user": "bob", "null": None}},
+        ]
+        for number, metadata in enumerate(said):
+            text = msgspec.json.encode(metadata)
+            await storage.create_run(wish(f"r{number}", f"t{number}", metadata=text, created_at=number + 1))
+            await storage.create_thread("", f"u{number}", text, number + 1, if_exists="raise")
+        await storage.create_run(wish("r99", "t99", owner="eve", metadata=b'{"user":"ada"}'))
+        for pattern, expected in (
+            ({"user": "ada"}, [8, 1, 0]),
+            ({"user": "ada", "n": 1}, [1]),
+            ({"n": 1, "user": "ada"}, [1]),
+            ({"n": 1}, [2, 1]),
+            ({"n": True}, [6]),
+            ({"user": ["ada"]}, [4]),
+            ({"user": "a" * 300}, [5]),
+            ({"user": "ada", "deep": {"user": "bob"}}, [8]),
+            ({"tags": ["y"]}, [1]),
+            ({"user": "nobody"}, []),
+        ):
+            runs = await storage.search_runs("", RunFilter(metadata=pattern))
+            assert [run.run_id for run in runs] == [f"r{number}" for number in expected]
+            threads = await storage.search_threads("", ThreadFilter(metadata=pattern))
+            assert [thread.thread_id for thread, _ in threads] == [f"u{number}" for number in expected]
+        ada = {"user": "ada"}
+        assert [r.run_id for r in await storage.search_runs("", RunFilter(metadata=ada, limit=1, offset=1))] == ["r1"]
+        assert await storage.search_runs("", RunFilter(metadata=ada, agent_id="other")) == []
+        assert len(await storage.search_runs("", RunFilter(metadata=ada, statuses=("pending",)))) == 3
+        assert await storage.search_runs("", RunFilter(metadata=ada, statuses=("error",))) == []
+        assert [r.run_id for r in await storage.search_runs("", RunFilter(metadata=ada, thread_id="t0"))] == ["r0"]
+
+    on_storage(case)
+
+
+def test_metadata_is_found_as_it_is_now(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        async def found(user: str) -> list[str]:
+            threads = await storage.search_threads("", ThreadFilter(metadata={"user": user}))
+            return [thread.thread_id for thread, _ in threads]
+
+        await storage.create_thread("", "t1", b'{"user":"ada","room":"1"}', 1, if_exists="raise")
+        await storage.patch_thread("", "t1", 2, metadata={"user": "bob"})
+        assert (await found("ada"), await found("bob")) == ([], ["t1"])
+        await storage.copy_thread("", "t1", "t2", 3)
+        assert await found("bob") == ["t2", "t1"]
+        await storage.delete_thread("", "t1", 4)
+        assert await found("bob") == ["t2"]
+        await storage.create_thread("", "t1", b'{"user":"eve"}', 5, if_exists="raise")
+        assert (await found("bob"), await found("eve")) == (["t2"], ["t1"])
+        await storage.create_run(wish("r1", "t3", metadata=b'{"user":"ada"}'))
+        await storage.cancel("", "r1", "interrupt", 6, None)
+        await storage.delete_run("", "r1", 7)
+        assert await storage.search_runs("", RunFilter(metadata={"user": "ada"})) == []
+        await storage.purge(10**18, keys_before=0)
+        await storage.create_run(wish("r2", "t3", metadata=b'{"user":"ada"}'))
+        assert [r.run_id for r in await storage.search_runs("", RunFilter(metadata={"user": "ada"}))] == ["r2"]
+
+    on_storage(case)
+
+
 def test_items_are_put_found_listed_and_expire(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         await storage.put_item("", ("a", "b"), "k", b'{"n":1}', 1)

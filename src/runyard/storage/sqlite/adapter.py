@@ -51,6 +51,8 @@ READER_THREADS = 2
 SNAPSHOTS_KEPT = 512
 """Snapshots of checkpoints in memory; they never change, so keeping them is safe."""
 SNAPSHOT_BYTES = 64_000
+LABEL_LENGTH = 200
+"""Characters of a text in metadata that is found by index, as the triggers on runs and threads have it."""
 
 _encode = msgspec.json.Encoder().encode
 _agent = msgspec.json.Decoder(agent_rules.Agent).decode
@@ -432,13 +434,17 @@ def _search_threads(reader: Transaction, owner: str, query: ThreadFilter) -> lis
         "status": query.status,
         "metadata": None if query.metadata is None else _encode(query.metadata),
     }
+    name, label = "search_threads", _label(query.metadata)
+    if label is not None:
+        name = "search_threads_labelled"
+        values |= {"name": label[0], "value": label[1]}
     if query.values is None:
-        rows = reader.all("search_threads", {**values, "limit": query.limit, "offset": query.offset})
+        rows = reader.all(name, {**values, "limit": query.limit, "offset": query.offset})
         return [(thread, _head(reader, thread)) for thread in map(thread_of, rows)]
     found: list[tuple[Thread, State]] = []
     skipped = offset = 0
     while len(found) < query.limit:
-        rows = reader.all("search_threads", {**values, "limit": PAGE, "offset": offset})
+        rows = reader.all(name, {**values, "limit": PAGE, "offset": offset})
         for thread in map(thread_of, rows):
             state = _head(reader, thread)
             if agent_rules.contains(msgspec.json.decode(render(state)), query.values):
@@ -463,6 +469,9 @@ def _run_search(owner: str, query: RunFilter) -> tuple[str, dict[str, Any]]:
         "limit": query.limit,
         "offset": query.offset,
     }
+    label = _label(query.metadata)
+    if query.thread_id is None and label is not None:
+        return "search_runs_labelled", {**values, "agent_id": query.agent_id, "name": label[0], "value": label[1]}
     if query.thread_id is not None:
         return "search_runs_of_thread", {**values, "thread_id": query.thread_id, "agent_id": query.agent_id}
     if query.agent_id is not None:
@@ -471,6 +480,14 @@ def _run_search(owner: str, query: RunFilter) -> tuple[str, dict[str, Any]]:
         del values["statuses"]
         return "search_runs_of_status", {**values, "status": query.statuses[0]}
     return "search_runs", values
+
+
+def _label(metadata: dict[str, Any] | None) -> tuple[str, str] | None:
+    """The first text of a filter, by which what it asks for can be found; longer ones have no label."""
+    for name, value in (metadata or {}).items():
+        if isinstance(value, str) and len(value) <= LABEL_LENGTH and "\0" not in name + value:
+            return name, value
+    return None
 
 
 def _events(reader: Transaction, owner: str, thread_id: str, after: int, run_id: str | None, limit: int) -> list[Event]:

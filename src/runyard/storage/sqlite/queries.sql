@@ -37,6 +37,16 @@ WHERE owner = :owner AND deleted_at IS NULL AND hidden = 0
 ORDER BY created_at DESC, thread_id DESC
 LIMIT :limit OFFSET :offset
 
+-- name: search_threads_labelled
+-- By a text of the metadata: the label leads to few threads, the newest first.
+SELECT threads.thread_id, threads.owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden,
+       floor_seq, asking
+FROM labels CROSS JOIN threads ON threads.owner = labels.owner AND threads.thread_id = labels.id
+WHERE labels.owner = :owner AND kind = 'thread' AND name = :name AND value = :value
+  AND deleted_at IS NULL AND hidden = 0 AND (:status IS NULL OR status = :status) AND contains(metadata, :metadata)
+ORDER BY place DESC, id DESC
+LIMIT :limit OFFSET :offset
+
 -- name: thread_standing
 -- What the rules of a thread's line need to know of it.
 SELECT status, head, asking, last_outcome, last_seq, lease, hidden
@@ -154,6 +164,18 @@ WHERE owner = :owner AND deleted_at IS NULL
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
   AND (:metadata IS NULL OR contains(metadata, :metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
+
+-- name: search_runs_labelled
+-- By a text of the metadata: the label leads to few runs, the newest first.
+SELECT run_id, thread_id, runs.owner, agent_id, status, created_at, updated_at, metadata, request, attempt, max_attempts,
+       outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq, stateless, line,
+       due_at, started_at, ended_at
+FROM labels CROSS JOIN runs ON runs.number = labels.place
+WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value AND deleted_at IS NULL
+  AND (:agent_id IS NULL OR agent_id = :agent_id)
+  AND (:statuses IS NULL OR status IN (SELECT json_each.value FROM json_each(:statuses)))
+  AND contains(metadata, :metadata)
+ORDER BY place DESC LIMIT :limit OFFSET :offset
 
 -- name: line
 -- The runs of a thread that execute or wait, in their order.
