@@ -153,13 +153,13 @@ class Courier:
         return len(taken.deliveries), taken.next_due
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        host = self._sending.pop(task).host
-        self._busy[host] -= 1
-        if not self._busy[host]:
-            del self._busy[host]
+        delivery = self._sending.pop(task)
+        self._busy[delivery.host] -= 1
+        if not self._busy[delivery.host]:
+            del self._busy[delivery.host]
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._telemetry.tell("delivery broke", why=repr(error))
+            self._telemetry.tell("delivery broke", delivery_id=delivery.delivery_id, why=repr(error))
 
     # one try
 

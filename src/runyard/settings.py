@@ -154,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 86400.0
     webhook_concurrency: Annotated[
         int,
-        Meta(ge=1, le=1000, description="How many webhooks are sent at a time, a quarter of them to one host."),
+        Meta(ge=1, le=1000, description="How many webhooks are sent at a time, at most a quarter of them to one host."),
     ] = 32
     webhook_retention: Annotated[
         float,

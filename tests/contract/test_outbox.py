@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -321,14 +322,12 @@ def test_deliveries_are_searched_newest_first_by_their_owner(on_storage: OnStora
 
 def test_what_is_over_is_removed_after_its_time_and_what_is_not_stays(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
-        for number in range(450):
-            await ended(storage, f"r{number}")
+        await asyncio.gather(*(ended(storage, f"r{number}") for number in range(450)))
         taken = (await take(storage, 10, limit=450, per_host=450)).deliveries
         assert len(taken) == 450
-        for delivery in taken[:-1]:
-            late = delivery is taken[0]
-            over = Try(200) if late else Try(410, "gone")
-            await storage.settle_delivery(delivery, over, 1000 if late else 500, delivered=late)
+        await storage.settle_delivery(taken[0], Try(200), 1000, delivered=True)
+        gone = Try(410, "gone")
+        await asyncio.gather(*(storage.settle_delivery(each, gone, 500, delivered=False) for each in taken[1:-1]))
         assert await storage.purge_deliveries(500) == 0
         assert await storage.purge_deliveries(1000) == 448
         left = await storage.search_deliveries("", DeliveryFilter(limit=1000))

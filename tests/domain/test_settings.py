@@ -10,11 +10,13 @@ import msgspec
 import pytest
 
 from runyard.errors import InvalidInput
+from runyard.outbound.signing import parse_secret
 from runyard.settings import (
     ApiKey,
     Settings,
     check_exposure,
     describe,
+    flag_of,
     load_settings,
     markdown_table,
     resolve_settings,
@@ -193,6 +195,35 @@ def test_a_key_that_stands_there_twice_is_refused() -> None:
 
 def test_a_key_is_not_shown_in_representations() -> None:
     assert "s3cret" not in repr(Settings(api_keys=(ApiKey("s3cret", "mia"),)))
+
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def test_secrets_of_webhooks_keep_their_order_and_are_not_shown(tmp_path: Path) -> None:
+    other = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+    write(tmp_path, f'webhook_secrets = ["{other}", "{SECRET}"]')
+    of_file = load_settings({}, {}, tmp_path)
+    of_variable = load_settings({}, {"RUNYARD_WEBHOOK_SECRETS": f"{other}, {SECRET},"}, tmp_path)
+    assert of_file.webhook_secrets == of_variable.webhook_secrets == (parse_secret(other), parse_secret(SECRET))
+    assert "whsec_M" not in repr(of_file)
+    assert "whsec_C" not in repr(of_file)
+    assert flag_of("webhook_secrets") == ""
+
+
+@pytest.mark.parametrize("value", ['"whsec_s3cret"', "1", "[1]", '["whsec_s3cret"]', "true"])
+def test_a_wrong_secret_of_the_file_is_refused_without_being_repeated(tmp_path: Path, value: str) -> None:
+    write(tmp_path, f"webhook_secrets = {value}")
+    message = refusal(cwd=tmp_path)
+    assert message.startswith("webhook_secrets (from runyard.toml)")
+    assert "s3cret" not in message
+
+
+def test_where_webhooks_may_go_is_checked_at_once(tmp_path: Path) -> None:
+    found = load_settings({"webhook_allow": "127.0.0.1, *.internal"}, {}, tmp_path)
+    assert found.webhook_allow == ("127.0.0.1", "*.internal")
+    message = refusal(flags={"webhook_allow": "127.0.0.1,10.0.0.1/8"})
+    assert message.startswith("webhook_allow (from --webhook-allow): '10.0.0.1/8' must be an address (10.1.2.3), ")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.1"])

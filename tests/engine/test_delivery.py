@@ -239,19 +239,23 @@ def test_a_receiver_that_hangs_holds_up_its_own_webhooks_only(server: Starter, r
 
 
 class Gauge:
-    """How many messages were being answered at once, over all receivers that answer so."""
+    """How many messages are being answered at once, over all receivers that answer so. The first are answered only when
+    there are as many as expected."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int) -> None:
         self.most = 0
+        self._expected = expected
         self._now = 0
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def answer(self, receiver: Receiver, connection: socket.socket) -> None:
-        with self._lock:
+        with self._changed:
             self._now += 1
             self.most = max(self.most, self._now)
-        receiver.closing.wait(0.005)  # long enough for others to come in between
-        with self._lock:
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most >= self._expected, 5)
+        receiver.closing.wait(0.005)  # long enough for one too many to come in between
+        with self._changed:
             self._now -= 1
         status(200)(receiver, connection)
 
@@ -259,7 +263,7 @@ class Gauge:
 @pytest.mark.parametrize(("places", "most"), [(1, 1), (4, 2), (8, 4)])
 def test_at_no_time_more_are_sent_than_there_are_places(server: Starter, places: int, most: int) -> None:
     async def story() -> None:
-        gauge = Gauge()
+        gauge = Gauge(most)
         answers = [gauge.answer] * 20
         with receiving(*answers) as one, receiving(*answers) as other:
             settings: dict[str, Any] = {"webhook_allow": ("127.0.0.1", "localhost"), "webhook_concurrency": places}
@@ -269,6 +273,18 @@ def test_at_no_time_more_are_sent_than_there_are_places(server: Starter, places:
                     await s.run(webhook=f"http://localhost:{other.port}/")
                 await s.until(lambda: len(one.messages) + len(other.messages) == 40)
         assert gauge.most == most, "of each host at most a quarter of the places, and one at least"
+
+    play(story())
+
+
+def test_a_lost_hint_costs_time_and_nothing_else(server: Starter, clock: MovableClock, receiver: Receiver) -> None:
+    async def story() -> None:
+        async with server(echo, clock=clock, webhook_allow=ALLOWED) as s:
+            s.storage.on_outbox = lambda: None
+            await s.wait((await s.run(webhook=receiver.url))["run_id"])
+            while not receiver.messages:
+                clock.move(1)
+                await asyncio.sleep(0.002)
 
     play(story())
 

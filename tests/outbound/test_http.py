@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +101,12 @@ def test_a_connection_is_never_used_twice() -> None:
 
         asyncio.run(story())
         assert receiver.connections == 3
+
+
+def test_the_library_is_loaded_when_something_is_sent_and_not_before() -> None:
+    code = "import sys, runyard.server; print(sorted({'httpx2', 'httpcore2', 'anyio.streams'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"
 
 
 # answers that fail, hang and lie

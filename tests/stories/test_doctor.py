@@ -77,6 +77,19 @@ def test_access_is_told_and_keys_are_not(tmp_path: Path) -> None:
     assert "s3cret" not in json.dumps(with_keys)
 
 
+def test_whether_webhooks_are_signed_is_told_and_with_what_is_not(tmp_path: Path) -> None:
+    open_to_all = diagnosis(tmp_path, ECHO, "--host", "0.0.0.0", "--insecure")
+    ((verdict, text),) = found(open_to_all, "webhooks")
+    assert verdict == "warning"
+    assert text.startswith("they go to public addresses, and are not signed")
+    secret = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    variables = {"RUNYARD_WEBHOOK_SECRETS": f"whsec_{secret}", "RUNYARD_WEBHOOK_ALLOW": "10.0.0.0/8,a.internal"}
+    told = diagnosis(tmp_path, ECHO, **variables)
+    assert found(told, "webhooks") == [("ok", "they are signed, and go to public addresses and 10.0.0.0/8, a.internal")]
+    assert told["settings"]["webhook_secrets"]["value"] == "1 of them"
+    assert secret not in json.dumps(told)
+
+
 def test_a_database_that_is_being_served_is_told(serve: Serve) -> None:
     server = serve(ECHO)
     here = ("--database", f"sqlite:///{server.database}", "--port", str(server.port))

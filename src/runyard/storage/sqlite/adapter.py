@@ -18,13 +18,7 @@ from runyard import agents as agent_rules
 from runyard import events as event_log
 from runyard.checkpoints import Checkpoint, Snapshot, State, fold, render
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
-from runyard.errors import (
-    checkpoint_not_found,
-    delivery_not_found,
-    item_not_found,
-    run_not_found,
-    thread_not_found,
-)
+from runyard.errors import checkpoint_not_found, item_not_found, run_not_found, thread_not_found
 from runyard.events import Chunk, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, namespace_matches
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
@@ -34,11 +28,9 @@ from runyard.storage.sqlite import item_verbs, outbox_verbs, run_verbs, thread_v
 from runyard.storage.sqlite.connection import FileLock, Synchronous, connect
 from runyard.storage.sqlite.rows import (
     checkpoint_of,
-    delivery_of,
     item_of,
     namespace_of,
     namespace_value,
-    notice_of,
     run_of,
     thread_of,
 )
@@ -269,13 +261,10 @@ class SqliteStorage:
         return outbox_verbs.found_delivery(self._inline, owner, delivery_id)
 
     async def notice(self, owner: str, delivery_id: str) -> Notice:
-        row = await self._read(lambda reader: reader.one("notice", (delivery_id, owner)))
-        if row is None:
-            raise delivery_not_found(delivery_id)
-        return notice_of(row)
+        return await self._read(lambda reader: outbox_verbs.found_notice(reader, owner, delivery_id))
 
     async def search_deliveries(self, owner: str, query: DeliveryFilter) -> list[Delivery]:
-        return await self._read(lambda reader: _search_deliveries(reader, owner, query))
+        return await self._read(lambda reader: outbox_verbs.search_deliveries(reader, owner, query))
 
     async def resend_delivery(self, owner: str, delivery_id: str, now: int) -> Delivery:
         return await self._writer.do(outbox_verbs.resend_delivery, owner, delivery_id, now)
@@ -391,15 +380,6 @@ def _nobody(chunks: Sequence[Chunk]) -> None:
 
 def _nothing() -> None:
     """Nobody waits for work yet."""
-
-
-def _search_deliveries(reader: Transaction, owner: str, query: DeliveryFilter) -> list[Delivery]:
-    if query.run_id is not None:
-        found = map(delivery_of, reader.all("delivery_of_run", (owner, query.run_id)))
-        wanted = [delivery for delivery in found if query.status in (None, delivery.status)]
-        return wanted[query.offset : query.offset + query.limit]
-    name = "search_deliveries" if query.status is None else f"search_deliveries_{query.status}"
-    return [*map(delivery_of, reader.all(name, {"owner": owner, "limit": query.limit, "offset": query.offset}))]
 
 
 def _state(reader: Transaction, checkpoint_id: str) -> State:

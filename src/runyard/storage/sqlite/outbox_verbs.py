@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import msgspec
 
 from runyard.checkpoints import Asked, Question, State, fold
-from runyard.deliveries import Delivery, Try, host_of, id_of
+from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try, host_of, id_of
 from runyard.errors import delivery_not_found
 from runyard.runs import Run
 from runyard.storage.contract import Taken
-from runyard.storage.sqlite.rows import delivery_of, notice_values
+from runyard.storage.sqlite.rows import delivery_of, notice_of, notice_values
 from runyard.storage.sqlite.writer import Transaction
 
 _asked = msgspec.json.Decoder(Asked)
@@ -97,6 +97,23 @@ def found_delivery(t: Transaction, owner: str, delivery_id: str) -> Delivery:
     if row is None:
         raise delivery_not_found(delivery_id)
     return delivery_of(row)
+
+
+def found_notice(t: Transaction, owner: str, delivery_id: str) -> Notice:
+    """Raises `NotFound`."""
+    row = t.one("notice", (delivery_id, owner))
+    if row is None:
+        raise delivery_not_found(delivery_id)
+    return notice_of(row)
+
+
+def search_deliveries(t: Transaction, owner: str, query: DeliveryFilter) -> list[Delivery]:
+    if query.run_id is not None:
+        found = map(delivery_of, t.all("delivery_of_run", (owner, query.run_id)))
+        wanted = [delivery for delivery in found if query.status in (None, delivery.status)]
+        return wanted[query.offset : query.offset + query.limit]
+    name = "search_deliveries" if query.status is None else f"search_deliveries_{query.status}"
+    return [*map(delivery_of, t.all(name, {"owner": owner, "limit": query.limit, "offset": query.offset}))]
 
 
 def purge_deliveries(t: Transaction, before: int) -> int:
