@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from runyard.clock import Clock
-from runyard.errors import InvalidInput
+from runyard.errors import InvalidInput, RunyardError
+from runyard.events import Chunk
 from runyard.executor import Executor
 from runyard.hints.contract import Hints
 from runyard.lifecycle import Lifecycle
+from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent
-from runyard.storage.contract import Storage
+from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
 from runyard.telemetry import Telemetry
 from runyard.worker import Worker
@@ -46,6 +48,7 @@ class Engine:
         clock: Clock,
         agents: Mapping[str, LoadedAgent],
         terms: Terms,
+        version: str = "0",
     ) -> None:
         if terms.default_agent is not None and terms.default_agent not in agents:
             raise InvalidInput(
@@ -55,11 +58,15 @@ class Engine:
         self.storage = storage
         self.clock = clock
         self.telemetry = Telemetry()
+        self._metrics = Metrics(version, agents, self._moment)
+        self._lag = LoopLag(self._metrics, self.telemetry)
+        self.telemetry.subscribe(self._metrics.hear)
         self._hints = hints
         self._host = host
         self._agents = agents
         self._terms = terms
         self._state = "new"
+        self._healthy = False
         self.streams = Streams(storage, clock, queue_bytes=terms.reader_queue_bytes)
         executor = Executor(
             storage=storage,
@@ -108,7 +115,8 @@ class Engine:
         if self._state != "new":
             return
         await self.storage.open()
-        self.storage.on_commit = self.streams.committed
+        self.storage.on_commit = self._committed
+        self.storage.on_group = self._metrics.grouped
         self.storage.on_ready = lambda: self._hints.publish("ready")
         now = self.clock.now()
         recovered = await self.storage.recover(now, now + int(self._terms.stateless_retention * 1e6))
@@ -117,20 +125,68 @@ class Engine:
         await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], now)
         self.worker.start()
         self.reaper.start()
+        self._lag.start()
         self._state = "ready"
 
-    def readiness(self) -> dict[str, Any]:
-        """Whether runs are taken, and why not."""
+    def _committed(self, chunks: Sequence[Chunk]) -> None:
+        """Events have become durable: those who wait for them are told, and ends of runs are counted."""
+        self.streams.committed(chunks)
+        self._metrics.committed(chunks)
+        for chunk in chunks:
+            over = chunk.over
+            if over is not None:
+                self.telemetry.tell(
+                    "run ended",
+                    run_id=chunk.run_id,
+                    thread_id=chunk.thread_id,
+                    agent_id=over.agent_id,
+                    outcome=over.outcome,
+                    attempt=over.attempt,
+                )
+
+    async def readiness(self) -> dict[str, Any]:
+        """Whether runs are taken, and why not. Tries the database, unless it has just proven itself.
+
+        A late event loop is no reason: the answer is late then, and a server that is busy is not broken.
+        """
+        reasons = self._reasons()
         if self._state == "ready":
-            return {"ready": True, "reasons": []}
-        reason = {"new": "the server is starting"}.get(self._state, "the server is stopping")
-        return {"ready": False, "reasons": [reason]}
+            trouble = await self.storage.trouble()
+            reasons += [] if trouble is None else [trouble]
+        self._healthy = not reasons
+        return {"ready": not reasons, "reasons": reasons}
+
+    def _reasons(self) -> list[str]:
+        if self._state != "ready":
+            return ["the server is starting" if self._state == "new" else "the server is stopping"]
+        return [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
+
+    async def exposition(self) -> tuple[bytes, bytes]:
+        """The metrics: their content type and text. A database that does not answer costs its own figures only."""
+        standing: Standing | None = None
+        if (await self.readiness())["ready"]:
+            try:
+                standing = await self.storage.standing(self.clock.now())
+            except RunyardError:
+                pass  # it has failed since; the next look says why
+        return CONTENT_TYPE, self._metrics.render(standing)
+
+    def _moment(self) -> Moment:
+        return Moment(
+            ready=self._healthy,
+            readers=self.streams.readers,
+            readers_cut=self.streams.cut,
+            delivered=self.streams.delivered,
+            executing=self.worker.executing,
+            free=self.worker.free,
+        )
 
     async def drain(self) -> bool:
         """Ends all work: attempts stop or go back in line at no cost, streams end. Whether all code has ended."""
         if self._state != "ready":
             return True
         self._state = "draining"
+        self._lag.stop()
         self.verbs.close()
         ended = await self.worker.drain(self._terms.drain_grace)
         self.streams.drain()

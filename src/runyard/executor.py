@@ -117,7 +117,7 @@ class Execution:
             ended = await self._follow(self._invocation)
             await self._record(ended)
         except LeaseLost:
-            self._executor.telemetry.tell("lease lost", run_id=self.run_id, attempt=self._attempt.number)
+            self._tell("lease lost")
         finally:
             unsubscribe()
             for helper in tuple(self._helpers):
@@ -205,7 +205,7 @@ class Execution:
                 self._cancel = request.metadata["action"]
                 self._stop = self._stop or "cancel"
             except (StorageError, Unavailable) as error:
-                self._executor.telemetry.tell("outcome not stored yet", run_id=self.run_id, why=error.message)
+                self._tell("outcome not stored yet", why=error.message)
                 await self._clock.sleep(STORAGE_PATIENCE)
 
     async def _record_once(self, ended: Ended) -> None:
@@ -224,9 +224,9 @@ class Execution:
             elif retry is not None and self._cancel is None:
                 await self._storage.requeue(self._attempt, batch, Requeue(due_at=retry), now)
                 self._executor.hints.publish("ready")
+                self._tell("attempt tried again", after=(retry - now) / 1e6, why=ended.message)
             else:
-                run = await self._storage.finish(self._attempt, batch, self._ending(outcome, failure), now)
-                self._executor.telemetry.tell("run ended", run_id=run.run_id, outcome=outcome, attempt=run.attempt)
+                await self._storage.finish(self._attempt, batch, self._ending(outcome, failure), now)
         except BaseException:
             self._pending, self._state, self._head, self._records = kept
             raise
@@ -330,7 +330,7 @@ class Execution:
                 await self._storage.append(self._attempt, batch, self._clock.now())
                 return
             except (StorageError, Unavailable) as error:
-                self._executor.telemetry.tell("events not stored yet", run_id=self.run_id, why=error.message)
+                self._tell("events not stored yet", why=error.message)
                 await self._clock.sleep(STORAGE_PATIENCE)
 
     async def _answer(self, call: StoreCall) -> None:
@@ -417,6 +417,12 @@ class Execution:
     async def _stop_after(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
         self.stop("timeout")
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        run, number = self._run, self._attempt.number
+        self._executor.telemetry.tell(
+            event, run_id=run.run_id, thread_id=run.thread_id, agent_id=run.agent_id, attempt=number, **fields
+        )
 
     def _help(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from runyard.clock import Clock
 from runyard.errors import RunyardError
 from runyard.storage.contract import Retention, Storage
@@ -43,5 +45,7 @@ class Reaper:
                 removed = await self.run_once()
             except RunyardError as error:
                 self._telemetry.tell("sweep failed", why=error.message)
+            except Exception as error:  # a fault of ours must not end retention
+                self._telemetry.tell("sweep failed", error=error, why=repr(error))
             else:
-                self._telemetry.tell("swept", runs=removed.runs, threads=removed.threads, items=removed.items)
+                self._telemetry.tell("swept", **msgspec.structs.asdict(removed))

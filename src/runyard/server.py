@@ -36,6 +36,7 @@ from runyard.storage.sqlite import SqliteStorage
 from runyard.storage.sqlite.connection import PACKAGE as SQLITE_PACKAGE
 from runyard.storage.sqlite.connection import FileLock, connect, schema_version
 from runyard.storage.sqlite.connection import migrate as migrate_schema
+from runyard.telemetry import say
 
 STRAGGLERS = 2.0
 """Seconds that connections have to end after the drain, before they are cut."""
@@ -87,6 +88,7 @@ def create_app(
         clock=clock,
         agents=loaded,
         terms=msgspec.convert(settings, Terms, from_attributes=True),
+        version=version("runyard"),
     )
     hosts = settings.allowed_hosts or (LOOPBACK_HOSTS if is_loopback(settings.host) else ())
     api = ApiContext(
@@ -94,6 +96,7 @@ def create_app(
         streams=engine.streams,
         storage=engine.storage,
         ready=engine.readiness,
+        metrics=engine.exposition,
         keys=Keys(settings.api_keys),
         cors_origins=settings.cors_origins,
         allowed_hosts=hosts,
@@ -129,7 +132,7 @@ async def _serve(app: App, settings: Settings) -> tuple[bool, bool]:
     listening = _listen(settings.host, settings.port)
     try:
         await app.engine.start()
-        server = _Server(_uvicorn_config(app, settings), app.engine)
+        server = _Server(_uvicorn_config(app, settings), app.engine, programs_read=settings.log_format == "json")
         try:
             await server.serve([listening])
         finally:
@@ -196,15 +199,20 @@ class _Server(uvicorn.Server):
     """Uvicorn that drains the engine between closing its doors and waiting for open connections, so that streams end
     with a clean last event instead of being cut; a second signal ends the process at once."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, config: uvicorn.Config, engine: Engine, *, programs_read: bool) -> None:
         super().__init__(config)
         self._engine = engine
+        self._programs_read = programs_read
+        """Standard error holds log lines for programs, and nothing else."""
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         if self.started:
-            agents = ", ".join(sorted(self._engine.verbs.agents))
-            print(f"Runyard is ready on {self._address()} with {agents}", file=sys.stderr, flush=True)
+            agents = sorted(self._engine.verbs.agents)
+            if self._programs_read:
+                say("serving", url=self._address(), agents=agents)
+            else:
+                print(f"Runyard is ready on {self._address()} with {', '.join(agents)}", file=sys.stderr, flush=True)
 
     def _address(self) -> str:
         listening = self.servers[0].sockets[0].getsockname()

@@ -71,6 +71,7 @@ ROUTES: Table = (
     ("/agents/{agent_id}/schemas", {"GET": agents.get_agent_schemas}),
     ("/ok", {"GET": system.ok}),
     ("/ready", {"GET": system.ready}),
+    ("/metrics", {"GET": system.metrics}),
     ("/info", {"GET": system.info}),
     ("/openapi.json", {"GET": openapi_document}),
     ("/docs", {"GET": docs}),

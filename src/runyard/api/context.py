@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +17,14 @@ from runyard.streams import Streams
 class ApiContext:
     """Everything that handlers may reach; one per server.
 
-    `ready` gives `{"ready": bool, "reasons": [text, ...]}`. Times are seconds.
+    `ready` gives `{"ready": bool, "reasons": [text, ...]}`; `metrics` their content type and text. Times are seconds.
     """
 
     verbs: Lifecycle
     streams: Streams
     storage: Storage
-    ready: Callable[[], dict[str, Any]]
+    ready: Callable[[], Awaitable[dict[str, Any]]]
+    metrics: Callable[[], Awaitable[tuple[bytes, bytes]]]
     keys: Keys = field(default_factory=Keys)
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()

@@ -27,6 +27,8 @@ class Claim(msgspec.Struct, frozen=True):
 
     run: Run
     attempt: Attempt
+    waited: int | None = None
+    """Microseconds from when the run could be claimed to its first claim; None for later attempts."""
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -93,9 +95,27 @@ class Retention(msgspec.Struct, frozen=True):
     """What one sweep removed."""
 
     runs: int = 0
+    events: int = 0
+    """Runs whose events went before they did."""
     threads: int = 0
     items: int = 0
     keys: int = 0
+
+    def __add__(self, more: Retention) -> Retention:
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(more), strict=True)
+        return Retention(*(one + other for one, other in pairs))
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is active now, and how large the database is."""
+
+    active: dict[tuple[str, str], int]
+    """(agent id, `pending` or `running`) -> runs."""
+    ready: dict[str, tuple[int, int]]
+    """Agent id -> runs that could be claimed, microseconds since the oldest of them joined the line."""
+    file_bytes: int
+    wal_bytes: int
+    """Of what is written and not folded into the file yet; 0 for a database that has no such file."""
 
 
 class Storage(Protocol):
@@ -104,6 +124,8 @@ class Storage(Protocol):
     on_commit: Callable[[Sequence[Chunk]], None]
     on_ready: Callable[[], None]
     """Called after a commit by which a run can be claimed."""
+    on_group: Callable[[int, float, int], None]
+    """Called after each commit: the verbs in it, the seconds it took, the verbs that the database failed."""
 
     async def open(self) -> None:
         """Migrates the schema and takes what exclusive rights the adapter needs.
@@ -294,6 +316,14 @@ class Storage(Protocol):
 
     async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:
         """Agent id -> number of its pending runs that none of `offered` can execute."""
+        ...
+
+    async def trouble(self) -> str | None:
+        """Why nothing can be written now, in words; None where it can. Tries it, unless a commit of just now has."""
+        ...
+
+    async def standing(self, now: int) -> Standing:
+        """What metrics show. Costs what is active, whatever the history."""
         ...
 
     async def figures(self) -> dict[str, int]:

@@ -16,12 +16,12 @@ import msgspec
 from runyard import agents as agent_rules
 from runyard import events as event_log
 from runyard.checkpoints import Checkpoint, Snapshot, State, fold, render
-from runyard.errors import checkpoint_not_found, item_not_found, run_not_found, thread_not_found
+from runyard.errors import RunyardError, checkpoint_not_found, item_not_found, run_not_found, thread_not_found
 from runyard.events import Chunk, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, namespace_matches
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
 from runyard.runtime.contract import Record
-from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue, Retention
+from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue, Retention, Standing
 from runyard.storage.sqlite import item_verbs, run_verbs, thread_verbs, upkeep_verbs
 from runyard.storage.sqlite.connection import FileLock, Synchronous, connect
 from runyard.storage.sqlite.rows import (
@@ -42,6 +42,11 @@ SNAPSHOTS_KEPT = 512
 """Snapshots of checkpoints in memory; they never change, so keeping them is safe."""
 SNAPSHOT_BYTES = 64_000
 
+PROVEN_FOR = 5.0
+"""Seconds for which a commit proves that the file can be written."""
+PROOF_PATIENCE = 2.0
+"""Seconds after which a commit that does not come is a trouble."""
+
 _encode = msgspec.json.Encoder().encode
 _agent = msgspec.json.Decoder(agent_rules.Agent).decode
 
@@ -57,6 +62,7 @@ class SqliteStorage:
         self.path = path
         self.on_commit: Callable[[Sequence[Chunk]], None] = _nobody
         self.on_ready: Callable[[], None] = _nothing
+        self.on_group: Callable[[int, float, int], None] = _ignore
         self._synchronous: Synchronous = synchronous
         self._lock = FileLock(path)
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
@@ -68,7 +74,7 @@ class SqliteStorage:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
-            self._writer = Writer(self.path, self._synchronous, self._committed, self._became_ready)
+            self._writer = Writer(self.path, self._synchronous, self._committed, self._became_ready, self._grouped)
             self._writer.open()
             self._inline = Transaction(connect(self.path, read_only=True), self._writer.sql)
         except BaseException:
@@ -88,6 +94,9 @@ class SqliteStorage:
 
     def _became_ready(self) -> None:
         self.on_ready()
+
+    def _grouped(self, verbs: int, seconds: float, failed: int) -> None:
+        self.on_group(verbs, seconds, failed)
 
     # reading
 
@@ -295,16 +304,34 @@ class SqliteStorage:
             batch = await self._writer.do(upkeep_verbs.purge_batch, now, keys_before)
             if batch == Retention():
                 return total
-            total = Retention(
-                total.runs + batch.runs,
-                total.threads + batch.threads,
-                total.items + batch.items,
-                total.keys + batch.keys,
-            )
+            total = total + batch
 
     async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:
         rows = self._inline.all("waiting_by_agent")
         return {agent_id: count for agent_id, count in rows if agent_id not in offered}
+
+    async def trouble(self) -> str | None:
+        if not self._writer.alive:
+            return "the database's writer has died; restart the server"
+        if self._writer.proven <= PROVEN_FOR:
+            return None
+        try:
+            await asyncio.wait_for(self._writer.do(upkeep_verbs.prove), PROOF_PATIENCE)
+        except TimeoutError:
+            return f"the database has not committed within {PROOF_PATIENCE:g} s"
+        except RunyardError as error:
+            return f"the database cannot be written: {error.message}"
+        return None
+
+    async def standing(self, now: int) -> Standing:
+        def count(reader: Transaction) -> Standing:
+            active = {(agent_id, status): number for agent_id, status, number in reader.all("active_by_agent")}
+            ready = {agent_id: (number, now - oldest) for agent_id, number, oldest in reader.all("ready_by_agent")}
+            return Standing(
+                active, ready, self.path.stat().st_size, _size(self.path.with_name(self.path.name + "-wal"))
+            )
+
+        return await self._read(count)
 
     async def figures(self) -> dict[str, int]:
         def count(reader: Transaction) -> dict[str, int]:
@@ -319,9 +346,8 @@ class SqliteStorage:
             return found
 
         figures = await self._read(count)
-        wal = self.path.with_name(self.path.name + "-wal")
         figures["file_bytes"] = self.path.stat().st_size
-        figures["wal_bytes"] = wal.stat().st_size if wal.exists() else 0
+        figures["wal_bytes"] = _size(self.path.with_name(self.path.name + "-wal"))
         return figures
 
 
@@ -331,6 +357,14 @@ def _nobody(chunks: Sequence[Chunk]) -> None:
 
 def _nothing() -> None:
     """Nobody waits for work yet."""
+
+
+def _ignore(verbs: int, seconds: float, failed: int) -> None:
+    """Nobody counts yet."""
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _state(reader: Transaction, checkpoint_id: str) -> State:

@@ -170,8 +170,11 @@ UPDATE runs SET ready = 1 WHERE number = ? AND status = 'pending' AND due_at IS 
 UPDATE runs SET ready = 0 WHERE number = ?
 
 -- name: ready
--- What can be claimed of one agent's runs.
-SELECT number, run_id, owner, thread_id FROM runs INDEXED BY runs_ready
+-- What can be claimed of one agent's runs, and since when: a run becomes ready when it joins the line, or when its
+-- thread is left to it.
+SELECT number, run_id, owner, thread_id,
+       max(line, (SELECT updated_at FROM threads WHERE owner = runs.owner AND thread_id = runs.thread_id))
+FROM runs INDEXED BY runs_ready
 WHERE agent_id = ? AND ready = 1 ORDER BY line, number LIMIT ?
 
 -- name: running_of_agent
@@ -397,6 +400,15 @@ SELECT body FROM agents ORDER BY agent_id
 
 -- name: waiting_by_agent
 SELECT agent_id, count(*) FROM runs INDEXED BY runs_ready WHERE ready = 1 GROUP BY agent_id
+
+-- name: active_by_agent
+-- How many runs are pending and running, of each agent: reads what is active, no history.
+SELECT agent_id, status, count(*) FROM runs INDEXED BY runs_active
+WHERE status IN ('pending', 'running') GROUP BY agent_id, status
+
+-- name: ready_by_agent
+-- Runs that could be claimed: how many, and since when the oldest.
+SELECT agent_id, count(*), min(line) FROM runs INDEXED BY runs_ready WHERE ready = 1 GROUP BY agent_id
 
 -- name: expired_runs
 SELECT run_id, owner, thread_id, first_seq, last_seq, stateless FROM runs INDEXED BY runs_expired

@@ -18,6 +18,12 @@ def publish_agents(t: Transaction, agents: Sequence[Agent], now: int) -> None:
         t.run("publish_agent", (agent.agent_id, _encode(agent), now))
 
 
+def prove(t: Transaction) -> None:
+    """Writes a page without changing anything: it fails where a write of anything else would."""
+    version = t.connection.pragma("user_version")
+    t.connection.pragma("user_version", version)
+
+
 def purge_batch(t: Transaction, now: int, keys_before: int) -> Retention:
     """Removes one batch of what has expired; all zeros when nothing is left."""
     runs = t.all("expired_runs", (now,))
@@ -38,4 +44,4 @@ def purge_batch(t: Transaction, now: int, keys_before: int) -> Retention:
     t.run("delete_expired_items", (now,))
     items = t.connection.total_changes() - before
     t.run("delete_old_keys", (keys_before,))
-    return Retention(len(runs), threads, items, t.connection.total_changes() - before - items)
+    return Retention(len(runs), 0, threads, items, t.connection.total_changes() - before - items)
