@@ -169,7 +169,7 @@ class Worker:
         self._accepting = False
         self._ready.set()
         if self._loop is not None:
-            await self._loop
+            await asyncio.gather(self._loop, return_exceptions=True)  # it may have died, which was told then
         if not self._executing:
             return True
         self._telemetry.tell("draining", executing=len(self._executing))

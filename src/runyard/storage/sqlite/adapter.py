@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -44,6 +45,8 @@ SNAPSHOT_BYTES = 64_000
 
 PROVEN_FOR = 5.0
 """Seconds for which a commit proves that the file can be written."""
+ROOM_NEEDED = 4_000_000
+"""Bytes of free disk below which the next large write fails although small ones still fit."""
 PROOF_PATIENCE = 2.0
 """Seconds after which a commit that does not come is a trouble."""
 
@@ -313,6 +316,9 @@ class SqliteStorage:
     async def trouble(self) -> str | None:
         if not self._writer.alive:
             return "the database's writer has died; restart the server"
+        left = shutil.disk_usage(self.path.parent).free
+        if left < ROOM_NEEDED:
+            return f"the disk is full: {left} bytes are left beside the database, and {ROOM_NEEDED} are needed"
         if self._writer.proven <= PROVEN_FOR:
             return None
         try:

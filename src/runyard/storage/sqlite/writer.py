@@ -139,7 +139,7 @@ class Writer:
 
     @property
     def proven(self) -> float:
-        """Seconds since a commit has proven that the file can be written; infinite where the last one failed."""
+        """Seconds since a commit has written to the file; infinite where one has failed since."""
         return float("inf") if self._failing else time.monotonic() - self._committed_at
 
     def do(
@@ -259,9 +259,7 @@ class Writer:
 
     def _deliver(self, group: list[_Job], took: float) -> None:
         failed = sum(isinstance(job.error, (StorageError, Unavailable)) for job in group if job.error is not None)
-        self._failing = failed == len(group)
-        if not self._failing:
-            self._committed_at = time.monotonic()
+        self._failing = self._failing or failed > 0
         self._on_group(len(group), took, failed)
         chunks = [chunk for job in group for chunk in job.chunks]
         if chunks:
@@ -278,6 +276,8 @@ class Writer:
 
     def _wal_hook(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._wal_pages = pages
+        self._failing = False
+        self._committed_at = time.monotonic()
         if pages > WAL_PAGES_PASSIVE:
             self._checkpoint_wanted.set()
         return apsw.SQLITE_OK
