@@ -31,6 +31,9 @@ class Terms(msgspec.Struct, frozen=True):
     disconnect_grace: float = 5.0
     drain_grace: float = 10.0
     stateless_retention: float = 3600.0
+    run_retention: float = 0.0
+    event_retention: float = 0.0
+    thread_retention: float = 0.0
     idempotency_retention: float = 86400.0
     sweep_interval: float = 60.0
     reader_queue_bytes: int = 4_000_000
@@ -104,6 +107,9 @@ class Engine:
             telemetry=self.telemetry,
             interval=terms.sweep_interval,
             keys_kept=terms.idempotency_retention,
+            runs_kept=terms.run_retention,
+            events_kept=terms.event_retention,
+            threads_kept=terms.thread_retention,
         )
 
     async def start(self) -> None:

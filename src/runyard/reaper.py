@@ -13,22 +13,40 @@ from runyard.telemetry import Telemetry
 
 
 class Reaper:
-    """Sweeps once per interval. Times are seconds."""
+    """Sweeps once per interval. Times are seconds; 0 keeps runs, events and threads for ever."""
 
     def __init__(
-        self, *, storage: Storage, clock: Clock, telemetry: Telemetry, interval: float, keys_kept: float
+        self,
+        *,
+        storage: Storage,
+        clock: Clock,
+        telemetry: Telemetry,
+        interval: float,
+        keys_kept: float,
+        runs_kept: float = 0.0,
+        events_kept: float = 0.0,
+        threads_kept: float = 0.0,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._telemetry = telemetry
         self._interval = interval
         self._keys_kept = int(keys_kept * 1e6)
+        self._runs_kept = int(runs_kept * 1e6)
+        self._events_kept = int(events_kept * 1e6)
+        self._threads_kept = int(threads_kept * 1e6)
         self._loop: asyncio.Task[None] | None = None
 
     async def run_once(self) -> Retention:
         """One sweep; what it removed."""
         now = self._clock.now()
-        return await self._storage.purge(now, keys_before=now - self._keys_kept)
+        return await self._storage.purge(
+            now,
+            keys_before=now - self._keys_kept,
+            runs_before=_before(now, self._runs_kept),
+            events_before=_before(now, self._events_kept),
+            threads_before=_before(now, self._threads_kept),
+        )
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop().create_task(self._sweep_for_ever())
@@ -49,3 +67,7 @@ class Reaper:
                 self._telemetry.tell("sweep failed", error=error, why=repr(error))
             else:
                 self._telemetry.tell("swept", **msgspec.structs.asdict(removed))
+
+
+def _before(now: int, kept: int) -> int | None:
+    return now - kept if kept else None

@@ -91,6 +91,19 @@ class Recovered(msgspec.Struct, frozen=True):
     lost: tuple[str, ...]
 
 
+class Keep(msgspec.Struct, frozen=True):
+    """What has to go, by age: what is older than these times (None: nothing is)."""
+
+    keys_before: int
+    """Idempotency keys, by their creation."""
+    runs_before: int | None = None
+    """Finished runs on threads, with their events and records, by their end."""
+    events_before: int | None = None
+    """The events of finished runs on threads, by the run's end."""
+    threads_before: int | None = None
+    """Threads without an active run or an open question, with everything on them, by the last change."""
+
+
 class Retention(msgspec.Struct, frozen=True):
     """What one sweep removed."""
 
@@ -310,8 +323,18 @@ class Storage(Protocol):
         """All published agents, by id."""
         ...
 
-    async def purge(self, now: int, *, keys_before: int) -> Retention:
-        """Removes what has expired, in small batches: runs, unreachable checkpoints, items, idempotency keys."""
+    async def purge(
+        self,
+        now: int,
+        *,
+        keys_before: int,
+        runs_before: int | None = None,
+        events_before: int | None = None,
+        threads_before: int | None = None,
+    ) -> Retention:
+        """Removes what has expired or is older than these times (see `Keep`), and what nobody can reach, in small
+        batches between which everything else goes on. What an unfinished invocation needs, and what a copy descends
+        from, stays."""
         ...
 
     async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:

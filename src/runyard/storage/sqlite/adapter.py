@@ -22,8 +22,19 @@ from runyard.events import Chunk, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, namespace_matches
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
 from runyard.runtime.contract import Record
-from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue, Retention, Standing
-from runyard.storage.sqlite import item_verbs, run_verbs, thread_verbs, upkeep_verbs
+from runyard.storage.contract import (
+    Batch,
+    Cancelled,
+    Claim,
+    Created,
+    Ending,
+    Keep,
+    Recovered,
+    Requeue,
+    Retention,
+    Standing,
+)
+from runyard.storage.sqlite import item_verbs, retention_verbs, run_verbs, thread_verbs, upkeep_verbs
 from runyard.storage.sqlite.connection import FileLock, Synchronous, connect
 from runyard.storage.sqlite.rows import (
     checkpoint_of,
@@ -42,6 +53,9 @@ READER_THREADS = 2
 SNAPSHOTS_KEPT = 512
 """Snapshots of checkpoints in memory; they never change, so keeping them is safe."""
 SNAPSHOT_BYTES = 64_000
+
+SWEEP_PAUSE = 0.005
+"""Seconds between two batches of a sweep: the writer is for those who wait."""
 
 PROVEN_FOR = 5.0
 """Seconds for which a commit proves that the file can be written."""
@@ -301,13 +315,24 @@ class SqliteStorage:
         rows = await self._read(lambda reader: reader.all("agents"))
         return [_agent(row[0]) for row in rows]
 
-    async def purge(self, now: int, *, keys_before: int) -> Retention:
+    async def purge(
+        self,
+        now: int,
+        *,
+        keys_before: int,
+        runs_before: int | None = None,
+        events_before: int | None = None,
+        threads_before: int | None = None,
+    ) -> Retention:
+        keep = Keep(keys_before, runs_before, events_before, threads_before)
         total = Retention()
-        while True:
-            batch = await self._writer.do(upkeep_verbs.purge_batch, now, keys_before)
-            if batch == Retention():
-                return total
-            total = total + batch
+        for stage in retention_verbs.STAGES:
+            place: retention_verbs.Place | None = retention_verbs.BEGINNING
+            while place is not None:
+                removed, place = await self._writer.do(stage, now, keep, place)
+                total = total + removed
+                await asyncio.sleep(SWEEP_PAUSE if place is not None else 0)
+        return total
 
     async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:
         rows = self._inline.all("waiting_by_agent")

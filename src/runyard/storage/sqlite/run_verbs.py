@@ -42,7 +42,7 @@ from runyard.storage.sqlite.rows import (
     run_of,
     thread_of,
 )
-from runyard.storage.sqlite.thread_verbs import bury
+from runyard.storage.sqlite.thread_verbs import bury, revive
 from runyard.storage.sqlite.writer import Transaction
 from runyard.threads import Thread
 
@@ -115,7 +115,7 @@ def _create_on_thread(t: Transaction, new: NewRun) -> Created:
             "owner": new.owner, "thread_id": new.thread_id, "now": new.created_at, "metadata": b"{}", "hidden": 0,
         }  # fmt: skip
         if t.one("insert_thread", values) is None:
-            t.one("revive_thread", values)
+            revive(t, values)
         row = t.one("thread", (new.owner, new.thread_id))
     if row is None or row[9]:
         raise thread_not_found(new.thread_id)
