@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,7 @@ from runyard.runtime.load import load_targets
 from runyard.settings import Settings, is_loopback
 from runyard.storage.migrate import migrations
 from runyard.storage.sqlite import SqliteStorage
+from runyard.storage.sqlite.backup import copy_database
 from runyard.storage.sqlite.connection import PACKAGE as SQLITE_PACKAGE
 from runyard.storage.sqlite.connection import FileLock, connect, schema_version
 from runyard.storage.sqlite.connection import migrate as migrate_schema
@@ -251,6 +252,17 @@ def migrate(settings: Settings) -> int:
     finally:
         lock.release()
     return len(applied)
+
+
+def backup(settings: Settings, file: Path, *, overwrite: bool, progress: Callable[[int, int], None]) -> dict[str, int]:
+    """Copies the database to `file`, whether it is being served or not; what the copy holds: `threads`, `runs`,
+    `unfinished` ones among them, `items`, `bytes`. `progress` is told pages done and pages in all.
+
+    Raises:
+        InvalidInput: the file exists and is not to be overwritten, or cannot be made; or there is no database.
+        StorageError: the copy failed, or is not sound.
+    """
+    return copy_database(settings.database_path, file, overwrite=overwrite, progress=progress)
 
 
 def inspect(settings: Settings) -> dict[str, Any]:

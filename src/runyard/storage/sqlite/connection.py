@@ -34,7 +34,12 @@ def connect(path: Path, *, synchronous: Synchronous = "full", read_only: bool = 
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     pragmas = ["temp_store=MEMORY", "mmap_size=268435456", "cache_size=-32768"]
     if not read_only:
-        pragmas += ["journal_mode=WAL", f"synchronous={synchronous.upper()}", "wal_autocheckpoint=0"]
+        pragmas += [
+            "journal_mode=WAL",
+            f"synchronous={synchronous.upper()}",
+            "wal_autocheckpoint=0",
+            "journal_size_limit=67108864",
+        ]
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     connection.create_scalar_function("contains", _contains, 2, deterministic=True)
