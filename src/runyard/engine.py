@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
-from runyard.telemetry import Telemetry
+from runyard.telemetry import Spans, Telemetry
 from runyard.worker import Worker
 
 
@@ -52,6 +53,7 @@ class Engine:
         agents: Mapping[str, LoadedAgent],
         terms: Terms,
         version: str = "0",
+        spans: Spans | None = None,
     ) -> None:
         if terms.default_agent is not None and terms.default_agent not in agents:
             raise InvalidInput(
@@ -64,6 +66,7 @@ class Engine:
         self._metrics = Metrics(version, agents, self._moment)
         self._lag = LoopLag(self._metrics, self.telemetry)
         self.telemetry.subscribe(self._metrics.hear)
+        self._spans = spans
         self._hints = hints
         self._host = host
         self._agents = agents
@@ -79,6 +82,7 @@ class Engine:
             telemetry=self.telemetry,
             retention=terms.stateless_retention,
             cancel_grace=terms.cancel_grace,
+            spans=spans,
         )
         self.worker = Worker(
             storage=storage,
@@ -100,6 +104,7 @@ class Engine:
             retention=terms.stateless_retention,
             cancel_grace=terms.cancel_grace,
             disconnect_grace=terms.disconnect_grace,
+            spans=spans,
         )
         self.reaper = Reaper(
             storage=storage,
@@ -208,5 +213,7 @@ class Engine:
         ended = await self._host.close(0.0 if not ended else self._terms.drain_grace) and ended
         await self._hints.close()
         await self.storage.close()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
         self._state = "closed"
         return ended

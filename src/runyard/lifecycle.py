@@ -31,6 +31,7 @@ from runyard.runs import CancelAction, Command, Config, NewRun, Request, Run, Ru
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import Claim, Created, Storage
 from runyard.streams import Ending, Streams
+from runyard.telemetry import Spans
 from runyard.threads import Thread, ThreadFilter, upsert_messages
 
 _encode = msgspec.json.Encoder().encode
@@ -112,6 +113,7 @@ class Lifecycle:
         retention: float,
         cancel_grace: float,
         disconnect_grace: float,
+        spans: Spans | None = None,
     ) -> None:
         self.storage = storage
         self.streams = streams
@@ -124,6 +126,7 @@ class Lifecycle:
         self._retention = int(retention * 1e6)
         self._cancel_grace = cancel_grace
         self._disconnect_grace = disconnect_grace
+        self._spans = spans
         self._closed = False
         self._attached: dict[str, int] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -164,7 +167,7 @@ class Lifecycle:
         if reserved:
             new = msgspec.structs.replace(new, claim=True)
         try:
-            created = await self.storage.create_run(new)
+            created = await self._store_run(new)
         except BaseException:
             if reserved:
                 self._slots.release(agent.agent_id)
@@ -178,6 +181,14 @@ class Lifecycle:
         if created.stopping is not None:
             self._hints.publish(f"run:{created.stopping}")
         return created
+
+    async def _store_run(self, new: NewRun) -> Created:
+        if self._spans is None:
+            return await self.storage.create_run(new)
+        with self._spans.creation(new.agent_id) as span:
+            created = await self.storage.create_run(msgspec.structs.replace(new, trace=span.context))
+            span.made(created.run, repeated=created.repeated)
+            return created
 
     async def _agent_asked(self, owner: str, wish: CreateRun) -> str | None:
         """A resume goes to the agent that asked.

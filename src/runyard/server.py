@@ -24,7 +24,7 @@ from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.clock import Clock
 from runyard.engine import Engine, Terms
-from runyard.errors import InvalidInput, RunyardError, Unavailable
+from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
 from runyard.hints.local import LocalHints
 from runyard.logs import configure_logging
 from runyard.runtime.channel import ThreadHost
@@ -37,7 +37,7 @@ from runyard.storage.sqlite.backup import copy_database
 from runyard.storage.sqlite.connection import PACKAGE as SQLITE_PACKAGE
 from runyard.storage.sqlite.connection import FileLock, connect, schema_version
 from runyard.storage.sqlite.connection import migrate as migrate_schema
-from runyard.telemetry import say
+from runyard.telemetry import Spans, say
 
 STRAGGLERS = 2.0
 """Seconds that connections have to end after the drain, before they are cut."""
@@ -67,14 +67,17 @@ def create_app(
     *,
     agents: Sequence[LoadedAgent] | None = None,
     clock: Clock | None = None,
+    tracer_provider: Any = None,
 ) -> App:
     """The server as an ASGI app, to be run by any ASGI server, mounted in another app, or tested.
 
     Agents are those of `settings.agents`, and those given as objects made by `@agent`. A host app must run the
-    app's lifespan: starting opens the database, stopping drains.
+    app's lifespan: starting opens the database, stopping drains. `tracer_provider` is an OpenTelemetry one, for the
+    spans of this app; it turns traces on.
 
     Raises:
-        InvalidInput: a target that cannot be loaded, or a default agent that is none of them.
+        InvalidInput: a target that cannot be loaded, a default agent that is none of them, or traces without the
+            extra that they need.
     """
     settings = settings or Settings()
     clock = clock or Clock()
@@ -82,6 +85,7 @@ def create_app(
     loaded = {agent.agent.agent_id: agent for agent in found}
     if len(loaded) < len(found):
         raise InvalidInput("two agents have the same id: give one of them another with @agent(id=...)", field="agents")
+    spans = _spans(settings, tracer_provider)
     engine = Engine(
         storage=SqliteStorage(settings.database_path, synchronous=settings.synchronous),
         hints=LocalHints(),
@@ -90,6 +94,7 @@ def create_app(
         agents=loaded,
         terms=msgspec.convert(settings, Terms, from_attributes=True),
         version=version("runyard"),
+        spans=spans,
     )
     hosts = settings.allowed_hosts or (LOOPBACK_HOSTS if is_loopback(settings.host) else ())
     api = ApiContext(
@@ -104,8 +109,23 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         heartbeat=settings.heartbeat,
         version=version("runyard"),
+        spans=spans,
     )
     return App(engine, api)
+
+
+def _spans(settings: Settings, provider: Any) -> Spans | None:
+    if not settings.traces and provider is None:
+        return None
+    try:
+        from runyard.traces import Traces
+
+        return Traces(version("runyard"), provider)
+    except ImportError as error:
+        raise Unsupported(
+            f"traces is on, but {error.name} is not installed: pip install 'runyard[otel]', or turn traces off",
+            field="traces",
+        ) from None
 
 
 def serve(settings: Settings) -> int:

@@ -137,6 +137,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=65536, description="How far the reader of a stream may fall behind before it is cut off."),
     ] = 4_000_000
     sweep_interval: Annotated[float, Meta(gt=0, description="How often what has expired is removed.")] = 60.0
+    traces: Annotated[
+        bool,
+        Meta(
+            description="Send traces of requests, runs and attempts to where the `OTEL_*` variables say; needs the "
+            "extra `runyard[otel]`."
+        ),
+    ] = False
     log_format: Annotated[Literal["text", "json"], Meta(description="How log lines are written to standard error.")] = (
         "text"
     )

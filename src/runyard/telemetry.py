@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Subscriber = Callable[[str, dict[str, Any]], None]
 
@@ -35,6 +36,7 @@ LEVELS: dict[str, int] = {
     "draining": logging.INFO,
     "drained": logging.INFO,
     "still executing": logging.WARNING,
+    "traces not sent": logging.WARNING,
     "hint listener failed": logging.ERROR,
     "telemetry subscriber failed": logging.ERROR,
     # requests
@@ -97,6 +99,64 @@ def say(event: str, *, error: BaseException | None = None, **fields: Any) -> Non
     if log.isEnabledFor(level):
         told = " ".join([event, *(f"{name}={_shown(value)}" for name, value in fields.items())])
         log.log(level, "%s", told, extra={"event": event, "fields": fields}, exc_info=error)
+
+
+class AttemptEnd(NamedTuple):
+    """What a span tells of how an attempt ended. `outcome` is a run's, or `tried_again`, `drained`,
+    `lease_lost`, `broke`."""
+
+    outcome: str
+    exception: str = ""
+    message: str = ""
+    stacktrace: str = ""
+
+
+class RequestSpan(Protocol):
+    """The span of a request."""
+
+    def answered(self, status: int) -> None:
+        """The answer has begun."""
+        ...
+
+
+class CreationSpan(Protocol):
+    """The span in which a run becomes durable."""
+
+    @property
+    def context(self) -> str | None:
+        """What the run keeps, as text; None where nothing is traced."""
+        ...
+
+    def made(self, run: Any, *, repeated: bool) -> None:
+        """The run is durable, or was so before."""
+        ...
+
+
+class AttemptSpan(Protocol):
+    """The span of an attempt."""
+
+    @property
+    def context(self) -> str | None:
+        """What the agent's side gets, as text; None where nothing is traced."""
+        ...
+
+    def end(self, end: AttemptEnd) -> None:
+        """The attempt is over; a second call does nothing."""
+        ...
+
+
+class Spans(Protocol):
+    """What makes spans where traces are on (see `runyard.traces`)."""
+
+    def request(
+        self, method: str, route: str, path: str, headers: Mapping[bytes, bytes]
+    ) -> AbstractContextManager[RequestSpan]: ...
+
+    def creation(self, agent_id: str) -> AbstractContextManager[CreationSpan]: ...
+
+    def attempt(self, run: Any, kept: str | None, asked: str | None, waited: int | None) -> AttemptSpan: ...
+
+    def close(self) -> None: ...
 
 
 class Telemetry:

@@ -23,3 +23,12 @@ def mutter(input: Any, ctx: SyncContext) -> dict[str, Any]:
     log.info("muttering %s", input)
     ctx.step("mutter", lambda: log.info("in a step"))
     return {"said": input}
+
+
+@agent
+async def traced() -> None:
+    """Makes a span with OpenTelemetry's own call, as instrumented libraries do."""
+    from opentelemetry import trace
+
+    with trace.get_tracer("users").start_as_current_span("of the agent"):
+        pass

@@ -11,6 +11,7 @@ from runyard.api.pulse import Pulse
 from runyard.lifecycle import Lifecycle
 from runyard.storage.contract import Storage
 from runyard.streams import Streams
+from runyard.telemetry import Spans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class ApiContext:
     keepalive: float = 1.0
     """How often a wait that lasts gets a newline."""
     version: str = "0"
+    spans: Spans | None = None
+    """What makes spans of requests, where traces are on."""
     pulse: Pulse = field(init=False)
 
     def __post_init__(self) -> None:

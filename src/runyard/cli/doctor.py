@@ -6,6 +6,7 @@ import difflib
 import os
 import socket
 from collections.abc import Generator, Mapping
+from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple, cast
 
 import click
@@ -86,6 +87,7 @@ def examine(resolved: Resolved, environ: Mapping[str, str]) -> Generator[Finding
     facts: dict[str, Any] = inspect(settings)
     yield from _database(facts)
     yield _retention(settings)
+    yield from _traces(settings, environ)
     yield from _agents(settings, facts)
     yield _port(settings, served=facts["holder"] is not None)
 
@@ -157,6 +159,24 @@ def _age(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} seconds"
+
+
+def _traces(settings: Settings, environ: Mapping[str, str]) -> Generator[Finding]:
+    if not settings.traces:
+        return
+    try:
+        missing = find_spec("opentelemetry.exporter.otlp.proto.http") is None
+    except ModuleNotFoundError:
+        missing = True
+    if missing:
+        yield Finding("traces", "problem", "OpenTelemetry is not installed: pip install 'runyard[otel]'")
+        return
+    named = [name for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") if name in environ]
+    yield Finding(
+        "traces",
+        "ok",
+        f"sent to {environ[named[0]] if named else 'http://localhost:4318 (no OTEL_* variable says where)'}",
+    )
 
 
 def _agents(settings: Settings, facts: Mapping[str, Any]) -> Generator[Finding]:

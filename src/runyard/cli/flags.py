@@ -13,7 +13,7 @@ from runyard.settings import Resolved, describe, resolve_settings
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-SWITCHES = frozenset({"insecure"})
+SWITCHES = frozenset({"insecure", "traces"})
 
 
 def setting_flags(*names: str) -> Decorator:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import inspect
 import threading
+import traceback
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -113,13 +114,17 @@ class FunctionAgent(Generic[P, R]):
 
     def begin(self, start: Start, end: AgentEnd) -> None:
         """Begins an attempt, in the loop of a lane."""
+        # Of its own, and empty: this call was made in the context of whoever woke the lane.
+        context = contextvars.Context()
+        if start.trace is not None:
+            from runyard.runtime import tracing
+
+            tracing.enter(start.trace, context)
         if not self._asynchronous:
-            # The thread serves others later: what is set for this run stays in a context of its own.
-            context = contextvars.copy_context()
             end.crew.submit(lambda: context.run(self._perform_in_thread, start, end))
             return
         performance = self._perform(start, end)
-        task = end.loop.create_task(performance)
+        task = end.loop.create_task(performance, context=context)
 
         def stop() -> None:
             if inspect.getcoroutinestate(performance) == inspect.CORO_CREATED:
@@ -219,9 +224,10 @@ def _raised(execution: Execution | None, end: AgentEnd, start: Start, error: Bas
             say("agent raised while it stopped", error=error, **fields_of(start.run))
         return Ended("stopped")
     say("agent failed", error=error, **fields_of(start.run))
+    stacktrace = "" if start.trace is None else "".join(traceback.format_exception(error))
     error = _told_apart(error)
     code = NotSerialisable.code if isinstance(error, NotSerialisable) else "agent_error"
-    return Ended("failed", code=code, message=_described(error), exceptions=_class_names(error))
+    return Ended("failed", code=code, message=_described(error), exceptions=_class_names(error), stacktrace=stacktrace)
 
 
 def _signalled(execution: Execution, signal: RunSignal) -> Ended:

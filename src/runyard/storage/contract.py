@@ -261,6 +261,10 @@ class Storage(Protocol):
         """In their order."""
         ...
 
+    def trace(self, run_id: str) -> str | None:
+        """The `trace` with which the run was created, read inline; None where it had none or is gone."""
+        ...
+
     async def recover(self, now: int, expires_at: int) -> Recovered:
         """Voids every lease: what executed goes back in line, or ends as lost when its attempts are used up."""
         ...

@@ -249,6 +249,10 @@ class SqliteStorage:
         rows = await self._read(lambda reader: reader.all("records", (invocation,)))
         return [Record(*row) for row in rows]
 
+    def trace(self, run_id: str) -> str | None:
+        row = self._inline.one("trace", (run_id,))
+        return None if row is None else row[0]
+
     async def recover(self, now: int, expires_at: int) -> Recovered:
         return await self._writer.do(run_verbs.recover, now, expires_at)
 

@@ -53,6 +53,8 @@ def create_run(t: Transaction, new: NewRun) -> Created:
         if repeated is not None:
             return Created(repeated, repeated=True)
     created = _create_on_new_thread(t, new) if new.stateless else _create_on_thread(t, new)
+    if new.trace is not None:
+        t.run("insert_trace", (new.run_id, new.trace))
     if new.idempotency is not None:
         route, key, digest = new.idempotency
         run = created.run
