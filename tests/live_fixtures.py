@@ -23,9 +23,11 @@ def server(tmp_path: Path) -> Starter:
     """`async with server(agent, ..., clock=..., **settings) as s`: a server on the test's database."""
 
     @asynccontextmanager
-    async def start(*agents: LoadedAgent, clock: Clock | None = None, **settings: Any) -> AsyncGenerator[Server]:
+    async def start(
+        *agents: LoadedAgent, clock: Clock | None = None, tracer_provider: Any = None, **settings: Any
+    ) -> AsyncGenerator[Server]:
         given = {"database": f"sqlite:///{tmp_path}/runyard.db", "default_agent": agents[0].agent.agent_id, **settings}
-        app = create_app(Settings(**given), agents=agents, clock=clock)
+        app = create_app(Settings(**given), agents=agents, clock=clock, tracer_provider=tracer_provider)
         await app.engine.start()
         try:
             transport = httpx2.ASGITransport(app)

@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from runyard.clock import Clock
 from runyard.deliveries import Delivery, Notice, Try, Verdict, retry_after, verdict
@@ -202,7 +203,7 @@ class Courier:
                 await self._clock.sleep(STORAGE_PATIENCE)
 
     def _tell(self, delivery: Delivery, tried: Try, result: Verdict, seconds: float) -> None:
-        about = {
+        about: dict[str, Any] = {
             "delivery_id": delivery.delivery_id,
             "run_id": delivery.run_id,
             "thread_id": delivery.thread_id,

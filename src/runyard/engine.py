@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,16 +11,18 @@ import msgspec
 from runyard.admission import Admission
 from runyard.clock import Clock
 from runyard.delivery import Courier, Render
-from runyard.errors import InvalidInput
+from runyard.errors import InvalidInput, RunyardError
+from runyard.events import Chunk
 from runyard.executor import Executor
 from runyard.hints.contract import Hints
 from runyard.lifecycle import Lifecycle
+from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent
-from runyard.storage.contract import Storage
+from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
-from runyard.telemetry import Telemetry
+from runyard.telemetry import Spans, Telemetry
 from runyard.worker import Worker
 
 
@@ -34,6 +37,9 @@ class Terms(msgspec.Struct, frozen=True):
     disconnect_grace: float = 5.0
     drain_grace: float = 10.0
     stateless_retention: float = 3600.0
+    run_retention: float = 0.0
+    event_retention: float = 0.0
+    thread_retention: float = 0.0
     idempotency_retention: float = 86400.0
     sweep_interval: float = 60.0
     reader_queue_bytes: int = 4_000_000
@@ -57,6 +63,8 @@ class Engine:
         clock: Clock,
         agents: Mapping[str, LoadedAgent],
         terms: Terms,
+        version: str = "0",
+        spans: Spans | None = None,
     ) -> None:
         if terms.default_agent is not None and terms.default_agent not in agents:
             raise InvalidInput(
@@ -66,11 +74,16 @@ class Engine:
         self.storage = storage
         self.clock = clock
         self.telemetry = Telemetry()
+        self._metrics = Metrics(version, agents, self._moment)
+        self._lag = LoopLag(self._metrics, self.telemetry)
+        self.telemetry.subscribe(self._metrics.hear)
+        self._spans = spans
         self._hints = hints
         self._host = host
         self._agents = agents
         self._terms = terms
         self._state = "new"
+        self._healthy = False
         self.streams = Streams(storage, clock, queue_bytes=terms.reader_queue_bytes)
         executor = Executor(
             storage=storage,
@@ -80,6 +93,7 @@ class Engine:
             telemetry=self.telemetry,
             retention=terms.stateless_retention,
             cancel_grace=terms.cancel_grace,
+            spans=spans,
         )
         self.worker = Worker(
             storage=storage,
@@ -105,6 +119,7 @@ class Engine:
             admission=Admission(
                 count=storage.pending, clock=clock, most=terms.max_pending, most_of_owner=terms.max_pending_per_owner
             ),
+            spans=spans,
         )
         self.reaper = Reaper(
             storage=storage,
@@ -113,6 +128,9 @@ class Engine:
             interval=terms.sweep_interval,
             keys_kept=terms.idempotency_retention,
             deliveries_kept=terms.webhook_retention,
+            runs_kept=terms.run_retention,
+            events_kept=terms.event_retention,
+            threads_kept=terms.thread_retention,
         )
         self.courier = Courier(
             storage=storage,
@@ -135,7 +153,8 @@ class Engine:
         if self._state != "new":
             return
         await self.storage.open()
-        self.storage.on_commit = self.streams.committed
+        self.storage.on_commit = self._committed
+        self.storage.on_group = self._metrics.grouped
         self.storage.on_ready = lambda: self._hints.publish("ready")
         self.storage.on_outbox = lambda: self._hints.publish("outbox")
         now = self.clock.now()
@@ -146,20 +165,68 @@ class Engine:
         self.worker.start()
         self.courier.start()
         self.reaper.start()
+        self._lag.start()
         self._state = "ready"
 
-    def readiness(self) -> dict[str, Any]:
-        """Whether runs are taken, and why not."""
+    def _committed(self, chunks: Sequence[Chunk]) -> None:
+        """Events have become durable: those who wait for them are told, and ends of runs are counted."""
+        self.streams.committed(chunks)
+        self._metrics.committed(chunks)
+        for chunk in chunks:
+            over = chunk.over
+            if over is not None:
+                self.telemetry.tell(
+                    "run ended",
+                    run_id=chunk.run_id,
+                    thread_id=chunk.thread_id,
+                    agent_id=over.agent_id,
+                    outcome=over.outcome,
+                    attempt=over.attempt,
+                )
+
+    async def readiness(self) -> dict[str, Any]:
+        """Whether runs are taken, and why not. Tries the database, unless it has just proven itself.
+
+        A late event loop is no reason: the answer is late then, and a server that is busy is not broken.
+        """
+        reasons = self._reasons()
         if self._state == "ready":
-            return {"ready": True, "reasons": []}
-        reason = {"new": "the server is starting"}.get(self._state, "the server is stopping")
-        return {"ready": False, "reasons": [reason]}
+            trouble = await self.storage.trouble()
+            reasons += [] if trouble is None else [trouble]
+        self._healthy = not reasons
+        return {"ready": not reasons, "reasons": reasons}
+
+    def _reasons(self) -> list[str]:
+        if self._state != "ready":
+            return ["the server is starting" if self._state == "new" else "the server is stopping"]
+        return [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
+
+    async def exposition(self) -> tuple[bytes, bytes]:
+        """The metrics: their content type and text. A database that does not answer costs its own figures only."""
+        standing: Standing | None = None
+        if (await self.readiness())["ready"]:
+            try:
+                standing = await self.storage.standing(self.clock.now())
+            except RunyardError:
+                pass  # it has failed since; the next look says why
+        return CONTENT_TYPE, self._metrics.render(standing)
+
+    def _moment(self) -> Moment:
+        return Moment(
+            ready=self._healthy,
+            readers=self.streams.readers,
+            readers_cut=self.streams.cut,
+            delivered=self.streams.delivered,
+            executing=self.worker.executing,
+            free=self.worker.free,
+        )
 
     async def drain(self) -> bool:
         """Ends all work: attempts stop or go back in line at no cost, streams end. Whether all code has ended."""
         if self._state != "ready":
             return True
         self._state = "draining"
+        self._lag.stop()
         self.verbs.close()
         ended = await self.worker.drain(self._terms.drain_grace)
         self.streams.drain()
@@ -176,5 +243,7 @@ class Engine:
         ended = await self._host.close(0.0 if not ended else self._terms.drain_grace) and ended
         await self._hints.close()
         await self.storage.close()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
         self._state = "closed"
         return ended

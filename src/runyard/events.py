@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 
 from runyard.checkpoints import State, render
-from runyard.runs import Run
+from runyard.runs import Outcome, Run
 
 Kind = Literal["lifecycle", "error", "values", "updates", "messages", "custom", "input"]
 Mode = Literal["values", "updates", "messages", "custom"]
@@ -31,6 +31,14 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
     kind: Kind
     data: msgspec.Raw
+
+
+class Over(msgspec.Struct, frozen=True):
+    """How a run ended, for those who count."""
+
+    agent_id: str
+    outcome: Outcome
+    attempt: int
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -48,6 +56,8 @@ class Chunk(msgspec.Struct, frozen=True):
     """Live chunks only: the run's last state, when a terminal lifecycle event is among the entries."""
     ended: Run | None = None
     """Live chunks only: the run as its end left it, where the end has it at hand."""
+    over: Over | None = None
+    """Live chunks only: set exactly where the last entry is a run's terminal event."""
 
     @property
     def last_seq(self) -> int:

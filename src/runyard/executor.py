@@ -40,7 +40,7 @@ from runyard.runtime.contract import (
     Write,
 )
 from runyard.storage.contract import Batch, Claim, Ending, Requeue, Storage
-from runyard.telemetry import Telemetry
+from runyard.telemetry import AttemptEnd, AttemptSpan, Spans, Telemetry
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -64,6 +64,7 @@ class Executor:
         telemetry: Telemetry,
         retention: float,
         cancel_grace: float,
+        spans: Spans | None = None,
     ) -> None:
         self.storage = storage
         self.host = host
@@ -72,6 +73,7 @@ class Executor:
         self.telemetry = telemetry
         self.retention = int(retention * 1e6)
         self.cancel_grace = cancel_grace
+        self.spans = spans
 
     def begin(self, claim: Claim, loaded: LoadedAgent) -> Execution:
         """A new execution of a claimed run; `await` its `run()`."""
@@ -102,6 +104,9 @@ class Execution:
         self._flushing: asyncio.Task[None] | None = None
         self._helpers: set[asyncio.Task[None]] = set()
         self._records = 0
+        self._span: AttemptSpan | None = None
+        if executor.spans is not None:
+            self._span = self._begin_span(executor.spans, claim.waited)
 
     # the steps
 
@@ -117,9 +122,11 @@ class Execution:
             ended = await self._follow(self._invocation)
             await self._record(ended)
         except LeaseLost:
-            self._executor.telemetry.tell("lease lost", run_id=self.run_id, attempt=self._attempt.number)
+            self._tell("lease lost")
+            self._end_span("lease_lost")
         finally:
             unsubscribe()
+            self._end_span("lease_lost" if self._gave_up else "broke")  # unless it has been told how
             for helper in tuple(self._helpers):
                 helper.cancel()
 
@@ -176,6 +183,7 @@ class Execution:
             messages=None if request.messages is _UNSET else bytes(request.messages),
             goto=None if command is _UNSET or command.goto is _UNSET else bytes(command.goto),
             steps_left=config.get("recursion_limit"),
+            trace=None if self._span is None else self._span.context,
         )
 
     async def _follow(self, invocation: Invocation) -> Ended:
@@ -205,7 +213,7 @@ class Execution:
                 self._cancel = request.metadata["action"]
                 self._stop = self._stop or "cancel"
             except (StorageError, Unavailable) as error:
-                self._executor.telemetry.tell("outcome not stored yet", run_id=self.run_id, why=error.message)
+                self._tell("outcome not stored yet", why=error.message)
                 await self._clock.sleep(STORAGE_PATIENCE)
 
     async def _record_once(self, ended: Ended) -> None:
@@ -221,12 +229,15 @@ class Execution:
             now = self._clock.now()
             if self._stop == "drain" and ended.how == "stopped":
                 await self._storage.requeue(self._attempt, batch, Requeue(refund=True), now)
+                self._end_span("drained")
             elif retry is not None and self._cancel is None:
                 await self._storage.requeue(self._attempt, batch, Requeue(due_at=retry), now)
                 self._executor.hints.publish("ready")
+                self._tell("attempt tried again", after=(retry - now) / 1e6, why=ended.message)
+                self._end_span("tried_again", ended=ended)
             else:
-                run = await self._storage.finish(self._attempt, batch, self._ending(outcome, failure), now)
-                self._executor.telemetry.tell("run ended", run_id=run.run_id, outcome=outcome, attempt=run.attempt)
+                await self._storage.finish(self._attempt, batch, self._ending(outcome, failure), now)
+                self._end_span(outcome, failure, ended)
         except BaseException:
             self._pending, self._state, self._head, self._records = kept
             raise
@@ -330,7 +341,7 @@ class Execution:
                 await self._storage.append(self._attempt, batch, self._clock.now())
                 return
             except (StorageError, Unavailable) as error:
-                self._executor.telemetry.tell("events not stored yet", run_id=self.run_id, why=error.message)
+                self._tell("events not stored yet", why=error.message)
                 await self._clock.sleep(STORAGE_PATIENCE)
 
     async def _answer(self, call: StoreCall) -> None:
@@ -383,6 +394,7 @@ class Execution:
         if not self._gave_up:
             self._gave_up = True
             await self._storage.requeue(self._attempt, Batch(), Requeue(refund=True), self._clock.now())
+            self._end_span("drained")
 
     def _look(self, topic: str) -> None:
         """Something about the run may have changed: a request to cancel, or the run is gone."""
@@ -408,6 +420,7 @@ class Execution:
         self._gave_up = True
         now = self._clock.now()
         await self._storage.abandon(self.run_id, now, now + self._executor.retention)
+        self._end_span("abandoned")
 
     def _watch_clock(self) -> None:
         timeout = self._loaded.agent.limits.timeout
@@ -417,6 +430,31 @@ class Execution:
     async def _stop_after(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
         self.stop("timeout")
+
+    # telling
+
+    def _begin_span(self, spans: Spans, waited: int | None) -> AttemptSpan:
+        run, storage = self._run, self._storage
+        asked = storage.trace(run.invocation) if run.invocation != run.run_id else None
+        return spans.attempt(run, storage.trace(run.run_id), asked, waited)
+
+    def _end_span(self, outcome: str, failure: Failure | None = None, ended: Ended | None = None) -> None:
+        """The first end that is told is that of the span."""
+        span, self._span = self._span, None
+        if span is None:
+            return
+        end = AttemptEnd(outcome, message="" if failure is None else failure.message)
+        if ended is not None and ended.exceptions:
+            name, qualified = ended.exceptions[:2]
+            text = ended.message.removeprefix(f"{name}: ")
+            end = AttemptEnd(outcome, qualified.removeprefix("builtins."), text, ended.stacktrace)
+        span.end(end)
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        run, number = self._run, self._attempt.number
+        self._executor.telemetry.tell(
+            event, run_id=run.run_id, thread_id=run.thread_id, agent_id=run.agent_id, attempt=number, **fields
+        )
 
     def _help(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -32,6 +32,7 @@ from runyard.runs import CancelAction, Command, Config, NewRun, Request, Run, Ru
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import Claim, Created, Storage
 from runyard.streams import Ending, Streams
+from runyard.telemetry import Spans
 from runyard.threads import Thread, ThreadFilter, upsert_messages
 
 _encode = msgspec.json.Encoder().encode
@@ -116,6 +117,7 @@ class Lifecycle:
         cancel_grace: float,
         disconnect_grace: float,
         admission: Admission,
+        spans: Spans | None = None,
     ) -> None:
         self.storage = storage
         self.streams = streams
@@ -130,6 +132,7 @@ class Lifecycle:
         self._cancel_grace = cancel_grace
         self._disconnect_grace = disconnect_grace
         self._admission = admission
+        self._spans = spans
         self._closed = False
         self._attached: dict[str, int] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -167,6 +170,9 @@ class Lifecycle:
             # What was right when the key was first used need not be so now: its question is answered since.
             known = self.storage.known_run(owner, wish.idempotency)
             if known is not None:
+                if self._spans is not None:
+                    with self._spans.creation(known.agent_id) as span:
+                        span.made(known, repeated=True)
                 return Created(known, repeated=True)
         agent_id = await self._agent_asked(owner, wish)
         agent = agents.choose(agent_id, self.default_agent, self._published)
@@ -194,15 +200,23 @@ class Lifecycle:
     async def _admitted(self, new: NewRun) -> Created:
         """Creates a run, if it may wait in case that it has to; one on a new thread with a place has not to."""
         if new.claim and new.stateless and new.concurrency is None:
-            return await self.storage.create_run(new)
+            return await self._store_run(new)
         settle = await self._admission.admit(new.owner)
         waits = False
         try:
-            created = await self.storage.create_run(new)
+            created = await self._store_run(new)
             waits = created.claim is None and not created.repeated
         finally:
             settle(waits)
         return created
+
+    async def _store_run(self, new: NewRun) -> Created:
+        if self._spans is None:
+            return await self.storage.create_run(new)
+        with self._spans.creation(new.agent_id) as span:
+            created = await self.storage.create_run(msgspec.structs.replace(new, trace=span.context))
+            span.made(created.run, repeated=created.repeated)
+            return created
 
     async def _agent_asked(self, owner: str, wish: CreateRun) -> str | None:
         """A resume goes to the agent that asked.

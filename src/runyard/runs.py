@@ -202,6 +202,8 @@ class NewRun(msgspec.Struct, frozen=True):
     """Whether a local slot is free, so that the run may be claimed in the transaction that creates it."""
     concurrency: int | None = None
     input_event: bytes = b"{}"
+    trace: str | None = None
+    """Where the spans of its attempts belong, as text; None where it is not traced."""
 
 
 class RunFilter(msgspec.Struct, frozen=True):

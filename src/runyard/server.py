@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.clock import Clock
 from runyard.connection import Connection
 from runyard.engine import Engine, Terms
-from runyard.errors import InvalidInput, RunyardError, Unavailable
+from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
 from runyard.hints.local import LocalHints
 from runyard.logs import configure_logging
 from runyard.outbound.guard import parse_allowed
@@ -37,9 +37,11 @@ from runyard.runtime.load import load_targets
 from runyard.settings import Settings, is_loopback
 from runyard.storage.migrate import migrations
 from runyard.storage.sqlite import SqliteStorage
+from runyard.storage.sqlite.backup import copy_database
 from runyard.storage.sqlite.connection import PACKAGE as SQLITE_PACKAGE
 from runyard.storage.sqlite.connection import FileLock, connect, schema_version
 from runyard.storage.sqlite.connection import migrate as migrate_schema
+from runyard.telemetry import Spans, say
 
 STRAGGLERS = 2.0
 """Seconds that connections have to end after the drain, before they are cut."""
@@ -69,14 +71,17 @@ def create_app(
     *,
     agents: Sequence[LoadedAgent] | None = None,
     clock: Clock | None = None,
+    tracer_provider: Any = None,
 ) -> App:
     """The server as an ASGI app, to be run by any ASGI server, mounted in another app, or tested.
 
     Agents are those of `settings.agents`, and those given as objects made by `@agent`. A host app must run the
-    app's lifespan: starting opens the database, stopping drains.
+    app's lifespan: starting opens the database, stopping drains. `tracer_provider` is an OpenTelemetry one, for the
+    spans of this app; it turns traces on.
 
     Raises:
-        InvalidInput: a target that cannot be loaded, or a default agent that is none of them.
+        InvalidInput: a target that cannot be loaded, a default agent that is none of them, or traces without the
+            extra that they need.
     """
     settings = settings or Settings()
     clock = clock or Clock()
@@ -84,6 +89,7 @@ def create_app(
     loaded = {agent.agent.agent_id: agent for agent in found}
     if len(loaded) < len(found):
         raise InvalidInput("two agents have the same id: give one of them another with @agent(id=...)", field="agents")
+    spans = _spans(settings, tracer_provider)
     engine = Engine(
         storage=SqliteStorage(settings.database_path, synchronous=settings.synchronous),
         hints=LocalHints(),
@@ -93,6 +99,8 @@ def create_app(
         clock=clock,
         agents=loaded,
         terms=msgspec.convert(settings, Terms, from_attributes=True),
+        version=version("runyard"),
+        spans=spans,
     )
     hosts = settings.allowed_hosts or (LOOPBACK_HOSTS if is_loopback(settings.host) else ())
     api = ApiContext(
@@ -100,12 +108,14 @@ def create_app(
         streams=engine.streams,
         storage=engine.storage,
         ready=engine.readiness,
+        metrics=engine.exposition,
         keys=Keys(settings.api_keys),
         cors_origins=settings.cors_origins,
         allowed_hosts=hosts,
         max_body_bytes=settings.max_body_bytes,
         heartbeat=settings.heartbeat,
         version=version("runyard"),
+        spans=spans,
     )
     return App(engine, api)
 
@@ -119,6 +129,20 @@ def _outbound(settings: Settings) -> HttpOutbound:
         redirects=settings.webhook_redirects,
         https_only=settings.webhook_https_only,
     )
+
+
+def _spans(settings: Settings, provider: Any) -> Spans | None:
+    if not settings.traces and provider is None:
+        return None
+    try:
+        from runyard.traces import Traces
+
+        return Traces(version("runyard"), provider)
+    except ImportError as error:
+        raise Unsupported(
+            f"traces is on, but {error.name} is not installed: pip install 'runyard[otel]', or turn traces off",
+            field="traces",
+        ) from None
 
 
 def serve(settings: Settings) -> int:
@@ -146,7 +170,7 @@ async def _serve(app: App, settings: Settings) -> tuple[bool, bool]:
     listening = _listen(settings.host, settings.port)
     try:
         await app.engine.start()
-        server = _Server(_uvicorn_config(app, settings), app.engine)
+        server = _Server(_uvicorn_config(app, settings), app.engine, programs_read=settings.log_format == "json")
         try:
             await server.serve([listening])
         finally:
@@ -213,15 +237,20 @@ class _Server(uvicorn.Server):
     """Uvicorn that drains the engine between closing its doors and waiting for open connections, so that streams end
     with a clean last event instead of being cut; a second signal ends the process at once."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, config: uvicorn.Config, engine: Engine, *, programs_read: bool) -> None:
         super().__init__(config)
         self._engine = engine
+        self._programs_read = programs_read
+        """Standard error holds log lines for programs, and nothing else."""
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         if self.started:
-            agents = ", ".join(sorted(self._engine.verbs.agents))
-            print(f"Runyard is ready on {self._address()} with {agents}", file=sys.stderr, flush=True)
+            agents = sorted(self._engine.verbs.agents)
+            if self._programs_read:
+                say("serving", url=self._address(), agents=agents)
+            else:
+                print(f"Runyard is ready on {self._address()} with {', '.join(agents)}", file=sys.stderr, flush=True)
 
     def _address(self) -> str:
         listening = self.servers[0].sockets[0].getsockname()
@@ -260,6 +289,17 @@ def migrate(settings: Settings) -> int:
     finally:
         lock.release()
     return len(applied)
+
+
+def backup(settings: Settings, file: Path, *, overwrite: bool, progress: Callable[[int, int], None]) -> dict[str, int]:
+    """Copies the database to `file`, whether it is being served or not; what the copy holds: `threads`, `runs`,
+    `unfinished` ones among them, `items`, `bytes`. `progress` is told pages done and pages in all.
+
+    Raises:
+        InvalidInput: the file exists and is not to be overwritten, or cannot be made; or there is no database.
+        StorageError: the copy failed, or is not sound.
+    """
+    return copy_database(settings.database_path, file, overwrite=overwrite, progress=progress)
 
 
 def inspect(settings: Settings) -> dict[str, Any]:

@@ -116,6 +116,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(ge=0, description="How long a finished run without a thread, and its output, can be read."),
     ] = 3600.0
+    run_retention: Annotated[
+        float,
+        Meta(ge=0, description="How long a finished run on a thread is kept, with its events; 0 means for ever."),
+    ] = 0.0
+    event_retention: Annotated[
+        float,
+        Meta(
+            ge=0, description="How long the events of a finished run on a thread are kept; 0 means as long as the run."
+        ),
+    ] = 0.0
+    thread_retention: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="How long a thread is kept on which nothing happens, with all that is on it; 0 means for "
+            "ever. One with an open question stays.",
+        ),
+    ] = 0.0
     idempotency_retention: Annotated[float, Meta(ge=0, description="How long an `Idempotency-Key` is remembered.")] = (
         86400.0
     )
@@ -160,6 +178,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(ge=0, description="How long a delivered or parked webhook is listed and can be sent again."),
     ] = 604800.0
+    traces: Annotated[
+        bool,
+        Meta(
+            description="Send traces of requests, runs and attempts to where the `OTEL_*` variables say; needs the "
+            "extra `runyard[otel]`."
+        ),
+    ] = False
     log_format: Annotated[Literal["text", "json"], Meta(description="How log lines are written to standard error.")] = (
         "text"
     )

@@ -95,6 +95,7 @@ class Reader:
 
     def _deliver(self, events: list[Event]) -> list[Event]:
         self._seen = max(self._seen, events[-1].seq)
+        self._streams.delivered += len(events)
         last = events[-1]
         if last.kind == "lifecycle" and lifecycle(last.data).terminal:
             self._over = True
@@ -107,6 +108,7 @@ class Reader:
         self._bytes += size
         if self._bytes > self._limit:
             self.cut = True
+            self._streams.cut += 1
             self._streams.leave(self)
             self._waiting.clear()
         self._rouse()
@@ -135,6 +137,10 @@ class Streams:
         self._endings: dict[str, list[Ending]] = {}
         self._recheck: asyncio.TimerHandle | None = None
         self.draining = False
+        self.delivered = 0
+        """Events that readers were given."""
+        self.cut = 0
+        """Readers that were too slow."""
 
     @property
     def readers(self) -> int:

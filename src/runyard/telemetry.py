@@ -1,55 +1,191 @@
-"""What happens in the engine, as named events. All sentences that Runyard logs about its work stand here."""
+"""What happens, as named events. Every sentence that Runyard logs stands here, once: the event is the sentence.
+
+A line tells the event and its fields (`run_id`, `thread_id`, `agent_id`, `attempt` where there is one). Nothing that a
+request carries but its method and path is ever a field: keys and headers cannot get into a log.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol
 
 Subscriber = Callable[[str, dict[str, Any]], None]
 
 LEVELS: dict[str, int] = {
+    # runs and attempts
+    "attempt began": logging.DEBUG,
+    "attempt tried again": logging.INFO,
     "run ended": logging.DEBUG,
     "lease lost": logging.WARNING,
     "outcome not stored yet": logging.WARNING,
     "events not stored yet": logging.WARNING,
     "attempt broke": logging.ERROR,
+    # the server
+    "serving": logging.INFO,
     "recovered": logging.INFO,
     "swept": logging.DEBUG,
     "sweep failed": logging.WARNING,
     "claim failed": logging.WARNING,
+    "claim loop died": logging.ERROR,
+    "writer died": logging.CRITICAL,
+    "event loop late": logging.WARNING,
+    "draining": logging.INFO,
+    "drained": logging.INFO,
+    "still executing": logging.WARNING,
+    "traces not sent": logging.WARNING,
+    "hint listener failed": logging.ERROR,
+    "telemetry subscriber failed": logging.ERROR,
+    # requests
+    "request failed": logging.ERROR,
+    "answer broke off": logging.WARNING,
+    # webhooks
     "webhook delivered": logging.DEBUG,
     "webhook failed": logging.INFO,
     "webhook parked": logging.WARNING,
     "outbox not read": logging.WARNING,
     "delivery not recorded yet": logging.WARNING,
     "delivery broke": logging.ERROR,
-    "draining": logging.INFO,
-    "drained": logging.INFO,
-    "still executing": logging.WARNING,
+    # users' code
+    "agent failed": logging.ERROR,
+    "agent raised while it stopped": logging.WARNING,
+    "agents have not stopped": logging.WARNING,
+    "exit raised in a task of an agent": logging.WARNING,
+    "job of a worker thread failed": logging.ERROR,
+    "step ended after its event loop": logging.DEBUG,
 }
 """Every event, with the level of its log line."""
+
+_LOGGERS: dict[str, str] = {
+    "hint listener failed": "runyard.hints",
+    "request failed": "runyard.api",
+    "answer broke off": "runyard.api",
+    "agent failed": "runyard.agent",
+    "agent raised while it stopped": "runyard.agent",
+    "agents have not stopped": "runyard.agent",
+    "exit raised in a task of an agent": "runyard.agent",
+    "job of a worker thread failed": "runyard.agent",
+    "step ended after its event loop": "runyard.agent",
+}
+"""The logger of an event; `runyard` for all others."""
+
+
+class RunOfCode(Protocol):
+    """What a log line tells of a run whose code executes."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def thread_id(self) -> str: ...
+    @property
+    def agent_id(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+run_of_code: ContextVar[RunOfCode | None] = ContextVar("runyard_run_of_code", default=None)
+"""The run whose code executes here: what that code logs tells it too."""
+
+
+def fields_of(run: RunOfCode) -> dict[str, Any]:
+    """The fields of a log line about a run whose code executes."""
+    return {"run_id": run.run_id, "thread_id": run.thread_id, "agent_id": run.agent_id, "attempt": run.attempt}
+
+
+def say(event: str, *, error: BaseException | None = None, **fields: Any) -> None:
+    """Writes an event to its log; with the traceback of `error` where there is one."""
+    log = logging.getLogger(_LOGGERS.get(event, "runyard"))
+    level = LEVELS[event]
+    if log.isEnabledFor(level):
+        told = " ".join([event, *(f"{name}={_shown(value)}" for name, value in fields.items())])
+        log.log(level, "%s", told, extra={"event": event, "fields": fields}, exc_info=error)
+
+
+class AttemptEnd(NamedTuple):
+    """What a span tells of how an attempt ended. `outcome` is a run's, or `tried_again`, `drained`,
+    `lease_lost`, `broke`."""
+
+    outcome: str
+    exception: str = ""
+    message: str = ""
+    stacktrace: str = ""
+
+
+class RequestSpan(Protocol):
+    """The span of a request."""
+
+    def answered(self, status: int) -> None:
+        """The answer has begun."""
+        ...
+
+
+class CreationSpan(Protocol):
+    """The span in which a run becomes durable."""
+
+    @property
+    def context(self) -> str | None:
+        """What the run keeps, as text; None where nothing is traced."""
+        ...
+
+    def made(self, run: Any, *, repeated: bool) -> None:
+        """The run is durable, or was so before."""
+        ...
+
+
+class AttemptSpan(Protocol):
+    """The span of an attempt."""
+
+    @property
+    def context(self) -> str | None:
+        """What the agent's side gets, as text; None where nothing is traced."""
+        ...
+
+    def end(self, end: AttemptEnd) -> None:
+        """The attempt is over; a second call does nothing."""
+        ...
+
+
+class Spans(Protocol):
+    """What makes spans where traces are on (see `runyard.traces`)."""
+
+    def request(
+        self, method: str, route: str, path: str, headers: Mapping[bytes, bytes]
+    ) -> AbstractContextManager[RequestSpan]: ...
+
+    def creation(self, agent_id: str) -> AbstractContextManager[CreationSpan]: ...
+
+    def attempt(self, run: Any, kept: str | None, asked: str | None, waited: int | None) -> AttemptSpan: ...
+
+    def close(self) -> None: ...
 
 
 class Telemetry:
     """Tells events to the log and to subscribers. A subscriber that raises harms nobody but itself."""
 
-    def __init__(self, logger: logging.Logger | None = None) -> None:
-        self._log = logger or logging.getLogger("runyard")
+    def __init__(self) -> None:
         self._subscribers: list[Subscriber] = []
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Calls `subscriber(event, fields)` for everything told from now on."""
         self._subscribers.append(subscriber)
 
-    def tell(self, event: str, **fields: Any) -> None:
-        """Something happened."""
-        level = LEVELS[event]
-        if self._log.isEnabledFor(level):
-            told = " ".join(f"{name}={value}" for name, value in fields.items())
-            self._log.log(level, "%s %s", event, told, extra={"event": event, "fields": fields})
+    def tell(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
+        """Something happened. Called in the engine's loop."""
+        say(event, error=error, **fields)
         for subscriber in self._subscribers:
             try:
                 subscriber(event, fields)
-            except Exception:
-                self._log.exception("a telemetry subscriber failed on %r", event)
+            except Exception as failure:
+                say("telemetry subscriber failed", error=failure, told=event)
+
+
+def _shown(value: object) -> str:
+    """A value in a line of text: what is no plain word is a JSON text, so that it neither ends the line nor looks like
+    another field."""
+    text = str(value)
+    if text.isascii() and text.isprintable() and text and not any(mark in text for mark in ' "=\\'):
+        return text
+    return json.dumps(text)

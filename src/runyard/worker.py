@@ -61,6 +61,15 @@ class Worker:
 
     def execute(self, claim: Claim) -> None:
         """Begins an attempt on a reserved place."""
+        run = claim.run
+        self._telemetry.tell(
+            "attempt began",
+            run_id=run.run_id,
+            thread_id=run.thread_id,
+            agent_id=run.agent_id,
+            attempt=claim.attempt.number,
+            waited=None if claim.waited is None else claim.waited / 1e6,
+        )
         execution = self._executor.begin(claim, self._agents[claim.run.agent_id])
         task = asyncio.get_running_loop().create_task(execution.run_attempt())
         self._executing[claim.run.run_id] = (execution, task)
@@ -81,6 +90,16 @@ class Worker:
         """How many attempts execute now."""
         return len(self._executing)
 
+    @property
+    def free(self) -> int:
+        """How many more could."""
+        return max(0, self._max_runs - len(self._executing))
+
+    @property
+    def alive(self) -> bool:
+        """Whether runs that wait are still being claimed."""
+        return self._loop is not None and not self._loop.done()
+
     def _over(self, claim: Claim, task: asyncio.Task[None]) -> None:
         run_id = claim.run.run_id
         self._executing.pop(run_id, None)
@@ -88,7 +107,15 @@ class Worker:
         if self._reserved == self._max_runs - 1 or self._limits[claim.run.agent_id] is not None:
             self._ready.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._telemetry.tell("attempt broke", run_id=run_id, why=repr(error))
+            run = claim.run
+            self._telemetry.tell(
+                "attempt broke",
+                error=error,
+                run_id=run_id,
+                thread_id=run.thread_id,
+                agent_id=run.agent_id,
+                attempt=claim.attempt.number,
+            )
 
     # the loop
 
@@ -98,6 +125,7 @@ class Worker:
         self._hints.subscribe("ready", lambda _: self._ready.set())
         self._ready.set()
         self._loop = asyncio.get_running_loop().create_task(self._claim_loop())
+        self._loop.add_done_callback(self._claiming_ended)
 
     async def _claim_loop(self) -> None:
         while self._accepting:
@@ -119,6 +147,10 @@ class Worker:
             if len(claims) == room:
                 self._ready.set()
 
+    def _claiming_ended(self, loop: asyncio.Task[None]) -> None:
+        if not loop.cancelled() and (error := loop.exception()) is not None:
+            self._telemetry.tell("claim loop died", error=error)
+
     async def _wait_for_work(self) -> None:
         """Until a hint, until the next delayed run is due, or until it is time to look again."""
         due = await self._storage.next_due()
@@ -137,7 +169,7 @@ class Worker:
         self._accepting = False
         self._ready.set()
         if self._loop is not None:
-            await self._loop
+            await asyncio.gather(self._loop, return_exceptions=True)  # it may have died, which was told then
         if not self._executing:
             return True
         self._telemetry.tell("draining", executing=len(self._executing))

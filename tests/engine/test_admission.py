@@ -134,7 +134,7 @@ async def refused(s: Server, **wish: Any) -> dict[str, Any]:
 
 def test_a_run_that_would_wait_is_refused_when_as_many_wait_as_may(server: Starter) -> None:
     async def story() -> None:
-        async with server(hold, max_runs=2, max_pending=3) as s:
+        async with server(hold, max_runs=2, max_pending=3, drain_grace=0) as s:
             for _ in range(2 + 3):
                 await s.run()
             assert await refused(s) == {"pending": 3, "limit": 3}
@@ -147,7 +147,7 @@ def test_a_run_that_would_wait_is_refused_when_as_many_wait_as_may(server: Start
 
 def test_delayed_runs_and_those_of_a_busy_agent_count(server: Starter, clock: MovableClock) -> None:
     async def story() -> None:
-        async with server(one_at_a_time, clock=clock, max_pending=3) as s:
+        async with server(one_at_a_time, clock=clock, max_pending=3, drain_grace=0) as s:
             await s.run()
             await s.run()
             await s.run(after_seconds=100)
@@ -161,7 +161,7 @@ def test_delayed_runs_and_those_of_a_busy_agent_count(server: Starter, clock: Mo
 
 def test_there_is_room_again_when_one_was_cancelled(server: Starter, clock: MovableClock) -> None:
     async def story() -> None:
-        async with server(hold, clock=clock, max_runs=1, max_pending=1) as s:
+        async with server(hold, clock=clock, max_runs=1, max_pending=1, drain_grace=0) as s:
             await s.run()
             waits = await s.run()
             await refused(s)
@@ -177,7 +177,7 @@ def test_an_owner_has_a_cap_of_its_own_and_a_known_key_passes(server: Starter) -
 
     async def story() -> None:
         keys = (ApiKey("a", "ada"), ApiKey("b", "bob"))
-        async with server(hold, api_keys=keys, max_runs=1, max_pending_per_owner=1) as s:
+        async with server(hold, api_keys=keys, max_runs=1, max_pending_per_owner=1, drain_grace=0) as s:
             ada, bob = ({"authorization": f"Bearer {key}"} for key in "ab")
             await s.post("/runs", {}, headers=ada)
             first = await s.post("/runs", {}, headers={**ada, "idempotency-key": "k"})

@@ -15,6 +15,7 @@ from runyard.api.call import Call
 from runyard.api.context import ApiContext
 from runyard.api.gate import Gate, refuse
 from runyard.api.operation import Endpoint, Operation, operation
+from runyard.api.tracing import Traced
 
 Table = tuple[tuple[str, Mapping[str, Operation]], ...]
 
@@ -77,6 +78,7 @@ ROUTES: Table = (
     ("/agents/{agent_id}/schemas", {"GET": agents.get_agent_schemas}),
     ("/ok", {"GET": system.ok}),
     ("/ready", {"GET": system.ready}),
+    ("/metrics", {"GET": system.metrics}),
     ("/info", {"GET": system.info}),
     ("/openapi.json", {"GET": openapi_document}),
     ("/docs", {"GET": docs}),
@@ -85,7 +87,10 @@ ROUTES: Table = (
 
 def build(api: ApiContext, lifespan: Lifespan[Any] | None = None) -> ASGIApp:
     """The API as an ASGI app; `lifespan` is run when the server starts and stops it."""
-    routes: list[BaseRoute] = [Route(path, Endpoint(api, methods)) for path, methods in ROUTES]
+    endpoints: dict[str, ASGIApp] = {path: Endpoint(api, methods) for path, methods in ROUTES}
+    if api.spans is not None:
+        endpoints = {path: Traced(endpoint, path, api.spans) for path, endpoint in endpoints.items()}
+    routes: list[BaseRoute] = [Route(path, endpoint) for path, endpoint in endpoints.items()]
     router = Router(routes, redirect_slashes=False, default=_nothing_there, lifespan=lifespan)
     return Gate(router, api.allowed_hosts, api.cors_origins)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,19 +11,21 @@ from runyard.api.pulse import Pulse
 from runyard.lifecycle import Lifecycle
 from runyard.storage.contract import Storage
 from runyard.streams import Streams
+from runyard.telemetry import Spans
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiContext:
     """Everything that handlers may reach; one per server.
 
-    `ready` gives `{"ready": bool, "reasons": [text, ...]}`. Times are seconds.
+    `ready` gives `{"ready": bool, "reasons": [text, ...]}`; `metrics` their content type and text. Times are seconds.
     """
 
     verbs: Lifecycle
     streams: Streams
     storage: Storage
-    ready: Callable[[], dict[str, Any]]
+    ready: Callable[[], Awaitable[dict[str, Any]]]
+    metrics: Callable[[], Awaitable[tuple[bytes, bytes]]]
     keys: Keys = field(default_factory=Keys)
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
@@ -34,6 +36,8 @@ class ApiContext:
     keepalive: float = 1.0
     """How often a wait that lasts gets a newline."""
     version: str = "0"
+    spans: Spans | None = None
+    """What makes spans of requests, where traces are on."""
     pulse: Pulse = field(init=False)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,10 +14,9 @@ from runyard.api.call import Call, ClientGone
 from runyard.api.context import ApiContext
 from runyard.api.validation import Shape
 from runyard.errors import RunyardError
+from runyard.telemetry import say
 
 Handler = Callable[[Call], Awaitable[None]]
-
-_log = logging.getLogger("runyard.api")
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,16 +98,16 @@ class Endpoint:
         except RunyardError as error:
             if call.started:
                 # The status line is out: only a broken connection still tells the client that this is no answer.
-                _log.warning("%s %s ended without an answer: %s", scope["method"], scope["path"], error)
+                say("answer broke off", method=scope["method"], path=scope["path"], why=error.message)
                 return
             status, body, headers = problems.answer(error)
             if status == 500:
-                _log.exception("%s %s failed", scope["method"], scope["path"])
+                say("request failed", error=error, method=scope["method"], path=scope["path"])
             await call.answer(body, status, headers)
         except ClientGone:
             return
-        except Exception:
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+        except Exception as error:
+            say("request failed", error=error, method=scope["method"], path=scope["path"])
             if not call.started:
                 await call.answer(*_internal())
 

@@ -23,12 +23,22 @@ async def ready(call: Call) -> None:
 
     503 with reasons where it does not. `unoffered` names agents whose pending runs no worker here can execute.
     """
-    told = call.api.ready()
+    told = await call.api.ready()
     unoffered: dict[str, int] = {}
     if told["ready"]:
         unoffered = await call.api.storage.unoffered(sorted(call.api.verbs.agents))
     readiness = answers.Readiness(ready=told["ready"], reasons=told["reasons"], unoffered=unoffered)
     await call.answer(msgspec.json.encode(readiness), 200 if readiness.ready else 503)
+
+
+@operation("System", needs="read", answer=str, media="text/plain")
+async def metrics(call: Call) -> None:
+    """Metrics
+
+    Counts and gauges in the Prometheus text format.
+    """
+    content_type, text = await call.api.metrics()
+    await call.page(text, [(b"content-type", content_type)])
 
 
 @operation("System", needs="nothing", answer=answers.Info)

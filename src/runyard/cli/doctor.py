@@ -6,6 +6,7 @@ import difflib
 import os
 import socket
 from collections.abc import Generator, Mapping
+from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple, cast
 
 import click
@@ -85,6 +86,8 @@ def examine(resolved: Resolved, environ: Mapping[str, str]) -> Generator[Finding
     yield from _exposure(settings)
     facts: dict[str, Any] = inspect(settings)
     yield from _database(facts)
+    yield _retention(settings)
+    yield from _traces(settings, environ)
     yield from _agents(settings, facts)
     yield _webhooks(settings)
     yield _port(settings, served=facts["holder"] is not None)
@@ -140,6 +143,43 @@ def _database(facts: Mapping[str, Any]) -> Generator[Finding]:
         yield Finding("database", "ok", f"{path} has layout {version}; the next start brings it to {latest}")
     else:
         yield Finding("database", "ok", f"{path} has this version's layout ({version})")
+
+
+def _retention(settings: Settings) -> Finding:
+    ages = {
+        "finished runs": settings.run_retention,
+        "their events": settings.event_retention or settings.run_retention,
+        "idle threads": settings.thread_retention,
+    }
+    told = [f"{what} {_age(seconds) if seconds else 'for ever'}" for what, seconds in ages.items()]
+    stateless = f"runs without a thread {_age(settings.stateless_retention)}"
+    return Finding("retention", "ok", f"kept are {', '.join(told)}; {stateless}")
+
+
+def _age(seconds: float) -> str:
+    """A length of time as people say it."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} seconds"
+
+
+def _traces(settings: Settings, environ: Mapping[str, str]) -> Generator[Finding]:
+    if not settings.traces:
+        return
+    try:
+        missing = find_spec("opentelemetry.exporter.otlp.proto.http") is None
+    except ModuleNotFoundError:
+        missing = True
+    if missing:
+        yield Finding("traces", "problem", "OpenTelemetry is not installed: pip install 'runyard[otel]'")
+        return
+    named = [name for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") if name in environ]
+    yield Finding(
+        "traces",
+        "ok",
+        f"sent to {environ[named[0]] if named else 'http://localhost:4318 (no OTEL_* variable says where)'}",
+    )
 
 
 def _agents(settings: Settings, facts: Mapping[str, Any]) -> Generator[Finding]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from runyard.hints.contract import Listener
-
-_log = logging.getLogger("runyard.hints")
+from runyard.telemetry import say
 
 
 class LocalHints:
@@ -26,8 +24,8 @@ class LocalHints:
                 continue  # another listener has just ended it
             try:
                 listener(topic)
-            except Exception:
-                _log.exception("a listener of %s failed", topic)
+            except Exception as error:
+                say("hint listener failed", error=error, topic=topic)
 
     def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
         subscription = object()

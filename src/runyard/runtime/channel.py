@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
 import sys
 import threading
 from collections import deque
@@ -33,6 +32,7 @@ from runyard.runtime.contract import (
     Write,
 )
 from runyard.runtime.crew import Crew
+from runyard.telemetry import say
 
 MAX_WRITES = 1024
 """Writes of an attempt that may wait to be durable before its code waits."""
@@ -44,8 +44,6 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a computing agent yields the interpreter: a request then waits about 1 ms for it, not 5."""
 BLOCKING_CALLS = 64
 """Threads per lane for `asyncio.to_thread` in users' code."""
-
-_log = logging.getLogger("runyard.agent")
 
 
 class Executable(LoadedAgent, Protocol):
@@ -278,7 +276,7 @@ class Lane:
             except BaseException as error:
                 # A task that user code made may raise SystemExit: asyncio lets it through the loop. It ends
                 # whoever awaits that task, not the other runs of this lane.
-                _log.warning("%s in a task of an agent went through its event loop", type(error).__name__)
+                say("exit raised in a task of an agent", kind=type(error).__name__)
         blocking.shutdown(wait=False)
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
@@ -344,7 +342,7 @@ class ThreadHost:
             try:
                 await asyncio.wait_for(self._idle.wait(), grace)
             except TimeoutError:
-                _log.warning("%d attempts have not stopped within %g s", len(self._running), grace)
+                say("agents have not stopped", attempts=len(self._running), grace=grace)
         for lane in self._lanes:
             if lane.load == 0:
                 lane.close()

@@ -77,6 +77,8 @@ class Start(msgspec.Struct, frozen=True):
     goto: bytes | None = None
     steps_left: int | None = None
     """How many more steps `config.recursion_limit` allows; None without a limit."""
+    trace: str | None = None
+    """The context of the attempt's span, as text: spans of the code belong below it. None where traces are off."""
 
 
 class CheckpointWrite(msgspec.Struct, frozen=True):
@@ -148,6 +150,8 @@ class Ended(msgspec.Struct, frozen=True):
     code: str = ""
     message: str = ""
     exceptions: Sequence[str] = ()
+    stacktrace: str = ""
+    """Of a failure, where the attempt is traced."""
 
 
 FromAgent = Write | StoreCall | Ended

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import queue
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from runyard.telemetry import say
 
-_log = logging.getLogger("runyard.agent")
+T = TypeVar("T")
 
 
 class Crew:
@@ -73,8 +72,8 @@ class Crew:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except BaseException:
-                _log.exception("a job of a worker thread failed")
+            except BaseException as error:
+                say("job of a worker thread failed", error=error)
             # A finished job's thread must not keep what the job held until the next one comes.
             del job
             with self._lock:
@@ -85,7 +84,7 @@ def _tell(loop: asyncio.AbstractEventLoop, how: Callable[..., None], done: async
     try:
         loop.call_soon_threadsafe(how, done, what)
     except RuntimeError:
-        _log.debug("a step ended after its event loop")
+        say("step ended after its event loop")
 
 
 def _succeed(done: asyncio.Future[Any], result: Any) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import hashlib
 import inspect
-import logging
 import threading
+import traceback
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -21,11 +22,10 @@ from runyard.runtime.execution import Execution
 from runyard.runtime.parameters import Parameters, Provided
 from runyard.runtime.signals import Asked, NotSerialisable, RunSignal
 from runyard.runtime.state import MESSAGES, Reducer
+from runyard.telemetry import fields_of, run_of_code, say
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_log = logging.getLogger("runyard.agent")
 
 
 class FunctionAgent(Generic[P, R]):
@@ -114,11 +114,17 @@ class FunctionAgent(Generic[P, R]):
 
     def begin(self, start: Start, end: AgentEnd) -> None:
         """Begins an attempt, in the loop of a lane."""
+        # Of its own, and empty: this call was made in the context of whoever woke the lane.
+        context = contextvars.Context()
+        if start.trace is not None:
+            from runyard.runtime import tracing
+
+            tracing.enter(start.trace, context)
         if not self._asynchronous:
-            end.crew.submit(lambda: self._perform_in_thread(start, end))
+            end.crew.submit(lambda: context.run(self._perform_in_thread, start, end))
             return
         performance = self._perform(start, end)
-        task = end.loop.create_task(performance)
+        task = end.loop.create_task(performance, context=context)
 
         def stop() -> None:
             if inspect.getcoroutinestate(performance) == inspect.CORO_CREATED:
@@ -129,6 +135,7 @@ class FunctionAgent(Generic[P, R]):
         end.on_stop = stop
 
     async def _perform(self, start: Start, end: AgentEnd) -> None:
+        run_of_code.set(start.run)
         execution: Execution | None = None
         try:
             execution = Execution(start, end, asyncio.current_task(), self._reducers, self._new_id)
@@ -146,6 +153,7 @@ class FunctionAgent(Generic[P, R]):
         end.finish(ended)
 
     def _perform_in_thread(self, start: Start, end: AgentEnd) -> None:
+        run_of_code.set(start.run)
         execution: Execution | None = None
         try:
             execution = Execution(start, end, threading.get_ident(), self._reducers, self._new_id)
@@ -213,19 +221,19 @@ def _raised(execution: Execution | None, end: AgentEnd, start: Start, error: Bas
         return _signalled(execution, execution.ask())
     if end.stopped is not None:
         if not isinstance(error, asyncio.CancelledError):
-            _log.warning("run %s of %s raised while it stopped", start.run.run_id, start.run.agent_id, exc_info=error)
+            say("agent raised while it stopped", error=error, **fields_of(start.run))
         return Ended("stopped")
-    _log.error("run %s of %s failed", start.run.run_id, start.run.agent_id, exc_info=error)
+    say("agent failed", error=error, **fields_of(start.run))
+    stacktrace = "" if start.trace is None else "".join(traceback.format_exception(error))
     error = _told_apart(error)
     code = NotSerialisable.code if isinstance(error, NotSerialisable) else "agent_error"
-    return Ended("failed", code=code, message=_described(error), exceptions=_class_names(error))
+    return Ended("failed", code=code, message=_described(error), exceptions=_class_names(error), stacktrace=stacktrace)
 
 
 def _signalled(execution: Execution, signal: RunSignal) -> Ended:
     if isinstance(signal, Asked):
         return Ended("asked", questions=execution.questions)
-    run = execution.run
-    _log.error("run %s of %s failed: %s", run.run_id, run.agent_id, signal.message)
+    say("agent failed", **fields_of(execution.run), why=signal.message)
     return Ended("failed", code=signal.code, message=signal.message, exceptions=_class_names(signal))
 
 

@@ -28,6 +28,8 @@ class Claim(msgspec.Struct, frozen=True):
 
     run: Run
     attempt: Attempt
+    waited: int | None = None
+    """Microseconds from when the run could be claimed to its first claim; None for later attempts."""
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -97,13 +99,44 @@ class Taken(msgspec.Struct, frozen=True):
     next_due: int | None = None
 
 
+class Keep(msgspec.Struct, frozen=True):
+    """What has to go, by age: what is older than these times (None: nothing is)."""
+
+    keys_before: int
+    """Idempotency keys, by their creation."""
+    runs_before: int | None = None
+    """Finished runs on threads, with their events and records, by their end."""
+    events_before: int | None = None
+    """The events of finished runs on threads, by the run's end."""
+    threads_before: int | None = None
+    """Threads without an active run or an open question, with everything on them, by the last change."""
+
+
 class Retention(msgspec.Struct, frozen=True):
     """What one sweep removed."""
 
     runs: int = 0
+    events: int = 0
+    """Runs whose events went before they did."""
     threads: int = 0
     items: int = 0
     keys: int = 0
+
+    def __add__(self, more: Retention) -> Retention:
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(more), strict=True)
+        return Retention(*(one + other for one, other in pairs))
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is active now, and how large the database is."""
+
+    active: dict[tuple[str, str], int]
+    """(agent id, `pending` or `running`) -> runs."""
+    ready: dict[str, tuple[int, int]]
+    """Agent id -> runs that could be claimed, microseconds since the oldest of them joined the line."""
+    file_bytes: int
+    wal_bytes: int
+    """Of what is written and not folded into the file yet; 0 for a database that has no such file."""
 
 
 class Storage(Protocol):
@@ -114,6 +147,8 @@ class Storage(Protocol):
     """Called after a commit by which a run can be claimed."""
     on_outbox: Callable[[], None]
     """Called after a commit by which a webhook is due."""
+    on_group: Callable[[int, float, int], None]
+    """Called after each commit: the verbs in it, the seconds it took, the verbs that the database failed."""
 
     async def open(self) -> None:
         """Migrates the schema and takes what exclusive rights the adapter needs.
@@ -245,6 +280,10 @@ class Storage(Protocol):
         """In their order."""
         ...
 
+    def trace(self, run_id: str) -> str | None:
+        """The `trace` with which the run was created, read inline; None where it had none or is gone."""
+        ...
+
     async def recover(self, now: int, expires_at: int) -> Recovered:
         """Voids every lease: what executed goes back in line, or ends as lost when its attempts are used up; webhooks
         that were being sent are due now."""
@@ -350,12 +389,30 @@ class Storage(Protocol):
         """All published agents, by id."""
         ...
 
-    async def purge(self, now: int, *, keys_before: int) -> Retention:
-        """Removes what has expired, in small batches: runs, unreachable checkpoints, items, idempotency keys."""
+    async def purge(
+        self,
+        now: int,
+        *,
+        keys_before: int,
+        runs_before: int | None = None,
+        events_before: int | None = None,
+        threads_before: int | None = None,
+    ) -> Retention:
+        """Removes what has expired or is older than these times (see `Keep`), and what nobody can reach, in small
+        batches between which everything else goes on. What an unfinished invocation needs, and what a copy descends
+        from, stays."""
         ...
 
     async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:
         """Agent id -> number of its pending runs that none of `offered` can execute."""
+        ...
+
+    async def trouble(self) -> str | None:
+        """Why nothing can be written now, in words; None where it can. Tries it, unless a commit of just now has."""
+        ...
+
+    async def standing(self, now: int) -> Standing:
+        """What metrics show. Costs what is active, whatever the history."""
         ...
 
     async def figures(self) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +19,25 @@ from runyard import agents as agent_rules
 from runyard import events as event_log
 from runyard.checkpoints import Checkpoint, Snapshot, State, fold, render
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
-from runyard.errors import checkpoint_not_found, item_not_found, run_not_found, thread_not_found
+from runyard.errors import RunyardError, checkpoint_not_found, item_not_found, run_not_found, thread_not_found
 from runyard.events import Chunk, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, namespace_matches
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
 from runyard.runtime.contract import Record
-from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue, Retention, Taken
-from runyard.storage.sqlite import item_verbs, outbox_verbs, run_verbs, thread_verbs, upkeep_verbs
+from runyard.storage.contract import (
+    Batch,
+    Cancelled,
+    Claim,
+    Created,
+    Ending,
+    Keep,
+    Recovered,
+    Requeue,
+    Retention,
+    Standing,
+    Taken,
+)
+from runyard.storage.sqlite import item_verbs, outbox_verbs, retention_verbs, run_verbs, thread_verbs, upkeep_verbs
 from runyard.storage.sqlite.connection import FileLock, Synchronous, connect
 from runyard.storage.sqlite.rows import (
     checkpoint_of,
@@ -46,6 +59,16 @@ SNAPSHOT_BYTES = 64_000
 LABEL_LENGTH = 200
 """Characters of a text in metadata that is found by index, as the triggers on runs and threads have it."""
 
+SWEEP_PAUSE = 0.005
+"""Seconds between two batches of a sweep: the writer is for those who wait."""
+
+PROVEN_FOR = 5.0
+"""Seconds for which a commit proves that the file can be written."""
+ROOM_NEEDED = 4_000_000
+"""Bytes of free disk below which the next large write fails although small ones still fit."""
+PROOF_PATIENCE = 2.0
+"""Seconds after which a commit that does not come is a trouble."""
+
 _encode = msgspec.json.Encoder().encode
 _agent = msgspec.json.Decoder(agent_rules.Agent).decode
 
@@ -62,6 +85,7 @@ class SqliteStorage:
         self.on_commit: Callable[[Sequence[Chunk]], None] = _nobody
         self.on_ready: Callable[[], None] = _nothing
         self.on_outbox: Callable[[], None] = _nothing
+        self.on_group: Callable[[int, float, int], None] = _ignore
         self._synchronous: Synchronous = synchronous
         self._lock = FileLock(path)
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
@@ -73,7 +97,9 @@ class SqliteStorage:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
-            self._writer = Writer(self.path, self._synchronous, self._committed, self._became_ready, self._became_due)
+            self._writer = Writer(
+                self.path, self._synchronous, self._committed, self._became_ready, self._became_due, self._grouped
+            )
             self._writer.open()
             self._inline = Transaction(connect(self.path, read_only=True), self._writer.sql)
         except BaseException:
@@ -96,6 +122,9 @@ class SqliteStorage:
 
     def _became_due(self) -> None:
         self.on_outbox()
+
+    def _grouped(self, verbs: int, seconds: float, failed: int) -> None:
+        self.on_group(verbs, seconds, failed)
 
     # reading
 
@@ -238,6 +267,10 @@ class SqliteStorage:
         rows = await self._read(lambda reader: reader.all("records", (invocation,)))
         return [Record(*row) for row in rows]
 
+    def trace(self, run_id: str) -> str | None:
+        row = self._inline.one("trace", (run_id,))
+        return None if row is None else row[0]
+
     async def recover(self, now: int, expires_at: int) -> Recovered:
         return await self._writer.do(run_verbs.recover, now, expires_at)
 
@@ -338,22 +371,54 @@ class SqliteStorage:
         rows = await self._read(lambda reader: reader.all("agents"))
         return [_agent(row[0]) for row in rows]
 
-    async def purge(self, now: int, *, keys_before: int) -> Retention:
+    async def purge(
+        self,
+        now: int,
+        *,
+        keys_before: int,
+        runs_before: int | None = None,
+        events_before: int | None = None,
+        threads_before: int | None = None,
+    ) -> Retention:
+        keep = Keep(keys_before, runs_before, events_before, threads_before)
         total = Retention()
-        while True:
-            batch = await self._writer.do(upkeep_verbs.purge_batch, now, keys_before)
-            if batch == Retention():
-                return total
-            total = Retention(
-                total.runs + batch.runs,
-                total.threads + batch.threads,
-                total.items + batch.items,
-                total.keys + batch.keys,
-            )
+        for stage in retention_verbs.STAGES:
+            place: retention_verbs.Place | None = retention_verbs.BEGINNING
+            while place is not None:
+                removed, place = await self._writer.do(stage, now, keep, place)
+                total = total + removed
+                await asyncio.sleep(SWEEP_PAUSE if place is not None else 0)
+        return total
 
     async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:
         rows = self._inline.all("waiting_by_agent")
         return {agent_id: count for agent_id, count in rows if agent_id not in offered}
+
+    async def trouble(self) -> str | None:
+        if not self._writer.alive:
+            return "the database's writer has died; restart the server"
+        left = shutil.disk_usage(self.path.parent).free
+        if left < ROOM_NEEDED:
+            return f"the disk is full: {left} bytes are left beside the database, and {ROOM_NEEDED} are needed"
+        if self._writer.proven <= PROVEN_FOR:
+            return None
+        try:
+            await asyncio.wait_for(self._writer.do(upkeep_verbs.prove), PROOF_PATIENCE)
+        except TimeoutError:
+            return f"the database has not committed within {PROOF_PATIENCE:g} s"
+        except RunyardError as error:
+            return f"the database cannot be written: {error.message}"
+        return None
+
+    async def standing(self, now: int) -> Standing:
+        def count(reader: Transaction) -> Standing:
+            active = {(agent_id, status): number for agent_id, status, number in reader.all("active_by_agent")}
+            ready = {agent_id: (number, now - oldest) for agent_id, number, oldest in reader.all("ready_by_agent")}
+            return Standing(
+                active, ready, self.path.stat().st_size, _size(self.path.with_name(self.path.name + "-wal"))
+            )
+
+        return await self._read(count)
 
     async def figures(self) -> dict[str, int]:
         def count(reader: Transaction) -> dict[str, int]:
@@ -368,9 +433,8 @@ class SqliteStorage:
             return found
 
         figures = await self._read(count)
-        wal = self.path.with_name(self.path.name + "-wal")
         figures["file_bytes"] = self.path.stat().st_size
-        figures["wal_bytes"] = wal.stat().st_size if wal.exists() else 0
+        figures["wal_bytes"] = _size(self.path.with_name(self.path.name + "-wal"))
         return figures
 
 
@@ -380,6 +444,14 @@ def _nobody(chunks: Sequence[Chunk]) -> None:
 
 def _nothing() -> None:
     """Nobody waits for work yet."""
+
+
+def _ignore(verbs: int, seconds: float, failed: int) -> None:
+    """Nobody counts yet."""
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _state(reader: Transaction, checkpoint_id: str) -> State:

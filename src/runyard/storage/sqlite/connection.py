@@ -19,6 +19,9 @@ from runyard.storage.migrate import Migration, migrations
 PACKAGE = "runyard.storage.sqlite"
 Synchronous = Literal["full", "normal"]
 
+BUSY_MS = 10_000
+"""How long a statement waits for another connection's lock."""
+
 _decode = msgspec.json.decode
 
 
@@ -26,12 +29,17 @@ def connect(path: Path, *, synchronous: Synchronous = "full", read_only: bool = 
     """A connection with our pragmas and functions. Automatic checkpoints are off: a thread of their own does them."""
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     connection: Any = apsw.Connection(str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=256)
-    connection.set_busy_timeout(10_000)
+    connection.set_busy_timeout(BUSY_MS)
     # Plans must not depend on bound values: else SQLite prepares many statements anew each time they are executed.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     pragmas = ["temp_store=MEMORY", "mmap_size=268435456", "cache_size=-32768"]
     if not read_only:
-        pragmas += ["journal_mode=WAL", f"synchronous={synchronous.upper()}", "wal_autocheckpoint=0"]
+        pragmas += [
+            "journal_mode=WAL",
+            f"synchronous={synchronous.upper()}",
+            "wal_autocheckpoint=0",
+            "journal_size_limit=67108864",
+        ]
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     connection.create_scalar_function("contains", _contains, 2, deterministic=True)

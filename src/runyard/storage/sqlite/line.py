@@ -9,7 +9,7 @@ import msgspec
 from runyard import threads
 from runyard.checkpoints import State
 from runyard.errors import LeaseLost
-from runyard.events import Chunk, Entry, Lifecycle, encode, entry
+from runyard.events import Chunk, Entry, Lifecycle, Over, encode, entry
 from runyard.runs import Attempt, Failure, Outcome, Run, lifecycle_of, status_of
 from runyard.storage.sqlite.outbox_verbs import announce
 from runyard.storage.sqlite.rows import failure_value, run_of
@@ -27,11 +27,12 @@ def append(
     *,
     states: dict[int, State] | None = None,
     final: State | None = None,
+    over: Over | None = None,
 ) -> int:
     """Writes a chunk whose numbers end at `last_seq`, and keeps it to be told after the commit."""
     first = last_seq - len(entries) + 1
     t.run("insert_events", (owner, thread_id, last_seq, first, run_id, now, encode(entries)))
-    t.chunks.append(Chunk(owner, thread_id, run_id, first, now, list(entries), states or {}, final))
+    t.chunks.append(Chunk(owner, thread_id, run_id, first, now, list(entries), states or {}, final, None, over))
     return last_seq
 
 
@@ -43,11 +44,11 @@ def append_outside(
     now: int,
     entries: Sequence[Entry],
     *,
-    final: State | None = None,
+    over: Over | None = None,
 ) -> int:
     """Appends from outside an attempt: the same counter, no lease."""
     last = t.one("take_numbers", (len(entries), owner, thread_id))[0]
-    return append(t, owner, thread_id, run_id, now, entries, last, final=final)
+    return append(t, owner, thread_id, run_id, now, entries, last, over=over)
 
 
 def fenced_numbers(t: Transaction, attempt: Attempt, count: int) -> int:
@@ -127,7 +128,9 @@ def settle(t: Transaction, owner: str, thread_id: str, now: int) -> None:
 
 def end_pending(t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None) -> None:
     """Ends a run that does not execute, as cancelled or rolled back."""
-    last = append_outside(t, run.owner, run.thread_id, run.run_id, now, terminal_entries(run.run_id, outcome, None))
+    entries = terminal_entries(run.run_id, outcome, None)
+    over = Over(run.agent_id, outcome, run.attempt)
+    last = append_outside(t, run.owner, run.thread_id, run.run_id, now, entries, over=over)
     end(t, run, outcome, None, last, now, expires_at)
 
 
@@ -204,6 +207,7 @@ def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, reason
         run.run_id,
         now,
         terminal_entries(run.run_id, "rolled_back", None, reason),
+        over=Over(run.agent_id, "rolled_back", run.attempt),
     )
     end(t, run, "rolled_back", None, last, now, expires_at, bury=True)
 

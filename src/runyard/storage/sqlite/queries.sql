@@ -17,7 +17,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- A deleted id is used again: its numbers continue, everything else begins anew.
 UPDATE threads
 SET created_at = :now, updated_at = :now, metadata = :metadata, status = 'idle', head = NULL, asking = 0,
-    last_outcome = NULL, floor_seq = last_seq, lease = lease + 1, hidden = 0, origin = NULL, deleted_at = NULL
+    last_outcome = NULL, floor_seq = last_seq, lease = lease + 1, hidden = 0, origin = NULL, deleted_at = NULL,
+    unswept = 1
 WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NOT NULL
 RETURNING 1
 
@@ -95,13 +96,14 @@ UPDATE threads SET metadata = ?, updated_at = ? WHERE owner = ? AND thread_id = 
 -- name: bury_thread
 -- Out of sight at once; rows go later, by reachability. The events of a run that is kept are not below the floor.
 UPDATE threads
-SET deleted_at = :now, lease = lease + 1, head = NULL, asking = 0, metadata = x'7b7d', status = 'idle',
+SET deleted_at = :now, lease = lease + 1, head = NULL, asking = 0, metadata = x'7b7d', status = 'idle', unswept = 1,
     floor_seq = coalesce((SELECT first_seq FROM runs WHERE run_id = :keep), last_seq)
 WHERE owner = :owner AND thread_id = :thread_id
 
 -- name: copy_thread
-INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, head, asking, origin)
-SELECT owner, :new_id, :now, :now, metadata, CASE WHEN asking THEN 'interrupted' ELSE 'idle' END, head, asking, head
+INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, head, asking, origin, origin_thread)
+SELECT owner, :new_id, :now, :now, metadata, CASE WHEN asking THEN 'interrupted' ELSE 'idle' END, head, asking, head,
+       (SELECT c.thread_id FROM checkpoints AS c WHERE c.checkpoint_id = head)
 FROM threads WHERE owner = :owner AND thread_id = :thread_id
 
 -- name: insert_run
@@ -201,8 +203,11 @@ UPDATE runs SET ready = 1 WHERE number = ? AND status = 'pending' AND due_at IS 
 UPDATE runs SET ready = 0 WHERE number = ?
 
 -- name: ready
--- What can be claimed of one agent's runs.
-SELECT number, run_id, owner, thread_id FROM runs INDEXED BY runs_ready
+-- What can be claimed of one agent's runs, and since when: a run becomes ready when it joins the line, or when its
+-- thread is left to it.
+SELECT number, run_id, owner, thread_id,
+       max(line, (SELECT updated_at FROM threads WHERE owner = runs.owner AND thread_id = runs.thread_id))
+FROM runs INDEXED BY runs_ready
 WHERE agent_id = ? AND ready = 1 ORDER BY line, number LIMIT ?
 
 -- name: running_of_agent
@@ -356,6 +361,7 @@ UPDATE checkpoints SET gone = 1
 WHERE owner = :owner AND thread_id = :thread_id AND run_id = :run_id AND gone = 0
 
 -- name: bury_checkpoints
+-- Those of a deleted thread, when its id is used again: until then the thread's absence hides them.
 UPDATE checkpoints SET gone = 1 WHERE owner = ? AND thread_id = ? AND gone = 0
 
 -- name: asked_of
@@ -368,9 +374,6 @@ INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body) VAL
 SELECT first_seq, last_seq, run_id, at, body FROM events
 WHERE owner = ? AND thread_id = ? AND last_seq > ? ORDER BY last_seq
 
--- name: delete_events
-DELETE FROM events WHERE owner = ? AND thread_id = ? AND last_seq BETWEEN ? AND ? AND run_id = ?
-
 -- name: upsert_record
 INSERT INTO records (invocation, kind, name, nth, place, run_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET body = excluded.body
@@ -380,6 +383,10 @@ SELECT kind, name, nth, body, place FROM records WHERE invocation = ? ORDER BY p
 
 -- name: forget_records
 DELETE FROM records WHERE run_id = ?
+
+-- name: forget_records_of_run
+DELETE FROM records WHERE (invocation, kind, name, nth) IN (
+    SELECT invocation, kind, name, nth FROM records INDEXED BY records_of_run WHERE run_id = :run_id LIMIT :limit)
 
 -- name: known_key
 SELECT body_hash, run, run_id FROM idempotency WHERE owner = ? AND route = ? AND key = ?
@@ -430,52 +437,180 @@ SELECT body FROM agents ORDER BY agent_id
 -- name: waiting_by_agent
 SELECT agent_id, count(*) FROM runs INDEXED BY runs_ready WHERE ready = 1 GROUP BY agent_id
 
+-- name: active_by_agent
+-- How many runs are pending and running, of each agent: reads what is active, no history.
+SELECT agent_id, status, count(*) FROM runs INDEXED BY runs_active
+WHERE status IN ('pending', 'running') GROUP BY agent_id, status
+
+-- name: ready_by_agent
+-- Runs that could be claimed: how many, and since when the oldest.
+SELECT agent_id, count(*), min(line) FROM runs INDEXED BY runs_ready WHERE ready = 1 GROUP BY agent_id
+
 -- name: expired_runs
-SELECT run_id, owner, thread_id, first_seq, last_seq, stateless FROM runs INDEXED BY runs_expired
-WHERE expires_at IS NOT NULL AND expires_at <= ? AND ended_at IS NOT NULL LIMIT 200
+-- Runs whose own time has come. The last column: whether the invocation is not over.
+SELECT number, run_id, owner, thread_id, first_seq, last_seq, stateless,
+       (outcome = 'asked' OR invocation <> run_id) AND (
+           EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+                   AND t.asking = 1)
+           OR EXISTS (SELECT 1 FROM runs AS other INDEXED BY runs_active
+                      WHERE other.owner = runs.owner AND other.thread_id = runs.thread_id
+                        AND other.status IN ('pending', 'running') AND other.invocation = runs.invocation))
+FROM runs INDEXED BY runs_expired
+WHERE expires_at IS NOT NULL AND expires_at <= ? AND ended_at IS NOT NULL LIMIT 50
+
+-- name: old_runs
+-- Finished runs on threads, oldest first. The last column as above.
+SELECT number, run_id, owner, thread_id, first_seq, last_seq, stateless,
+       (outcome = 'asked' OR invocation <> run_id) AND (
+           EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+                   AND t.asking = 1)
+           OR EXISTS (SELECT 1 FROM runs AS other INDEXED BY runs_active
+                      WHERE other.owner = runs.owner AND other.thread_id = runs.thread_id
+                        AND other.status IN ('pending', 'running') AND other.invocation = runs.invocation))
+FROM runs INDEXED BY runs_ended
+WHERE trimmed = :trimmed AND ended_at IS NOT NULL AND expires_at IS NULL AND ended_at <= :before
+ORDER BY ended_at LIMIT :limit
+
+-- name: hold_run
+-- A run that has to stay is looked at again later.
+UPDATE runs SET expires_at = ? WHERE number = ?
+
+-- name: untrimmed_runs
+-- Finished runs on threads whose events are still there, oldest first.
+SELECT number, owner, thread_id, last_seq FROM runs INDEXED BY runs_ended
+WHERE trimmed = 0 AND ended_at IS NOT NULL AND expires_at IS NULL AND ended_at <= ? ORDER BY ended_at LIMIT ?
+
+-- name: mark_trimmed
+UPDATE runs SET trimmed = 1 WHERE number = ?
+
+-- name: oldest_events
+-- The beginning of a thread's log, and of each piece whether its run is old enough, or gone.
+SELECT e.last_seq,
+       NOT EXISTS (SELECT 1 FROM runs AS r
+                   WHERE r.run_id = e.run_id AND (r.ended_at IS NULL OR r.ended_at > :before))
+FROM events AS e
+WHERE e.owner = :owner AND e.thread_id = :thread_id AND e.last_seq <= :last_seq ORDER BY e.last_seq LIMIT :limit
+
+-- name: delete_events_up_to
+DELETE FROM events WHERE owner = ? AND thread_id = ? AND last_seq <= ?
+
+-- name: set_floor
+UPDATE threads SET floor_seq = max(floor_seq, ?) WHERE owner = ? AND thread_id = ?
+
+-- name: raise_floor
+-- To where the log begins now.
+UPDATE threads
+SET floor_seq = max(floor_seq, coalesce((SELECT e.first_seq - 1 FROM events AS e
+                                         WHERE e.owner = threads.owner AND e.thread_id = threads.thread_id
+                                         ORDER BY e.last_seq LIMIT 1), last_seq))
+WHERE owner = :owner AND thread_id = :thread_id
+
+-- name: delete_events_of_run
+DELETE FROM events WHERE (owner, thread_id, last_seq) IN (
+    SELECT owner, thread_id, last_seq FROM events
+    WHERE owner = :owner AND thread_id = :thread_id AND last_seq BETWEEN :first_seq AND :last_seq AND run_id = :run_id
+    LIMIT :limit)
 
 -- name: delete_run
 DELETE FROM runs WHERE run_id = ?
 
--- name: delete_hidden_thread
--- A stateless run's thread goes with it; its checkpoints with it, unless a copy could reach them (none can: hidden).
-DELETE FROM threads WHERE owner = ? AND thread_id = ? AND hidden = 1
+-- name: hidden_thread
+SELECT 1 FROM threads WHERE owner = :owner AND thread_id = :thread_id AND hidden = 1
 
--- name: delete_checkpoints
-DELETE FROM checkpoints WHERE owner = ? AND thread_id = ?
+-- name: delete_hidden_thread
+-- A stateless run's thread goes with it: nobody could name it, and nothing was copied from it.
+DELETE FROM threads WHERE owner = :owner AND thread_id = :thread_id AND hidden = 1
+
+-- name: idle_threads
+-- Threads on which nothing has happened for long, oldest first, from a place on.
+SELECT updated_at, owner, thread_id FROM threads INDEXED BY threads_idle
+WHERE deleted_at IS NULL AND hidden = 0 AND status IN ('idle', 'error')
+  AND updated_at <= :before AND updated_at >= :updated_at
+  AND (updated_at, owner, thread_id) > (:updated_at, :owner, :thread_id)
+ORDER BY updated_at, owner, thread_id LIMIT :limit
+
+-- name: expire_runs_of_thread
+UPDATE runs SET deleted_at = :now, expires_at = :now WHERE number IN (
+    SELECT number FROM runs INDEXED BY runs_of_thread
+    WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL LIMIT :limit)
+
+-- name: unswept_threads
+SELECT owner, thread_id, deleted_at FROM threads INDEXED BY threads_unswept WHERE unswept = 1 LIMIT ?
+
+-- name: mark_unswept
+-- A run is gone: what only it kept may go now.
+UPDATE threads SET unswept = 1
+WHERE owner = :owner AND thread_id = :thread_id AND unswept = 0 AND (
+    deleted_at IS NOT NULL
+    OR EXISTS (SELECT 1 FROM checkpoints AS c INDEXED BY checkpoints_gone
+               WHERE c.owner = threads.owner AND c.thread_id = threads.thread_id AND c.gone = 1))
+
+-- name: park_thread
+UPDATE threads SET unswept = 0 WHERE owner = :owner AND thread_id = :thread_id
+
+-- name: outliving_run
+-- A run of a deleted thread whose record is kept, with its events and its last state.
+SELECT 1 FROM runs INDEXED BY runs_of_thread
+WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL LIMIT 1
+
+-- name: copy_of_thread
+-- A copy that lives, or whose own checkpoints are still there.
+SELECT 1 FROM threads INDEXED BY threads_copied WHERE owner = :owner AND origin_thread = :thread_id LIMIT 1
+
+-- name: copy_of_undone
+-- A copy that was made of a state that a rollback has undone since.
+SELECT 1 FROM threads AS copy INDEXED BY threads_copied JOIN checkpoints AS c ON c.checkpoint_id = copy.origin
+WHERE copy.owner = :owner AND copy.origin_thread = :thread_id AND c.gone = 1 LIMIT 1
+
+-- name: delete_undone_checkpoints
+-- But those of runs whose records, and so events that name them, are still there.
+DELETE FROM checkpoints WHERE checkpoint_id IN (
+    SELECT c.checkpoint_id FROM checkpoints AS c INDEXED BY checkpoints_gone
+    WHERE c.owner = :owner AND c.thread_id = :thread_id AND c.gone = 1
+      AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.run_id = c.run_id)
+    LIMIT :limit)
+
+-- name: delete_events_of_thread
+DELETE FROM events WHERE (owner, thread_id, last_seq) IN (
+    SELECT owner, thread_id, last_seq FROM events WHERE owner = :owner AND thread_id = :thread_id LIMIT :limit)
+
+-- name: delete_checkpoints_of_thread
+DELETE FROM checkpoints WHERE checkpoint_id IN (
+    SELECT checkpoint_id FROM checkpoints INDEXED BY checkpoints_of_thread
+    WHERE owner = :owner AND thread_id = :thread_id LIMIT :limit)
+
+-- name: release_origin
+-- The thread that this one was copied from may be swept now.
+UPDATE threads SET unswept = 1
+WHERE owner = :owner AND thread_id = (SELECT origin_thread FROM threads WHERE owner = :owner AND thread_id = :thread_id)
+
+-- name: forget_origin
+UPDATE threads SET unswept = 0, origin = NULL, origin_thread = NULL WHERE owner = :owner AND thread_id = :thread_id
+
+-- name: revived
+-- A deleted copy whose id is used again descends from nothing any more, once its old checkpoints are gone.
+SELECT 1 FROM threads
+WHERE owner = :owner AND thread_id = :thread_id AND origin IS NULL AND origin_thread IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM checkpoints AS c INDEXED BY checkpoints_gone
+                  WHERE c.owner = threads.owner AND c.thread_id = threads.thread_id AND c.gone = 1)
 
 -- name: delete_expired_items
 DELETE FROM items WHERE (owner, namespace, key) IN (
     SELECT owner, namespace, key FROM items INDEXED BY items_expired
-    WHERE expires_at IS NOT NULL AND expires_at <= ? LIMIT 500)
+    WHERE expires_at IS NOT NULL AND expires_at <= :now LIMIT :limit)
 
 -- name: delete_old_keys
 DELETE FROM idempotency WHERE (owner, route, key) IN (
-    SELECT owner, route, key FROM idempotency INDEXED BY idempotency_oldest WHERE created_at < ? LIMIT 500)
+    SELECT owner, route, key FROM idempotency INDEXED BY idempotency_oldest WHERE created_at < :before LIMIT :limit)
 
--- name: unreachable_checkpoints
--- Checkpoints that are gone, that no event names any more (a run's record may outlive its thread, and its events with
--- it), and from which no living copy descends.
-SELECT DISTINCT c.owner, c.thread_id FROM checkpoints AS c
-JOIN threads AS t ON t.owner = c.owner AND t.thread_id = c.thread_id
-WHERE c.gone = 1 AND t.deleted_at IS NOT NULL AND t.deleted_at <= ?
-  AND NOT EXISTS (SELECT 1 FROM runs AS r
-                  WHERE r.owner = c.owner AND r.thread_id = c.thread_id AND r.deleted_at IS NULL)
-LIMIT 100
+-- name: insert_trace
+INSERT INTO traces (run_id, context) VALUES (?, ?)
 
--- name: copied_elsewhere
--- Whether a living thread was copied from one of this thread's checkpoints.
-SELECT 1 FROM checkpoints AS c JOIN threads AS copy ON copy.origin = c.checkpoint_id
-WHERE c.owner = ? AND c.thread_id = ?
-  AND (copy.deleted_at IS NULL
-       OR EXISTS (SELECT 1 FROM checkpoints AS own WHERE own.owner = copy.owner AND own.thread_id = copy.thread_id))
-LIMIT 1
+-- name: trace
+SELECT context FROM traces WHERE run_id = ?
 
--- name: delete_gone_checkpoints
-DELETE FROM checkpoints WHERE owner = ? AND thread_id = ? AND gone = 1
-
--- name: delete_gone_events
-DELETE FROM events WHERE owner = ? AND thread_id = ?
+-- name: forget_trace
+DELETE FROM traces WHERE run_id = ?
 
 -- name: insert_delivery
 -- Reads of a delivery select its columns in the order of `deliveries.Delivery`.

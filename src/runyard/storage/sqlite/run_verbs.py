@@ -17,7 +17,7 @@ from runyard.errors import (
     run_not_found,
     thread_not_found,
 )
-from runyard.events import Chunk, Entry, encode
+from runyard.events import Chunk, Entry, Over, encode
 from runyard.runs import Attempt, CancelAction, Failure, NewRun, Run, Strategy, status_of
 from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue
 from runyard.storage.sqlite import line
@@ -43,7 +43,7 @@ from runyard.storage.sqlite.rows import (
     run_of,
     thread_of,
 )
-from runyard.storage.sqlite.thread_verbs import bury
+from runyard.storage.sqlite.thread_verbs import bury, revive
 from runyard.storage.sqlite.writer import Transaction
 from runyard.threads import Thread
 
@@ -54,6 +54,8 @@ def create_run(t: Transaction, new: NewRun) -> Created:
         if repeated is not None:
             return Created(repeated, repeated=True)
     created = _create_on_new_thread(t, new) if new.stateless else _create_on_thread(t, new)
+    if new.trace is not None:
+        t.run("insert_trace", (new.run_id, new.trace))
     if new.idempotency is not None:
         route, key, digest = new.idempotency
         run = created.run
@@ -106,7 +108,7 @@ def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
         max_attempts=new.max_attempts, invocation=new.run_id, stateless=new.stateless,
         line=now if due_at is None else due_at, due_at=due_at, started_at=now if claimed else None,
     )  # fmt: skip
-    return Created(run, Claim(run, Attempt(new.run_id, new.owner, thread_id, 1, 1)) if claimed else None)
+    return Created(run, Claim(run, Attempt(new.run_id, new.owner, thread_id, 1, 1), 0) if claimed else None)
 
 
 def _create_on_thread(t: Transaction, new: NewRun) -> Created:
@@ -116,7 +118,7 @@ def _create_on_thread(t: Transaction, new: NewRun) -> Created:
             "owner": new.owner, "thread_id": new.thread_id, "now": new.created_at, "metadata": b"{}", "hidden": 0,
         }  # fmt: skip
         if t.one("insert_thread", values) is None:
-            t.one("revive_thread", values)
+            revive(t, values)
         row = t.one("thread", (new.owner, new.thread_id))
     if row is None or row[9]:
         raise thread_not_found(new.thread_id)
@@ -144,7 +146,7 @@ def _create_on_thread(t: Transaction, new: NewRun) -> Created:
     lease, last, _ = t.one("claim_thread", (len(entries), now, new.owner, new.thread_id))
     append(t, new.owner, new.thread_id, new.run_id, now, entries, last)
     attempt = Attempt(new.run_id, new.owner, new.thread_id, lease, 1)
-    return Created(run, Claim(run, attempt), ended=tuple(ended), stopping=stopping)
+    return Created(run, Claim(run, attempt, 0), ended=tuple(ended), stopping=stopping)
 
 
 def _belongs(t: Transaction, owner: str, thread_id: str, checkpoint_id: str) -> bool:
@@ -248,13 +250,20 @@ def claim(t: Transaction, agents: dict[str, int | None], limit: int, now: int) -
             room = min(room, concurrency - t.one("running_of_agent", (agent_id,))[0])
         if room <= 0:
             continue
-        for number, run_id, owner, thread_id in t.all("ready", (agent_id, room)):
-            found.append(_claim(t, number, run_id, owner, thread_id, concurrency, now))
+        for number, run_id, owner, thread_id, ready_at in t.all("ready", (agent_id, room)):
+            found.append(_claim(t, number, run_id, owner, thread_id, concurrency, now, ready_at))
     return found
 
 
 def _claim(
-    t: Transaction, number: int, run_id: str, owner: str, thread_id: str, concurrency: int | None, now: int
+    t: Transaction,
+    number: int,
+    run_id: str,
+    owner: str,
+    thread_id: str,
+    concurrency: int | None,
+    now: int,
+    ready_at: int,
 ) -> Claim:
     lease, last, head = t.one("claim_thread", (1, now, owner, thread_id))
     t.all("claim_run", {"number": number, "now": now, "head": head, "concurrency": concurrency})
@@ -269,7 +278,8 @@ def _claim(
         [line.running_entry(run_id, run.agent_id, run.attempt, resumed_from)],
         last,
     )
-    return Claim(run, Attempt(run_id, owner, thread_id, lease, run.attempt))
+    first = run.started_at == now  # an attempt that a drain gave back has the same number again
+    return Claim(run, Attempt(run_id, owner, thread_id, lease, run.attempt), now - ready_at if first else None)
 
 
 def join_due(t: Transaction, now: int) -> None:
@@ -323,7 +333,10 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
             return _end_alone(t, attempt, run, batch, ending, now, entries, last_seq + len(entries), head)
     last = fenced_numbers(t, attempt, len(entries))
     _store(t, attempt, msgspec.structs.replace(batch, entries=()), now, last)
-    append(t, run.owner, run.thread_id, run.run_id, now, entries, last, states=batch.states, final=ending.final)
+    append(
+        t, run.owner, run.thread_id, run.run_id, now, entries, last, states=batch.states, final=ending.final,
+        over=Over(run.agent_id, ending.outcome, run.attempt),
+    )  # fmt: skip
     written = batch.checkpoints[-1] if batch.checkpoints else None
     _end_attempt(t, run, written, ending, now)
     end(
@@ -374,8 +387,9 @@ def _end_alone(
     if ended.has_webhook:
         announce(t, ended, ending.final)
     chunk = Chunk(
-        run.owner, run.thread_id, run.run_id, first, now, entries, states=batch.states, final=ending.final, ended=ended
-    )
+        run.owner, run.thread_id, run.run_id, first, now, entries, states=batch.states, final=ending.final, ended=ended,
+        over=Over(run.agent_id, ending.outcome, run.attempt),
+    )  # fmt: skip
     t.chunks.append(chunk)
     return ended
 
@@ -471,6 +485,7 @@ def abandon(t: Transaction, run_id: str, now: int, expires_at: int | None) -> Ru
             run_id,
             now,
             line.terminal_entries(run_id, "abandoned", None, "still_stopping"),
+            over=Over(run.agent_id, "abandoned", run.attempt),
         )
         head = t.one("thread_standing", (run.owner, run.thread_id))[1]
         t.run(
@@ -519,7 +534,8 @@ def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
                 f"the server stopped during attempt {attempt}, and max_attempts is {max_attempts}",
             )
             entries = line.terminal_entries(run_id, "lost", failure)
-            last = line.append_outside(t, owner, thread_id, run_id, now, entries)
+            over = Over(run.agent_id, "lost", attempt)
+            last = line.append_outside(t, owner, thread_id, run_id, now, entries, over=over)
             t.run("end_attempt", (head, line.asking_after(t, run, head, "lost"), "lost", now, owner, thread_id))
             end(t, run, "lost", failure, last, now, expiry)
             lost.append(run_id)

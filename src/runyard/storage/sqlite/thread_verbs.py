@@ -38,7 +38,7 @@ def create_thread(
     if_exists: Literal["raise", "do_nothing"],
 ) -> Thread:
     values = {"owner": owner, "thread_id": thread_id, "now": now, "metadata": metadata, "hidden": 0}
-    if t.one("insert_thread", values) is None and t.one("revive_thread", values) is None:
+    if t.one("insert_thread", values) is None and not revive(t, values):
         existing = thread_of(t.one("thread", (owner, thread_id)))
         if if_exists == "raise" or existing.hidden:
             raise Conflict(
@@ -48,6 +48,14 @@ def create_thread(
             )
         return existing
     return thread_of(t.one("thread", (owner, thread_id)))
+
+
+def revive(t: Transaction, values: dict[str, Any]) -> bool:
+    """Makes a deleted thread anew, under its old id; whether there was one."""
+    if t.one("revive_thread", values) is None:
+        return False
+    t.run("bury_checkpoints", (values["owner"], values["thread_id"]))
+    return True
 
 
 def patch_thread(
@@ -102,6 +110,5 @@ def bury(t: Transaction, owner: str, thread_id: str, now: int, *, keep: str | No
             executing.append(run_id)
         end_pending(t, row_of(t, run_id), "cancelled", now, now)
     t.run("bury_runs_of_thread", {"owner": owner, "thread_id": thread_id, "now": now, "keep": keep})
-    t.run("bury_checkpoints", (owner, thread_id))
     t.run("bury_thread", {"owner": owner, "thread_id": thread_id, "now": now, "keep": keep})
     return tuple(executing)

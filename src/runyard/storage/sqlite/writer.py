@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,7 +19,8 @@ import apsw
 from runyard.errors import RunyardError, StorageError, Unavailable
 from runyard.events import Chunk
 from runyard.storage.migrate import named_queries
-from runyard.storage.sqlite.connection import PACKAGE, Synchronous, connect, migrate, one_step_verbs
+from runyard.storage.sqlite.connection import BUSY_MS, PACKAGE, Synchronous, connect, migrate, one_step_verbs
+from runyard.telemetry import say
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +31,8 @@ GROUP_LIMIT = 1000
 WAL_PAGES_PASSIVE = 1000
 WAL_PAGES_RESTART = 16_000
 """Pages of 4 KiB in the WAL: above the first a checkpoint runs beside us; above the second (64 MB, reached only when
-readers or load never let one finish) the writer itself waits for one."""
+readers or load never let one finish) the writer itself does one, and again after each further step of the first size
+while a reader of old pages (a backup) keeps the WAL from beginning anew. It never waits for a reader."""
 
 
 class Transaction:
@@ -84,22 +87,29 @@ class Writer:
         on_commit: Callable[[Sequence[Chunk]], None],
         on_ready: Callable[[], None],
         on_outbox: Callable[[], None],
+        on_group: Callable[[int, float, int], None],
     ) -> None:
         self._path = path
         self._synchronous: Synchronous = synchronous
         self._on_commit = on_commit
         self._on_ready = on_ready
         self._on_outbox = on_outbox
+        self._on_group = on_group
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self.sql = named_queries(PACKAGE)
         self._wal_pages = 0
+        self._restart_at = WAL_PAGES_RESTART
+        self._in_hand: list[_Job] = []
+        self._alive = True
+        self._failing = False
+        self._committed_at = 0.0
         self._checkpoint_wanted = threading.Event()
         self._closing = False
         self._connection: Any = connect(path, synchronous=synchronous)
         self._connection.set_wal_hook(self._wal_hook)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = [
-            threading.Thread(target=self._write, name="runyard-writer", daemon=True),
+            threading.Thread(target=self._live, name="runyard-writer", daemon=True),
             threading.Thread(target=self._checkpoint, name="runyard-checkpointer", daemon=True),
         ]
 
@@ -127,6 +137,16 @@ class Writer:
         """The size of the WAL after the last commit, in pages of 4 KiB."""
         return self._wal_pages
 
+    @property
+    def alive(self) -> bool:
+        """Whether what is queued will ever be committed."""
+        return self._alive
+
+    @property
+    def proven(self) -> float:
+        """Seconds since a commit has written to the file; infinite where one has failed since."""
+        return float("inf") if self._failing else time.monotonic() - self._committed_at
+
     def do(
         self, verb: Callable[Concatenate[Transaction, P], T], *arguments: P.args, **_: P.kwargs
     ) -> asyncio.Future[T]:
@@ -135,14 +155,37 @@ class Writer:
         future: asyncio.Future[T] = self._loop.create_future()
         if self._closing:
             future.set_exception(Unavailable("the server is stopping"))
+        elif not self._alive:
+            future.set_exception(_died())
         else:
             self._queue.put(_Job(verb, arguments, future))
         return future
+
+    def _live(self) -> None:
+        try:
+            self._write()
+        except BaseException as error:
+            say("writer died", error=error)
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._give_up)
+
+    def _give_up(self) -> None:
+        """Nobody waits for a writer that has died. In the loop, as `do` is: nothing is queued behind this."""
+        self._alive = False
+        group, self._in_hand = self._in_hand, []
+        while not self._queue.empty():
+            job = self._queue.get()
+            group += [] if job is None else [job]
+        for job in group:
+            job.error, job.chunks, job.ready = _died(), (), False
+        if group:
+            self._deliver(group, 0.0)
 
     def _write(self) -> None:
         stopping = False
         while not stopping:
             group: list[_Job] = []
+            self._in_hand = group
             job = self._queue.get()
             try:
                 while job is not None:
@@ -154,10 +197,13 @@ class Writer:
             except Empty:
                 pass
             if group:
+                began = time.perf_counter()
                 self._commit_group(group)
+                took = time.perf_counter() - began
                 assert self._loop is not None
-                self._loop.call_soon_threadsafe(self._deliver, group)
-            if self._wal_pages > WAL_PAGES_RESTART:
+                self._in_hand = []
+                self._loop.call_soon_threadsafe(self._deliver, group, took)
+            if self._wal_pages > self._restart_at:
                 self._restart_wal()
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -216,7 +262,10 @@ class Writer:
             except apsw.Error:
                 pass  # SQLite rolled back by itself, as it does when the disk is full
 
-    def _deliver(self, group: list[_Job]) -> None:
+    def _deliver(self, group: list[_Job], took: float) -> None:
+        failed = sum(isinstance(job.error, (StorageError, Unavailable)) for job in group if job.error is not None)
+        self._failing = self._failing or failed > 0
+        self._on_group(len(group), took, failed)
         chunks = [chunk for job in group for chunk in job.chunks]
         if chunks:
             self._on_commit(chunks)
@@ -234,6 +283,8 @@ class Writer:
 
     def _wal_hook(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._wal_pages = pages
+        self._failing = False
+        self._committed_at = time.monotonic()
         if pages > WAL_PAGES_PASSIVE:
             self._checkpoint_wanted.set()
         return apsw.SQLITE_OK
@@ -252,11 +303,19 @@ class Writer:
         connection.close()
 
     def _restart_wal(self) -> None:
+        self._connection.set_busy_timeout(0)
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
             self._wal_pages = 0
+            self._restart_at = WAL_PAGES_RESTART
         except apsw.Error:
-            pass  # a long read is in the way; tried again after the next commit
+            self._restart_at = self._wal_pages + WAL_PAGES_PASSIVE  # a long read is in the way
+        finally:
+            self._connection.set_busy_timeout(BUSY_MS)
+
+
+def _died() -> Unavailable:
+    return Unavailable("the database's writer has died; restart the server")
 
 
 class _Poisoned(Exception):

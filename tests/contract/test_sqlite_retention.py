@@ -1,0 +1,180 @@
+"""SQLite: a sweep costs what it removes, and takes it in bites that nobody has to wait for.
+
+The plans search indexes and sort nothing; a look that finds nothing costs the same whatever the history; and no
+transaction of a sweep touches more than about a batch of rows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from runyard.storage.contract import Keep, Retention
+from runyard.storage.migrate import named_queries
+from runyard.storage.sqlite import retention_verbs
+from runyard.storage.sqlite.connection import PACKAGE, connect, migrate
+from runyard.storage.sqlite.retention_verbs import BATCH, PAGE, STAGES
+from runyard.storage.sqlite.writer import Transaction
+
+QUERIES = named_queries(PACKAGE)
+THREAD = {"owner": "", "thread_id": "t1"}
+RETENTION: dict[str, Any] = {
+    "idle_threads": {**THREAD, "updated_at": 1, "before": 9, "limit": 50},
+    "old_runs": {"trimmed": 0, "before": 9, "limit": 50},
+    "untrimmed_runs": (9, 50),
+    "expired_runs": (9,),
+    "hold_run": (9, 1),
+    "mark_trimmed": (1,),
+    "oldest_events": {**THREAD, "last_seq": 9, "before": 9, "limit": 50},
+    "delete_events_up_to": ("", "t1", 9),
+    "set_floor": (9, "", "t1"),
+    "raise_floor": THREAD,
+    "delete_events_of_run": {**THREAD, "run_id": "r1", "first_seq": 0, "last_seq": 9, "limit": 50},
+    "forget_records_of_run": {"run_id": "r1", "limit": 50},
+    "delete_run": ("r1",),
+    "hidden_thread": THREAD,
+    "delete_hidden_thread": THREAD,
+    "expire_runs_of_thread": {**THREAD, "now": 1, "limit": 50},
+    "unswept_threads": (50,),
+    "mark_unswept": THREAD,
+    "park_thread": THREAD,
+    "outliving_run": THREAD,
+    "copy_of_thread": THREAD,
+    "copy_of_undone": THREAD,
+    "delete_undone_checkpoints": {**THREAD, "limit": 50},
+    "delete_events_of_thread": {**THREAD, "limit": 50},
+    "delete_checkpoints_of_thread": {**THREAD, "limit": 50},
+    "release_origin": THREAD,
+    "forget_origin": THREAD,
+    "revived": THREAD,
+    "delete_expired_items": {"now": 1, "limit": 50},
+    "delete_old_keys": {"before": 1, "limit": 50},
+    "forget_trace": ("r1",),
+    "active_by_agent": (),
+    "ready_by_agent": (),
+}
+OLD, NEW = 10, 1000
+ALL_BEFORE = Keep(keys_before=OLD + 1, runs_before=OLD, events_before=OLD, threads_before=OLD)
+
+
+def filled(path: Path, runs: int, *, at: int, events: int = 1) -> Any:
+    """So many finished runs on threads of ten each, with events, a record and a checkpoint each; items and keys."""
+    connection: Any = connect(path)
+    migrate(connection)
+    numbers = [(n,) for n in range(runs)]
+    with connection:
+        connection.executemany(
+            f"INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, last_seq) "
+            f"VALUES ('', 't' || ?, 1, {at}, x'7b7d', 'idle', 1000000)",
+            numbers[: max(1, runs // 10)],
+        )
+        connection.executemany(
+            "INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, "
+            "max_attempts, invocation, first_seq, last_seq, line, strategy, ended_at, outcome) "
+            f"SELECT 'r' || ?1, 't' || (?1 / 10), '', 'a', 'success', 1, 1, x'7b7d', x'7b7d', 3, 'r' || ?1, "
+            f"?1 % 10 * 10000, ?1 % 10 * 10000 + {events}, 1, 'reject', {at}, 'completed'",
+            numbers,
+        )
+        connection.executemany(
+            "INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body) "
+            "VALUES ('', 't' || (?1 / 10), ?1 % 10 * 10000 + ?2, ?1 % 10 * 10000 + ?2, 'r' || ?1, 1, x'5b5d')",
+            [(n, event) for n in range(runs) for event in range(1, events + 1)],
+        )
+        connection.executemany(
+            "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, run_id, created_at, step, source, kind, body, "
+            "full_size, chain_size) SELECT 'c' || ?1, '', 't' || (?1 / 10), 'r' || ?1, 1, 0, 'step', 'full', x'7b7d', "
+            "2, 0",
+            numbers,
+        )
+        connection.executemany(
+            "INSERT INTO records (invocation, kind, name, nth, place, run_id, body) "
+            "SELECT 'r' || ?1, 'step', 's', 1, 1, 'r' || ?1, x'31'",
+            numbers,
+        )
+        connection.executemany(
+            "INSERT INTO items (owner, namespace, key, value, created_at, updated_at, expires_at) "
+            f"VALUES ('', x'6e00', 'k' || ?, x'7b7d', 1, 1, {at})",
+            numbers,
+        )
+        connection.executemany(
+            "INSERT INTO idempotency (owner, route, key, body_hash, run, run_id, created_at) "
+            f"VALUES ('', 'create_run', 'k' || ?, 'h', x'00', 'r', {at})",
+            numbers,
+        )
+    return connection
+
+
+def sweep(connection: Any, keep: Keep) -> tuple[Retention, list[int]]:
+    """A whole sweep, and the rows that each of its transactions touched."""
+    total, touched = Retention(), []
+    for stage in STAGES:
+        place: Any = retention_verbs.BEGINNING
+        while place is not None:
+            before = connection.total_changes()
+            with connection:
+                removed, place = stage(Transaction(connection, QUERIES), 2 * OLD, keep, place)
+            touched.append(connection.total_changes() - before)
+            total = total + removed
+    return total, touched
+
+
+def steps(connection: Any, keep: Keep) -> int:
+    """The steps that SQLite's machine takes for a sweep."""
+    told: list[dict[str, Any]] = []
+    connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, told.append)
+    sweep(connection, keep)
+    connection.trace_v2(0, None)
+    return sum(entry["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"] for entry in told)
+
+
+@pytest.mark.parametrize("name", sorted(RETENTION))
+def test_the_plan_searches_an_index_and_sorts_nothing(name: str, tmp_path: Path) -> None:
+    connection = filled(tmp_path / "runyard.db", 20, at=OLD)
+    plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + QUERIES[name], RETENTION[name]).fetchall()]
+    assert plan
+    # These are read whole: the index holds what is active, or what is to do, and nothing else.
+    whole = {"active_by_agent": "runs_active", "ready_by_agent": "runs_ready", "unswept_threads": "threads_unswept"}
+    assert [line for line in plan if line.startswith("SCAN") and whole.get(name, "-") not in line] == []
+    assert [line for line in plan if "TEMP B-TREE" in line and name != "active_by_agent"] == []
+
+
+def test_every_statement_of_retention_is_looked_at() -> None:
+    source = Path(retention_verbs.__file__).read_text()
+    named = {name for name in QUERIES if f'"{name}"' in source}
+    assert named - set(RETENTION) == {"line", "bury_run"}  # other verbs have them too, and their plans are proven there
+
+
+@pytest.mark.parametrize("keep", [ALL_BEFORE, Keep(keys_before=OLD - 1)], ids=["all ages", "no ages"])
+def test_a_sweep_that_finds_nothing_costs_the_same_whatever_the_history(keep: Keep, tmp_path: Path) -> None:
+    short, long = filled(tmp_path / "short.db", 20, at=NEW), filled(tmp_path / "long.db", 4000, at=NEW)
+    assert sweep(long, keep)[0] == Retention()
+    assert steps(long, keep) <= steps(short, keep) * 1.2
+
+
+@pytest.mark.parametrize(
+    ("runs", "events"), [(1000, 1), (20, 2000), (1, 3000)], ids=["many runs", "long runs", "one very long run"]
+)
+def test_no_transaction_of_a_sweep_touches_more_than_a_batch(runs: int, events: int, tmp_path: Path) -> None:
+    connection = filled(tmp_path / "runs.db", runs, at=OLD, events=events)
+    removed, touched = sweep(connection, Keep(keys_before=0, runs_before=OLD))
+    assert removed == Retention(runs=runs, items=runs)
+    assert max(touched) <= BATCH + 4 * PAGE
+    connection = filled(tmp_path / "threads.db", runs, at=OLD, events=events)
+    removed, touched = sweep(connection, ALL_BEFORE)
+    assert removed == Retention(runs=runs, events=0, threads=max(1, runs // 10), items=runs, keys=runs)
+    for table in ("runs", "events", "checkpoints", "records", "items", "idempotency"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)], table
+    # A candidate costs a few rows beside those that are removed with it: its mark, its thread's header.
+    assert max(touched) <= BATCH + 4 * PAGE
+
+
+def test_events_of_many_and_of_long_runs_are_trimmed_in_batches_too(tmp_path: Path) -> None:
+    connection = filled(tmp_path / "runyard.db", 100, at=OLD, events=100)
+    removed, touched = sweep(connection, Keep(keys_before=0, events_before=OLD))
+    assert removed.events == 100
+    assert connection.execute("SELECT count(*) FROM events").fetchall() == [(0,)]
+    assert connection.execute("SELECT count(*) FROM runs").fetchall() == [(100,)]
+    assert max(touched) <= BATCH + 4 * PAGE
