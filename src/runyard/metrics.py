@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,8 +36,6 @@ LAG_INTERVAL = 0.5
 LATE = 1.0
 """Seconds of lateness that are worth a log line."""
 
-_WEBHOOKS = {"webhook delivered": "delivered", "webhook failed": "failed", "webhook parked": "parked"}
-
 
 class Moment(msgspec.Struct, frozen=True):
     """What is true in the engine now; the counts run since its start."""
@@ -59,12 +56,23 @@ class Metrics:
         self._agents = tuple(agents)
         self._moment = moment
         self._standing: Standing | None = None
-        self._ended: Counter[tuple[str, str]] = Counter()
-        self._attempts: Counter[str] = Counter(dict.fromkeys(self._agents, 0))
-        self._retried: Counter[str] = Counter(dict.fromkeys(self._agents, 0))
-        self._lost: Counter[str] = Counter({"lease_lost": 0, "server_lost": 0})
-        self._webhooks: Counter[str] = Counter(dict.fromkeys(_WEBHOOKS.values(), 0))
-        self._swept: Counter[str] = Counter({"runs": 0, "events": 0, "threads": 0, "items": 0, "keys": 0})
+        self._ended: dict[tuple[str, str], int] = {}
+        self._attempts: dict[str, int] = dict.fromkeys(self._agents, 0)
+        self._retried: dict[str, int] = dict.fromkeys(self._agents, 0)
+        self._lost: dict[str, int] = dict.fromkeys(("lease_lost", "server_lost"), 0)
+        self._webhooks: dict[str, int] = dict.fromkeys(("delivered", "failed", "parked"), 0)
+        self._swept: dict[str, int] = dict.fromkeys(("runs", "events", "threads", "items", "keys"), 0)
+        self._counts: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "run ended": self._count_ended,
+            "attempt began": self._count_begun,
+            "attempt tried again": self._count_retried,
+            "lease lost": self._count_lost,
+            "recovered": self._count_recovered,
+            "swept": self._count_swept,
+            "webhook delivered": self._webhook("delivered"),
+            "webhook failed": self._webhook("failed"),
+            "webhook parked": self._webhook("parked"),
+        }
         self._appended = 0
         self._commits_failed = 0
         self._claim, self._commit = _Histogram(_CLAIM), _Histogram(_COMMIT)
@@ -75,22 +83,37 @@ class Metrics:
 
     def hear(self, event: str, fields: Mapping[str, Any]) -> None:
         """A subscriber of telemetry."""
-        if event == "run ended":
-            self._ended[fields["agent_id"], fields["outcome"]] += 1
-        elif event == "attempt began":
-            self._attempts[fields["agent_id"]] += 1
-            if fields["waited"] is not None:
-                self._claim.observe(fields["waited"])
-        elif event == "attempt tried again":
-            self._retried[fields["agent_id"]] += 1
-        elif event == "lease lost":
-            self._lost["lease_lost"] += 1
-        elif event == "recovered":
-            self._lost["server_lost"] += fields["requeued"] + fields["lost"]
-        elif event == "swept":
-            self._swept.update({what: fields[what] for what in self._swept})
-        elif event in _WEBHOOKS:
-            self._webhooks[_WEBHOOKS[event]] += 1
+        count = self._counts.get(event)
+        if count is not None:
+            count(fields)
+
+    def _count_ended(self, fields: Mapping[str, Any]) -> None:
+        key = fields["agent_id"], fields["outcome"]
+        self._ended[key] = self._ended.get(key, 0) + 1
+
+    def _count_begun(self, fields: Mapping[str, Any]) -> None:
+        self._attempts[fields["agent_id"]] += 1
+        if fields["waited"] is not None:
+            self._claim.observe(fields["waited"])
+
+    def _count_retried(self, fields: Mapping[str, Any]) -> None:
+        self._retried[fields["agent_id"]] += 1
+
+    def _count_lost(self, fields: Mapping[str, Any]) -> None:
+        self._lost["lease_lost"] += 1
+
+    def _count_recovered(self, fields: Mapping[str, Any]) -> None:
+        self._lost["server_lost"] += fields["requeued"] + fields["lost"]
+
+    def _count_swept(self, fields: Mapping[str, Any]) -> None:
+        for what in self._swept:
+            self._swept[what] += fields[what]
+
+    def _webhook(self, result: str) -> Callable[[Mapping[str, Any]], None]:
+        def count(fields: Mapping[str, Any]) -> None:
+            self._webhooks[result] += 1
+
+        return count
 
     def committed(self, chunks: Iterable[Chunk]) -> None:
         """Events have become durable."""

@@ -97,8 +97,7 @@ def fields_of(run: RunOfCode) -> dict[str, Any]:
 
 def say(event: str, *, error: BaseException | None = None, **fields: Any) -> None:
     """Writes an event to its log; with the traceback of `error` where there is one."""
-    log = logging.getLogger(_LOGGERS.get(event, "runyard"))
-    level = LEVELS[event]
+    log, level = _log_of(event), LEVELS[event]
     if log.isEnabledFor(level):
         told = " ".join([event, *(f"{name}={_shown(value)}" for name, value in fields.items())])
         log.log(level, "%s", told, extra={"event": event, "fields": fields}, exc_info=error)
@@ -167,6 +166,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self._subscribers: list[Subscriber] = []
+        self._logs = {event: (_log_of(event), level) for event, level in LEVELS.items()}
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Calls `subscriber(event, fields)` for everything told from now on."""
@@ -174,12 +174,18 @@ class Telemetry:
 
     def tell(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
         """Something happened. Called in the engine's loop."""
-        say(event, error=error, **fields)
+        log, level = self._logs[event]
+        if log.isEnabledFor(level):
+            say(event, error=error, **fields)
         for subscriber in self._subscribers:
             try:
                 subscriber(event, fields)
             except Exception as failure:
                 say("telemetry subscriber failed", error=failure, told=event)
+
+
+def _log_of(event: str) -> logging.Logger:
+    return logging.getLogger(_LOGGERS.get(event, "runyard"))
 
 
 def _shown(value: object) -> str:

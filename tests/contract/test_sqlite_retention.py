@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from runyard.storage.contract import Keep, Retention
-from runyard.storage.migrate import named_queries
+from runyard.storage.migrate import migrations, named_queries
 from runyard.storage.sqlite import retention_verbs
 from runyard.storage.sqlite.connection import PACKAGE, connect, migrate
 from runyard.storage.sqlite.retention_verbs import BATCH, PAGE, STAGES
@@ -178,3 +178,38 @@ def test_events_of_many_and_of_long_runs_are_trimmed_in_batches_too(tmp_path: Pa
     assert connection.execute("SELECT count(*) FROM events").fetchall() == [(0,)]
     assert connection.execute("SELECT count(*) FROM runs").fetchall() == [(100,)]
     assert max(touched) <= BATCH + 4 * PAGE
+
+
+def test_a_database_of_before_is_swept_of_what_it_had_left_behind(tmp_path: Path) -> None:
+    """Deleted threads, a copy that holds one of them, and what a rollback undid, as the layout of before had them."""
+    connection: Any = connect(tmp_path / "runyard.db")
+    before = [
+        m
+        for m in migrations(PACKAGE)
+        if m.number < next(n.number for n in migrations(PACKAGE) if "operations" in n.name)
+    ]
+    with connection:
+        for migration in before:
+            connection.execute(migration.sql).fetchall()
+        connection.execute(f"PRAGMA user_version={len(before)}").fetchall()
+        threads = [("dead", 5, None), ("held", 5, None), ("copy", None, "c-held"), ("lives", None, None)]
+        connection.executemany(
+            "INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, deleted_at, origin) "
+            "VALUES ('', ?, 1, 1, x'7b7d', 'idle', ?, ?)",
+            threads,
+        )
+        connection.executemany(
+            "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, run_id, created_at, step, source, kind, body, "
+            "full_size, chain_size, gone) VALUES (?, '', ?, 'r', 1, 0, 'step', 'full', x'7b7d', 2, 0, ?)",
+            [("c-dead", "dead", 1), ("c-held", "held", 1), ("c-lives", "lives", 0), ("c-undone", "lives", 1)],
+        )
+    migrate(connection)
+    removed, _ = sweep(connection, Keep(keys_before=0))
+    assert removed == Retention(threads=1)
+    left = connection.execute("SELECT checkpoint_id FROM checkpoints ORDER BY 1").fetchall()
+    assert left == [("c-held",), ("c-lives",)]
+    with connection:
+        connection.execute("UPDATE threads SET deleted_at = 9, unswept = 1 WHERE thread_id = 'copy'").fetchall()
+    removed, _ = sweep(connection, Keep(keys_before=0))
+    assert removed == Retention(threads=2)
+    assert connection.execute("SELECT checkpoint_id FROM checkpoints").fetchall() == [("c-lives",)]

@@ -45,6 +45,19 @@ def test_where_all_is_well_it_says_what_would_be_served(tmp_path: Path) -> None:
     assert "agents: echo" in printed
 
 
+def test_retention_and_traces_are_told(tmp_path: Path) -> None:
+    ages = {"RUNYARD_RUN_RETENTION": "604800", "RUNYARD_STATELESS_RETENTION": "90"}
+    told = diagnosis(tmp_path, ECHO, "--traces", OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318", **ages)
+    assert found(told, "retention") == [
+        (
+            "ok",
+            "kept are finished runs 7 days, their events 7 days, idle threads for ever; "
+            "runs without a thread 90 seconds",
+        )
+    ]
+    assert found(told, "traces") == [("ok", "sent to http://collector:4318")]
+
+
 def test_a_wrong_setting_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "runyard.toml").write_text("prot = 1")
     told = diagnosis(tmp_path, ECHO, code=1)

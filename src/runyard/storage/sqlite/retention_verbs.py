@@ -46,11 +46,11 @@ class Budget:
         """Executes a statement that removes up to `:limit` rows; whether it came to its end."""
         if self.left <= 0:
             return False
-        limit = self.left
-        before = self._t.connection.total_changes()
+        limit, connection = self.left, self._t.connection
+        before = connection.total_changes()
         self._t.run(query, {**values, "limit": limit})
-        gone: int = self._t.connection.total_changes() - before
-        self.left -= gone
+        self.left -= connection.total_changes() - before  # with what triggers did
+        gone: int = connection.changes()
         return gone < limit
 
 
