@@ -35,6 +35,7 @@ class Terms(msgspec.Struct, frozen=True):
     idempotency_retention: float = 86400.0
     sweep_interval: float = 60.0
     reader_queue_bytes: int = 4_000_000
+    max_value_bytes: int = 16_000_000
 
 
 class Engine:
@@ -72,6 +73,7 @@ class Engine:
             telemetry=self.telemetry,
             retention=terms.stateless_retention,
             cancel_grace=terms.cancel_grace,
+            max_value_bytes=terms.max_value_bytes,
         )
         self.worker = Worker(
             storage=storage,

@@ -64,6 +64,7 @@ class Executor:
         telemetry: Telemetry,
         retention: float,
         cancel_grace: float,
+        max_value_bytes: int,
     ) -> None:
         self.storage = storage
         self.host = host
@@ -72,6 +73,7 @@ class Executor:
         self.telemetry = telemetry
         self.retention = int(retention * 1e6)
         self.cancel_grace = cancel_grace
+        self.max_value_bytes = max_value_bytes
 
     def begin(self, claim: Claim, loaded: LoadedAgent) -> Execution:
         """A new execution of a claimed run; `await` its `run()`."""
@@ -176,6 +178,7 @@ class Execution:
             messages=None if request.messages is _UNSET else bytes(request.messages),
             goto=None if command is _UNSET or command.goto is _UNSET else bytes(command.goto),
             steps_left=config.get("recursion_limit"),
+            max_value_bytes=self._executor.max_value_bytes,
         )
 
     async def _follow(self, invocation: Invocation) -> Ended:
@@ -255,6 +258,8 @@ class Execution:
         limits = self._loaded.agent.limits
         if ended.how != "failed" or self._run.attempt >= limits.max_attempts:
             return None
+        if ended.code == "lane_lost":  # as when a server is lost: it may not have been this run's doing
+            return self._clock.now()
         if not set(limits.retry.on) & set(ended.exceptions):
             return None
         return self._clock.now() + int(limits.retry.delay(self._run.attempt, random.random()) * 1e6)
@@ -343,6 +348,8 @@ class Execution:
             return
         except RunyardError as error:
             reply = StoreReply(call.call, error=(error.reason, error.message))
+        except Exception as error:  # without a reply the code would wait for ever
+            reply = StoreReply(call.call, error=("internal_error", f"{type(error).__name__}: {error}"))
         self._invocation.send(reply)
 
     async def _call_store(self, call: StoreCall) -> StoreReply:
@@ -406,6 +413,8 @@ class Execution:
         """Code that does not stop within the grace period is fenced off; its place stays taken until it ends."""
         await self._clock.sleep(self._executor.cancel_grace)
         self._gave_up = True
+        if self._invocation is not None:
+            self._invocation.send(Stop("lost"))
         now = self._clock.now()
         await self._storage.abandon(self.run_id, now, now + self._executor.retention)
 

@@ -77,6 +77,8 @@ class Start(msgspec.Struct, frozen=True):
     goto: bytes | None = None
     steps_left: int | None = None
     """How many more steps `config.recursion_limit` allows; None without a limit."""
+    max_value_bytes: int = 16_000_000
+    """The most that one value of the code, and the state as a whole, may take as JSON text."""
 
 
 class CheckpointWrite(msgspec.Struct, frozen=True):

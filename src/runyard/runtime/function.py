@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import hashlib
 import inspect
@@ -17,13 +18,17 @@ from runyard.runtime.blocking import SyncContext
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.context import Context
 from runyard.runtime.contract import Ended, Start
+from runyard.runtime.describe import MAX_MESSAGE, class_names, described, fitting, told_apart
 from runyard.runtime.execution import Execution
+from runyard.runtime.lane import OWNER, RunTask
 from runyard.runtime.parameters import Parameters, Provided
-from runyard.runtime.signals import Asked, NotSerialisable, RunSignal
+from runyard.runtime.signals import Asked, NotSerialisable, RunSignal, ValueTooLarge
 from runyard.runtime.state import MESSAGES, Reducer
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_REFUSALS = (NotSerialisable, ValueTooLarge)
 
 _log = logging.getLogger("runyard.agent")
 
@@ -114,14 +119,18 @@ class FunctionAgent(Generic[P, R]):
 
     def begin(self, start: Start, end: AgentEnd) -> None:
         """Begins an attempt, in the loop of a lane."""
+        context = contextvars.copy_context()
+        context.run(OWNER.set, end)
         if not self._asynchronous:
-            end.crew.submit(lambda: self._perform_in_thread(start, end))
+            end.direct = True
+            end.crew.submit(lambda: context.run(self._perform_in_thread, start, end))
             return
         performance = self._perform(start, end)
-        task = end.loop.create_task(performance)
+        task = end.loop.create_task(performance, context=context)
+        cast(RunTask, task).executes_run = True
 
         def stop() -> None:
-            if inspect.getcoroutinestate(performance) == inspect.CORO_CREATED:
+            if inspect.getcoroutinestate(performance) == inspect.CORO_CREATED and end.take():
                 end.finish(Ended("stopped"))
             task.cancel()
 
@@ -129,6 +138,8 @@ class FunctionAgent(Generic[P, R]):
         end.on_stop = stop
 
     async def _perform(self, start: Start, end: AgentEnd) -> None:
+        if not end.take():
+            return
         execution: Execution | None = None
         try:
             execution = Execution(start, end, asyncio.current_task(), self._reducers, self._new_id)
@@ -146,6 +157,8 @@ class FunctionAgent(Generic[P, R]):
         end.finish(ended)
 
     def _perform_in_thread(self, start: Start, end: AgentEnd) -> None:
+        if not end.take():
+            return
         execution: Execution | None = None
         try:
             execution = Execution(start, end, threading.get_ident(), self._reducers, self._new_id)
@@ -168,15 +181,20 @@ def _provided(execution: Execution, ctx: Context | SyncContext) -> Provided:
 
 async def _take_all(generator: AsyncGenerator[Any, Any], execution: Execution, ctx: Context) -> None:
     """Takes each yielded value as a step; what goes wrong with one is raised at its `yield`."""
+    end, told = execution.end, False
     try:
         value = await anext(generator)
         while True:
+            if told and end.stopped == "lost":
+                await generator.aclose()
+                raise asyncio.CancelledError("the run was given up")
             try:
                 await ctx.take_yield(value)
             except RunSignal:
                 await generator.aclose()
                 raise
             except BaseException as error:
+                told = told or end.stopped is not None
                 value = await generator.athrow(error)
             else:
                 value = await generator.asend(None)
@@ -186,15 +204,20 @@ async def _take_all(generator: AsyncGenerator[Any, Any], execution: Execution, c
 
 def _take_all_blocking(generator: Generator[Any, Any, Any], execution: Execution, ctx: SyncContext) -> Any:
     """The same for a synchronous generator; gives back what it returned."""
+    end, told = execution.end, False
     try:
         value = next(generator)
         while True:
+            if told and end.stopped == "lost":
+                generator.close()
+                raise asyncio.CancelledError("the run was given up")
             try:
                 ctx.take_yield(value)
             except RunSignal:
                 generator.close()
                 raise
             except BaseException as error:
+                told = told or end.stopped is not None
                 value = generator.throw(error)
             else:
                 value = generator.send(None)
@@ -209,50 +232,62 @@ def _returned(execution: Execution, value: Any) -> Ended:
 
 
 def _raised(execution: Execution | None, end: AgentEnd, start: Start, error: BaseException) -> Ended:
+    """The end of code that raised. Whatever the exception does when it is looked at, there is one."""
+    try:
+        return _judged(execution, end, start, error)
+    except BaseException:
+        _log.error("run %s of %s failed with what cannot be described", start.run.run_id, start.run.agent_id)
+        return Ended("failed", code="agent_error", message="an exception that cannot be described")
+
+
+def _judged(execution: Execution | None, end: AgentEnd, start: Start, error: BaseException) -> Ended:
     if execution is not None and (execution.signal is not None or execution.questions):
         return _signalled(execution, execution.ask())
+    # By its type alone: `isinstance` asks the object too, which may answer anything.
+    cancelled = issubclass(type(error), asyncio.CancelledError)
     if end.stopped is not None:
-        if not isinstance(error, asyncio.CancelledError):
-            _log.warning("run %s of %s raised while it stopped", start.run.run_id, start.run.agent_id, exc_info=error)
+        if not cancelled:
+            _tell_failure("raised while it stopped", logging.WARNING, start, error)
         return Ended("stopped")
-    _log.error("run %s of %s failed", start.run.run_id, start.run.agent_id, exc_info=error)
-    error = _told_apart(error)
-    code = NotSerialisable.code if isinstance(error, NotSerialisable) else "agent_error"
-    return Ended("failed", code=code, message=_described(error), exceptions=_class_names(error))
+    _tell_failure("failed", logging.ERROR, start, error)
+    error = told_apart(error)
+    message = described(error)
+    if issubclass(type(error), asyncio.CancelledError):
+        message = f"{message} ({_who_cancelled(end)})"
+    refusal = next((known for known in _REFUSALS if issubclass(type(error), known)), None)
+    code = "agent_error" if refusal is None else refusal.code
+    return Ended("failed", code=code, message=message, exceptions=class_names(error))
+
+
+def _who_cancelled(end: AgentEnd) -> str:
+    if end.disturbed_by:
+        return f"the code of run {end.disturbed_by} cancelled a task of this run; nobody asked this run to stop"
+    return "the code cancelled itself; nobody asked the run to stop"
+
+
+def _tell_failure(what: str, level: int, start: Start, error: BaseException) -> None:
+    """Logs it with its traceback, unless its text is so long that it would fill the log."""
+    run, told = start.run, described(error)
+    try:
+        _log.log(
+            level,
+            "run %s of %s %s: %s",
+            run.run_id,
+            run.agent_id,
+            what,
+            told,
+            exc_info=error if len(told) < MAX_MESSAGE else None,
+        )
+    except BaseException:  # a traceback shows more of the exception than its text, and this one fights that
+        _log.log(level, "run %s of %s %s: %s (without traceback)", run.run_id, run.agent_id, what, told)
 
 
 def _signalled(execution: Execution, signal: RunSignal) -> Ended:
     if isinstance(signal, Asked):
         return Ended("asked", questions=execution.questions)
-    run = execution.run
-    _log.error("run %s of %s failed: %s", run.run_id, run.agent_id, signal.message)
-    return Ended("failed", code=signal.code, message=signal.message, exceptions=_class_names(signal))
-
-
-def _told_apart(error: BaseException) -> BaseException:
-    """The one error that a group holds: a task group wraps even a single failure."""
-    while isinstance(error, BaseExceptionGroup):
-        held = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(held) != 1:
-            break
-        (error,) = held
-    return cast(BaseException, error)
-
-
-def _described(error: BaseException) -> str:
-    """`Class: text`; an exception whose text cannot be made does not take the run's end with it."""
-    try:
-        text = str(error)
-    except BaseException:  # whatever it raises, even an exit, the run has to end
-        text = ""
-    # What is stored and sent is UTF-8: what is none of it must not hide the rest.
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return f"{type(error).__name__}: {text or '<no message>'}"
-
-
-def _class_names(error: BaseException) -> list[str]:
-    classes = [kind for kind in type(error).__mro__ if kind is not object]
-    return [name for kind in classes for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")]
+    run, message = execution.run, fitting(signal.message)
+    _log.error("run %s of %s failed: %s", run.run_id, run.agent_id, message)
+    return Ended("failed", code=signal.code, message=message, exceptions=class_names(signal))
 
 
 def _version(function: Callable[..., Any]) -> str:
