@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -28,7 +28,6 @@ MAX_KEYS = 1_000_000
 NO_LIMIT = sys.maxsize
 
 _SIMPLE = frozenset({str, int, bool, type(None)})
-_STR = frozenset({str})
 _NUL = b"\\u0000"
 
 
@@ -139,7 +138,7 @@ def _write(encoder: msgspec.json.Encoder, value: Any, place: str, limit: int) ->
         raise NotSerialisable(f"{place} cannot be written as JSON: {described(error)}") from error
     if len(text) > limit:
         raise too_large(place, len(text), limit)
-    if _NUL in text and _NUL in text.replace(b"\\\\", b""):
+    if b"\\" in text and _NUL in text and _NUL in text.replace(b"\\\\", b""):
         raise NotSerialisable(f"{place} holds NUL (\\u0000), which databases cannot keep in text")
     return text
 
@@ -167,37 +166,43 @@ def _weigh(value: Any, depth: int, left: int) -> int | None:
     """What is left of so many bytes after the least that the text of the value takes, below 0 when it is too much; None
     for what is not plain."""
     kind = type(value)  # pyright: ignore[reportUnknownVariableType]
-    if kind is float:
-        return left - 1 if math.isfinite(value) else None
-    if depth > MAX_DEPTH:
-        return None
-    items: Collection[Any]
     if kind is dict:
-        if not _STR.issuperset(map(type, value)):
+        if depth > MAX_DEPTH:
             return None
-        left -= sum(map(len, value)) + 3 * len(value)
-        items = value.values()
-    elif kind is list or kind is tuple:
-        items = value
-    else:
-        return None
-    left -= 2 * len(items)
-    kinds = set(map(type, items))
-    if kinds == {str}:
-        return left - sum(map(len, items))
-    if kinds <= _SIMPLE:
-        return left - sum(len(item) for item in items if type(item) is str) if str in kinds else left
-    if kinds == {float}:
-        return left if all(map(math.isfinite, items)) else None
-    for item in items:
-        if type(item) is str:
-            left -= len(item)
-        elif type(item) not in _SIMPLE:
-            rest = _weigh(item, depth + 1, left)
-            if rest is None or rest < 0:
-                return rest
-            left = rest
-    return left
+        left -= 5 * len(value)
+        for key, item in value.items():
+            if type(key) is not str:
+                return None
+            left -= len(key)
+            if type(item) is str:
+                left -= len(item)
+            elif type(item) not in _SIMPLE:
+                rest = _weigh(item, depth + 1, left)
+                if rest is None or rest < 0:
+                    return rest
+                left = rest
+        return left
+    if kind is list or kind is tuple:
+        if depth > MAX_DEPTH:
+            return None
+        left -= 2 * len(value)
+        kinds = set(map(type, value))
+        if kinds <= _SIMPLE:
+            if str in kinds:
+                left -= sum(len(item) for item in value if type(item) is str)
+            return left
+        if kinds == {float}:
+            return left if all(map(math.isfinite, value)) else None
+        for item in value:
+            if type(item) is str:
+                left -= len(item)
+            elif type(item) not in _SIMPLE:
+                rest = _weigh(item, depth + 1, left)
+                if rest is None or rest < 0:
+                    return rest
+                left = rest
+        return left
+    return left if kind is float and math.isfinite(value) else None
 
 
 class _Look:
