@@ -262,17 +262,27 @@ def _yields_nothing_blocking() -> Iterator[Any]:
 
 
 async def _swallows() -> AsyncIterator[Any]:
+    closed = False
     while True:
         try:
             yield None
+        except GeneratorExit:
+            if closed:  # by the interpreter, which would else complain to nobody
+                raise
+            closed = True
         except BaseException:
             pass
 
 
 def _swallows_blocking() -> Iterator[Any]:
+    closed = False
     while True:
         try:
             yield None
+        except GeneratorExit:
+            if closed:  # by the interpreter, which would else complain to nobody
+                raise
+            closed = True
         except BaseException:
             pass
 
