@@ -41,6 +41,8 @@ class RunTask(asyncio.Task[Any]):
     run says who did it.
     """
 
+    __slots__ = ("executes_run", "owner")
+
     def __init__(self, coro: Any, **options: Any) -> None:
         context: contextvars.Context | None = options.get("context")
         self.owner = OWNER.get() if context is None else context.get(OWNER)
