@@ -47,6 +47,7 @@ class Terms(msgspec.Struct, frozen=True):
     webhook_timeout: float = 15.0
     webhook_concurrency: int = 32
     webhook_retention: float = 604800.0
+    max_value_bytes: int = 16_000_000
 
 
 class Engine:
@@ -94,6 +95,7 @@ class Engine:
             retention=terms.stateless_retention,
             cancel_grace=terms.cancel_grace,
             spans=spans,
+            max_value_bytes=terms.max_value_bytes,
         )
         self.worker = Worker(
             storage=storage,

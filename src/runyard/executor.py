@@ -65,6 +65,7 @@ class Executor:
         retention: float,
         cancel_grace: float,
         spans: Spans | None = None,
+        max_value_bytes: int,
     ) -> None:
         self.storage = storage
         self.host = host
@@ -74,6 +75,7 @@ class Executor:
         self.retention = int(retention * 1e6)
         self.cancel_grace = cancel_grace
         self.spans = spans
+        self.max_value_bytes = max_value_bytes
 
     def begin(self, claim: Claim, loaded: LoadedAgent) -> Execution:
         """A new execution of a claimed run; `await` its `run()`."""
@@ -184,6 +186,7 @@ class Execution:
             goto=None if command is _UNSET or command.goto is _UNSET else bytes(command.goto),
             steps_left=config.get("recursion_limit"),
             trace=None if self._span is None else self._span.context,
+            max_value_bytes=self._executor.max_value_bytes,
         )
 
     async def _follow(self, invocation: Invocation) -> Ended:
@@ -266,6 +269,8 @@ class Execution:
         limits = self._loaded.agent.limits
         if ended.how != "failed" or self._run.attempt >= limits.max_attempts:
             return None
+        if ended.code == "lane_lost":  # as when a server is lost: it may not have been this run's doing
+            return self._clock.now()
         if not set(limits.retry.on) & set(ended.exceptions):
             return None
         return self._clock.now() + int(limits.retry.delay(self._run.attempt, random.random()) * 1e6)
@@ -354,6 +359,8 @@ class Execution:
             return
         except RunyardError as error:
             reply = StoreReply(call.call, error=(error.reason, error.message))
+        except Exception as error:  # without a reply the code would wait for ever
+            reply = StoreReply(call.call, error=("internal_error", f"{type(error).__name__}: {error}"))
         self._invocation.send(reply)
 
     async def _call_store(self, call: StoreCall) -> StoreReply:
@@ -418,6 +425,8 @@ class Execution:
         """Code that does not stop within the grace period is fenced off; its place stays taken until it ends."""
         await self._clock.sleep(self._executor.cancel_grace)
         self._gave_up = True
+        if self._invocation is not None:
+            self._invocation.send(Stop("lost"))
         now = self._clock.now()
         await self._storage.abandon(self.run_id, now, now + self._executor.retention)
         self._end_span("abandoned")

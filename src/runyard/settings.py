@@ -90,6 +90,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_pending_per_owner: Annotated[int, Meta(ge=1, description="How many of them may be of one owner.")] = 100_000
     agent_threads: Annotated[int, Meta(ge=1, le=64, description="How many event-loop threads the agents share.")] = 2
     max_body_bytes: Annotated[int, Meta(ge=1024, description="The largest request body that is read.")] = 4_000_000
+    max_value_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=500_000_000,
+            description="The largest value that an agent's code may hand over, and the largest state that it may make "
+            "of its thread, as JSON text.",
+        ),
+    ] = 16_000_000
     synchronous: Annotated[
         Literal["full", "normal"],
         Meta(

@@ -55,6 +55,12 @@ LEVELS: dict[str, int] = {
     "agents have not stopped": logging.WARNING,
     "exit raised in a task of an agent": logging.WARNING,
     "job of a worker thread failed": logging.ERROR,
+    "cancel by another run's code refused": logging.WARNING,
+    "lane blocked": logging.WARNING,
+    "all lanes blocked": logging.ERROR,
+    "lane goes on": logging.INFO,
+    "lane died": logging.ERROR,
+    "code waits in a closed event loop": logging.DEBUG,
     "step ended after its event loop": logging.DEBUG,
 }
 """Every event, with the level of its log line."""
@@ -68,6 +74,12 @@ _LOGGERS: dict[str, str] = {
     "agents have not stopped": "runyard.agent",
     "exit raised in a task of an agent": "runyard.agent",
     "job of a worker thread failed": "runyard.agent",
+    "cancel by another run's code refused": "runyard.agent",
+    "lane blocked": "runyard.agent",
+    "all lanes blocked": "runyard.agent",
+    "lane goes on": "runyard.agent",
+    "lane died": "runyard.agent",
+    "code waits in a closed event loop": "runyard.agent",
     "step ended after its event loop": "runyard.agent",
 }
 """The logger of an event; `runyard` for all others."""

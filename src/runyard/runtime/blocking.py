@@ -92,6 +92,11 @@ class SyncContext(About):
 
     # for the calls' own use
 
+    @property
+    def limit(self) -> int:
+        """The most bytes that a value may take."""
+        return self._execution.limit
+
     def take_yield(self, value: Any) -> None:
         """What a generator yields: a step, unless it is None."""
         with self._turn:
@@ -221,7 +226,8 @@ class SyncStore:
 
     def put(self, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None = None) -> None:
         """Adds or replaces a document; `ttl` is in minutes."""
-        self._ctx.change_store(lambda call: store.put(call, namespace, key, value, ttl))
+        limit = self._ctx.limit
+        self._ctx.change_store(lambda call: store.put(call, namespace, key, value, ttl, limit))
 
     def get(self, namespace: Sequence[str], key: str) -> StoreItem | None:
         """A document; None where there is none."""

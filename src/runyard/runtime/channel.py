@@ -4,7 +4,8 @@
       ThreadInvocation.send -- Bridge (lane) ------> AgentEnd.deliver
       ThreadInvocation.receive <-- Bridge (engine) -- AgentEnd.write, .call, .finish      (also from worker threads)
 
-Nothing but plain data crosses. A lane that user code blocks delays the runs of that lane, and nothing of the engine.
+Nothing but plain data crosses. A lane that user code blocks delays the asynchronous code that has begun on it, and
+nothing else: attempts that have not begun are taken to another lane, which is started where there is none.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, cast
 
 from runyard.runtime.bridge import Bridge
@@ -32,6 +32,7 @@ from runyard.runtime.contract import (
     Write,
 )
 from runyard.runtime.crew import Crew
+from runyard.runtime.lane import Lane
 from runyard.telemetry import say
 
 MAX_WRITES = 1024
@@ -42,16 +43,22 @@ STUCK_AFTER = 0.02
 """Seconds after which a lane that has not answered a wake-up counts as blocked by its code."""
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a computing agent yields the interpreter: a request then waits about 1 ms for it, not 5."""
-BLOCKING_CALLS = 64
-"""Threads per lane for `asyncio.to_thread` in users' code."""
+BLOCKED_AFTER = 0.25
+"""The same, after which another lane is started where there is no other, and attempts that have not begun go there."""
+SPARE_LANES = 32
+"""How many lanes may be started beside blocked ones; then attempts wait in line until a lane goes on."""
+PATROL = 0.1
+"""Seconds between looks at attempts that have not begun; there are none when all have."""
+LANE_LOST = "lane_lost"
+"""The code of an attempt whose lane came to an end under it."""
 
 
 class Executable(LoadedAgent, Protocol):
     """A loaded agent that lanes can execute."""
 
     def begin(self, start: Start, end: AgentEnd) -> None:
-        """Begins an attempt: called in the lane's loop, must not block nor raise, and sees to it that
-        `end.finish` is called exactly once."""
+        """Begins an attempt: called in the lane's loop, must not block nor raise. Its code begins with `end.take()`,
+        and only when that is true; then it sees to it that `end.finish` is called exactly once."""
         ...
 
 
@@ -68,11 +75,15 @@ class AgentEnd:
         "_sent",
         "_sizes",
         "_stored",
+        "_ticket",
         "_to_engine",
         "_waiting",
         "crew",
+        "direct",
+        "disturbed_by",
         "loop",
         "on_stop",
+        "run_id",
         "stopped",
     )
 
@@ -82,9 +93,16 @@ class AgentEnd:
         crew: Crew,
         engine: Bridge,
         to_engine: Callable[[FromAgent], None],
+        run_id: str,
     ) -> None:
         self.loop = loop
         self.crew = crew
+        self.run_id = run_id
+        self.disturbed_by = ""
+        """The run whose code cancelled a task of this one; empty where none did."""
+        self.direct = False
+        """Whether the code waits in a thread of its own: the engine's loop then calls `deliver`, so that a lane which
+        other code blocks does not matter to it."""
         self.stopped: str | None = None
         """The reason of the `Stop` that came, if one has come."""
         self.on_stop: Callable[[], None] | None = None
@@ -100,6 +118,31 @@ class AgentEnd:
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []
         self._replies: dict[int, Callable[[StoreReply | None], None]] = {}
         self._calls = 0
+        self._ticket = [True]
+        """Whoever takes it, in one step, says what comes of the attempt: its code that begins, or the engine."""
+
+    # who begins
+
+    def take(self) -> bool:
+        """Says that the code begins now; False when the attempt has been taken to another lane meanwhile."""
+        try:
+            return self._ticket.pop()
+        except IndexError:
+            return False
+
+    @property
+    def begun(self) -> bool:
+        return not self._ticket
+
+    def retract(self) -> bool:
+        """Sees to it that the code does not begin here; False when it has begun."""
+        if not self.take():
+            return False
+        with self._lock:
+            self._ended = True
+            self._to_engine = _drop
+            self.on_stop = None
+        return True
 
     @property
     def ended(self) -> bool:
@@ -127,6 +170,14 @@ class AgentEnd:
             # The two ends, and the code's task, would else hold each other until a collection.
             self._to_engine = _drop
             self.on_stop = None
+
+    def lose(self, ended: Ended) -> None:
+        """Ends the attempt from the engine's side, and whatever of its code still waits."""
+        self.finish(ended)
+        try:
+            self._stop(Stop("lost"))
+        except RuntimeError:
+            say("code waits in a closed event loop", run_id=self.run_id)
 
     # what the code waits for
 
@@ -173,7 +224,7 @@ class AgentEnd:
     # what the engine sends
 
     def deliver(self, message: ToAgent) -> None:
-        """Takes a message of the engine; called in the lane's loop."""
+        """Takes a message of the engine; called in the lane's loop, or (`direct`) in the engine's."""
         if isinstance(message, Stored):
             for wake in self._now_stored(message.count):
                 wake()
@@ -217,18 +268,21 @@ def _drop(_: FromAgent) -> None:
 class ThreadInvocation:
     """The engine's end of one attempt. Used in the engine's loop only."""
 
-    __slots__ = ("_gone", "_lane", "_messages", "_reader", "end")
+    __slots__ = ("_agent", "_engine", "_gone", "_messages", "_reader", "_start", "_stop", "end", "lane")
 
-    def __init__(self, lane: Lane, engine: Bridge, gone: Callable[[ThreadInvocation], None]) -> None:
-        self.end = AgentEnd(lane.loop, lane.crew, engine, self._arrive)
-        self._lane = lane
+    def __init__(
+        self, agent: Executable, start: Start, engine: Bridge, gone: Callable[[ThreadInvocation], None]
+    ) -> None:
+        self.lane: Lane | None = None
+        """Where it executes, or is to begin; None while it waits in line."""
+        self.end: AgentEnd | None = None
+        self._agent = agent
+        self._start = start
+        self._engine = engine
         self._gone = gone
+        self._stop: Stop | None = None
         self._messages: list[FromAgent] = []
         self._reader: asyncio.Future[None] | None = None
-
-    @property
-    def lane(self) -> Lane:
-        return self._lane
 
     async def receive(self) -> list[FromAgent]:
         """All messages that wait, in order; waits for the first. `Ended` is the last one ever."""
@@ -243,7 +297,52 @@ class ThreadInvocation:
 
     def send(self, message: ToAgent) -> None:
         """Never blocks; a message to code that has ended is dropped."""
-        self._lane.bridge.post(self.end.deliver, message)
+        if isinstance(message, Stop):
+            self._stop = message
+        if self.lane is None or self.end is None:
+            if self._stop is not None:
+                self._arrive(Ended("stopped"))
+        elif self.end.direct:
+            self.end.deliver(message)
+        else:
+            self.lane.bridge.post(self.end.deliver, message)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a `Stop` has been sent."""
+        return self._stop is not None
+
+    # where it executes
+
+    def place(self, lane: Lane) -> None:
+        """Has it begin on a lane."""
+        lane.load += 1
+        self.lane = lane
+        self.end = AgentEnd(lane.loop, lane.crew, self._engine, self._arrive, self._start.run.run_id)
+        lane.bridge.post(self._begin, self.end)
+        if self._stop is not None:
+            lane.bridge.post(self.end.deliver, self._stop)
+
+    def _begin(self, end: AgentEnd) -> None:
+        self._agent.begin(self._start, end)
+
+    def withdraw(self) -> bool:
+        """Takes it from its lane, unless its code has begun; whether it did."""
+        if self.lane is None or self.end is None or not self.end.retract():
+            return False
+        self.lane.load -= 1
+        self.lane = self.end = None
+        return True
+
+    @property
+    def begun(self) -> bool:
+        """Whether its code has begun, or will never."""
+        return self.end is not None and self.end.begun
+
+    def lose(self, ended: Ended) -> None:
+        """Ends it without its code, which nothing can reach any more."""
+        if self.end is not None:
+            self.end.lose(ended)
 
     def _arrive(self, message: FromAgent) -> None:
         self._messages.append(message)
@@ -253,49 +352,9 @@ class ThreadInvocation:
             self._gone(self)
 
 
-class Lane:
-    """A thread with an event loop, on which the code of many attempts takes turns."""
-
-    def __init__(self, name: str, crew: Crew) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.bridge = Bridge(self.loop)
-        self.crew = crew
-        self.load = 0
-        """Attempts that execute here; counted in the engine's loop."""
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        blocking = ThreadPoolExecutor(BLOCKING_CALLS, thread_name_prefix=f"{self._thread.name}-blocking")
-        self.loop.set_default_executor(blocking)
-        while not self._closing:
-            try:
-                self.loop.run_forever()
-            except BaseException as error:
-                # A task that user code made may raise SystemExit: asyncio lets it through the loop. It ends
-                # whoever awaits that task, not the other runs of this lane.
-                say("exit raised in a task of an agent", kind=type(error).__name__)
-        blocking.shutdown(wait=False)
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        self.loop.close()
-
-    def close(self) -> None:
-        """Ends the thread after what it is doing."""
-        self.bridge.post(self._close, None)
-
-    def _close(self, _: None) -> None:
-        self._closing = True
-        self.loop.stop()
-
-    def join(self, timeout: float) -> bool:
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-
 class ThreadHost:
-    """Runs agents on `threads` lanes of this process. The lanes start with the first run.
+    """Runs agents on `threads` lanes of this process. The lanes start with the first run; more are started where code
+    blocks them, and ended when they are not needed any more.
 
     The engine's loop is the one in which `run` is called.
     """
@@ -307,6 +366,12 @@ class ThreadHost:
         self._lanes: list[Lane] = []
         self._crew = Crew()
         self._turn = 0
+        self._started = 0
+        self._beginning: deque[ThreadInvocation] = deque()
+        """Attempts that had not begun at the last look."""
+        self._line: deque[ThreadInvocation] = deque()
+        """Attempts for which there is no lane."""
+        self._patrol: asyncio.TimerHandle | None = None
         self._engine: tuple[asyncio.AbstractEventLoop, Bridge] | None = None
         self._running: set[ThreadInvocation] = set()
         self._idle: asyncio.Event | None = None
@@ -320,12 +385,9 @@ class ThreadHost:
         loop = asyncio.get_running_loop()
         if self._engine is None or self._engine[0] is not loop:
             self._engine = (loop, Bridge(loop))
-        lane = self._freest()
-        lane.load += 1
-        invocation = ThreadInvocation(lane, self._engine[1], self._gone)
+        invocation = ThreadInvocation(cast(Executable, agent), start, self._engine[1], self._gone)
         self._running.add(invocation)
-        executable = cast(Executable, agent)
-        lane.bridge.post(lambda end: executable.begin(start, end), invocation.end)
+        self._place(invocation)
         return invocation
 
     async def close(self, grace: float) -> bool:
@@ -334,8 +396,8 @@ class ThreadHost:
         Threads whose code does not end stay: they are daemons and go with the process.
         """
         self._closed = True
-        for invocation in self._running:
-            if invocation.end.stopped is None:
+        for invocation in tuple(self._running):
+            if not invocation.stopped:
                 invocation.send(Stop("drain"))
         if self._running:
             self._idle = asyncio.Event()
@@ -343,6 +405,8 @@ class ThreadHost:
                 await asyncio.wait_for(self._idle.wait(), grace)
             except TimeoutError:
                 say("agents have not stopped", attempts=len(self._running), grace=grace)
+        if self._patrol is not None:
+            self._patrol.cancel()
         for lane in self._lanes:
             if lane.load == 0:
                 lane.close()
@@ -360,11 +424,30 @@ class ThreadHost:
         if sys.getswitchinterval() > SWITCH_INTERVAL:
             self._switch_interval = sys.getswitchinterval()
             sys.setswitchinterval(SWITCH_INTERVAL)
-        self._lanes = [Lane(f"runyard-agents-{number}", self._crew) for number in range(1, self._threads + 1)]
-        self._last = self._lanes[0]
+        for _ in range(self._threads):
+            self._last = self._start_lane()
 
-    def _freest(self) -> Lane:
-        """The lane with the least load, in turn among equals; one whose code blocks it only if all do.
+    def _start_lane(self) -> Lane:
+        self._started += 1
+        lane = Lane(f"runyard-agents-{self._started}", self._crew, self._died)
+        self._lanes.append(lane)
+        return lane
+
+    # where attempts execute
+
+    def _place(self, invocation: ThreadInvocation) -> None:
+        lane = self._freest()
+        if lane is None:
+            self._line.append(invocation)
+        else:
+            invocation.place(lane)
+            self._beginning.append(invocation)
+        if self._patrol is None and not self._closed:
+            self._patrol = asyncio.get_running_loop().call_later(PATROL, self._look_round)
+
+    def _freest(self) -> Lane | None:
+        """The lane with the least load, in turn among equals; one that may be blocked only if all may, a new one if all
+        are; None when no more may be started.
 
         Runs that begin together go to one lane, at one wake-up: the last one, while it has not come round yet.
         """
@@ -374,16 +457,95 @@ class ThreadHost:
         self._turn += 1
         turn = self._turn % len(self._lanes)
         lanes = self._lanes[turn:] + self._lanes[:turn]
-        free = [lane for lane in lanes if lane.bridge.waits_for() <= STUCK_AFTER] or lanes
-        self._last = min(free, key=_load)
+        free = [lane for lane in lanes if lane.bridge.waits_for() <= STUCK_AFTER]
+        free = free or [lane for lane in lanes if lane.bridge.waits_for() <= BLOCKED_AFTER]
+        if free:
+            self._last = min(free, key=_load)
+        elif len(self._lanes) < self._threads + SPARE_LANES and not self._closed:
+            self._last = self._start_lane()
+        else:
+            return None
         return self._last
 
+    def _look_round(self) -> None:
+        """Takes attempts that have not begun from lanes that are blocked, and those in line to lanes that are not."""
+        self._patrol = None
+        for lane in self._lanes:
+            self._tell_blocked(lane, lane.bridge.waits_for() > BLOCKED_AFTER)
+        waiting, self._line = self._line, deque()
+        beginning, self._beginning = self._beginning, deque()
+        for invocation in beginning:
+            lane = invocation.lane
+            if invocation.begun or lane is None:
+                continue
+            if lane.told_blocked and invocation.withdraw():
+                waiting.append(invocation)
+            else:
+                # A lane may have taken it up and be blocked since: what is posted now would show that.
+                lane.bridge.post(_do_nothing, None)
+                self._beginning.append(invocation)
+        for invocation in waiting:
+            if invocation in self._running:
+                self._place(invocation)
+        self._end_spare_lanes()
+        if self._patrol is None and (self._beginning or len(self._lanes) > self._threads) and not self._closed:
+            self._patrol = asyncio.get_running_loop().call_later(PATROL, self._look_round)
+
+    def _tell_blocked(self, lane: Lane, blocked: bool) -> None:
+        if blocked and not lane.told_blocked:
+            say("lane blocked", lane=lane.name, by=lane.occupied_by())
+            others = [other for other in self._lanes if other is not lane and not other.told_blocked]
+            if not others and len(self._lanes) >= self._threads + SPARE_LANES:
+                say("all lanes blocked", lanes=len(self._lanes))
+        elif lane.told_blocked and not blocked:
+            say("lane goes on", lane=lane.name)
+        lane.told_blocked = blocked
+
+    def _end_spare_lanes(self) -> None:
+        open_ = [lane for lane in self._lanes if not lane.told_blocked]
+        for lane in [lane for lane in open_ if lane.load == 0][: max(0, len(open_) - self._threads)]:
+            lane.close()
+            self._lanes.remove(lane)
+            if lane is self._last:
+                self._last = self._lanes[0]
+
+    # ends
+
     def _gone(self, invocation: ThreadInvocation) -> None:
-        invocation.lane.load -= 1
+        if invocation.lane is not None:
+            invocation.lane.load -= 1
         self._running.discard(invocation)
         if self._idle is not None and not self._running:
             self._idle.set()
 
+    def _died(self, lane: Lane) -> None:
+        """Called in the thread of a lane whose loop cannot go on."""
+        if self._engine is not None:
+            self._engine[1].post(self._bury, lane)
+
+    def _bury(self, lane: Lane) -> None:
+        """Ends what executed on a lane that is no more, and puts another in its place."""
+        self._lanes.remove(lane)
+        if not self._closed and len(self._lanes) < self._threads:
+            self._start_lane()
+        if lane is self._last and self._lanes:
+            self._last = self._lanes[0]
+        lost = Ended(
+            "failed",
+            code=LANE_LOST,
+            message=f"the event loop on which the code ran ({lane.name}) was closed under it, by code of this agent or "
+            "of another",
+        )
+        for invocation in [running for running in self._running if running.lane is lane]:
+            if not self._closed and invocation.withdraw():
+                self._place(invocation)
+            else:
+                invocation.lose(lost)
+
 
 def _load(lane: Lane) -> int:
     return lane.load
+
+
+def _do_nothing(_: None) -> None:
+    """What is posted to see whether a lane comes round."""

@@ -19,6 +19,7 @@ from runyard.runtime import store
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.execution import STORE, Execution
+from runyard.runtime.plain import check_name, too_large
 from runyard.runtime.store import StoreItem
 
 T = TypeVar("T")
@@ -74,7 +75,8 @@ class Context(About):
     """What an asynchronous agent sees of its run. Every call is recorded, so that code which is entered again (after
     a crash, or with an answer) gets back what it did before; it must then do the same calls in the same order.
 
-    All calls raise `NotSerialisable` for values that JSON cannot hold.
+    All calls raise `NotSerialisable` for values that JSON cannot hold, and `ValueTooLarge` for those that are longer
+    than the server's `max_value_bytes`.
     """
 
     __slots__ = ("_store",)
@@ -153,7 +155,7 @@ class Context(About):
     def store(self) -> Store:
         """Documents that outlive runs and threads."""
         if self._store is None:
-            self._store = Store(self._change_store, self._read_store)
+            self._store = Store(self._execution.limit, self._change_store, self._read_store)
         return self._store
 
     async def take_yield(self, value: Any) -> None:
@@ -162,6 +164,9 @@ class Context(About):
         if value is not None:
             self._execution.update("yield", value, "the yielded value")
             await self._room()
+        else:
+            # Nothing of it waits; a generator that yields nothing for ever must not keep its lane for itself.
+            await asyncio.sleep(0)
 
     async def _enter(self) -> None:
         self._execution.enter(asyncio.current_task())
@@ -202,11 +207,12 @@ class Context(About):
 class Draft:
     """A message that is being written."""
 
-    __slots__ = ("_begun", "_execution", "_extra", "_id", "_pieces", "role")
+    __slots__ = ("_begun", "_execution", "_extra", "_id", "_left", "_pieces", "role")
 
     def __init__(self, execution: Execution, role: str, id: str | None, extra: dict[str, Any]) -> None:
-        self.role = role
+        self.role = check_name(role, "the role of a message")
         self._id = id
+        self._left = execution.limit
         self._extra = extra
         self._execution = execution
         self._pieces: list[str] = []
@@ -235,6 +241,9 @@ class Draft:
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a message is written in text, not in {type(text).__name__}")
         _, id, new = self.begun
+        self._left -= len(text)
+        if self._left < 0:
+            raise too_large("a message", None, self._execution.limit)
         self._pieces.append(text)
         if text and new:
             self._execution.piece(id, self.role, text)
@@ -291,19 +300,21 @@ class Store:
     """Documents by namespace and key. Writes are recorded and not done again by a later attempt; reads are not, so
     what must stay the same is read in a `step`."""
 
-    __slots__ = ("_change", "_read")
+    __slots__ = ("_change", "_limit", "_read")
 
     def __init__(
         self,
+        limit: int,
         change: Callable[[Callable[[int], StoreCall]], Awaitable[None]],
         read: Callable[[Callable[[int], StoreCall]], Awaitable[StoreReply]],
     ) -> None:
+        self._limit = limit
         self._change = change
         self._read = read
 
     async def put(self, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None = None) -> None:
         """Adds or replaces a document; `ttl` is in minutes."""
-        await self._change(lambda call: store.put(call, namespace, key, value, ttl))
+        await self._change(lambda call: store.put(call, namespace, key, value, ttl, self._limit))
 
     async def get(self, namespace: Sequence[str], key: str) -> StoreItem | None:
         """A document; None where there is none."""

@@ -79,6 +79,8 @@ class Start(msgspec.Struct, frozen=True):
     """How many more steps `config.recursion_limit` allows; None without a limit."""
     trace: str | None = None
     """The context of the attempt's span, as text: spans of the code belong below it. None where traces are off."""
+    max_value_bytes: int = 16_000_000
+    """The most that one value of the code, and the state as a whole, may take as JSON text."""
 
 
 class CheckpointWrite(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from runyard.events import Entry
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import CheckpointWrite, Record, RecordKind, RunInfo, Start, Write
 from runyard.runtime.journal import Journal
-from runyard.runtime.plain import encode, encode_stable, fingerprint
+from runyard.runtime.plain import check_name, encode, encode_stable, fingerprint
 from runyard.runtime.signals import Asked, EndedRun, Nondeterministic, RecursionLimit, RunSignal
 from runyard.runtime.state import MESSAGES, Channels, Given, Merged, Reducer, StateView
 
@@ -70,7 +70,9 @@ class Execution:
         """Why the run ends here, whatever the code makes of it."""
         self.questions: list[Question] = []
         self._actor = actor
-        self._channels = Channels(start.head, reducers, new_id)
+        self.limit = start.max_value_bytes
+        """The most bytes that a value of the code may take as JSON text."""
+        self._channels = Channels(start.head, reducers, new_id, self.limit)
         self._steps_left = start.steps_left
         self._steps_running = 0
         self._parked: list[asyncio.Future[None]] = []
@@ -163,9 +165,9 @@ class Execution:
         """Merges what an `update` or a `yield` gives, as a step.
 
         Raises:
-            NotSerialisable, RunSignal.
+            NotSerialisable, ValueTooLarge, RunSignal.
         """
-        given = Given(value, place)
+        given = Given(value, place, self.limit)
         of = given.fingerprint()
         nth, record = self._match(kind, "", of)
         if record is not None:
@@ -182,13 +184,14 @@ class Execution:
         """The write for what the code returned.
 
         Raises:
-            NotSerialisable, Nondeterministic: it returned before it came by all its records.
+            NotSerialisable, ValueTooLarge.
+            Nondeterministic: it returned before it came by all its records.
         """
         self._finish("ended")
         self._live = True
         if value is None:
             return None
-        merged = self._channels.merge(Given(value, "the returned value"))
+        merged = self._channels.merge(Given(value, "the returned value", self.limit))
         return Write(self._entries(merged), CheckpointWrite(merged.changes))
 
     def _entries(self, merged: Merged) -> list[Entry]:
@@ -201,7 +204,13 @@ class Execution:
     # messages in pieces
 
     def message_begins(self, id: str | None) -> tuple[int, str, bool]:
-        """The number and id of a message, and whether its pieces are new."""
+        """The number and id of a message, and whether its pieces are new.
+
+        Raises:
+            NotSerialisable: the id is none.
+        """
+        if id is not None:
+            id = check_name(id, "the id of a message")
         nth = self._journal.number("message", "")
         known = self._journal.peek("message", "", nth)
         if known is not None:
@@ -211,20 +220,20 @@ class Execution:
 
     def piece(self, id: str, role: str, text: str) -> None:
         """Shows a piece of a message."""
-        data = encode([{"id": id, "role": role, "content": text, "delta": True}], "message")
+        data = encode([{"id": id, "role": role, "content": text, "delta": True}], "message", self.limit)
         self._write(Write((Entry("messages", msgspec.Raw(data)),)), len(data))
 
     def message_ends(self, nth: int, message: dict[str, Any]) -> None:
         """Upserts the whole message, as a step.
 
         Raises:
-            NotSerialisable, RunSignal.
+            NotSerialisable, ValueTooLarge, RunSignal.
         """
         record = self._find("message", "", nth)
         if record is not None:
             self._pass_by(record)
             return
-        given = Given({MESSAGES: [message]}, "message")
+        given = Given({MESSAGES: [message]}, "message", self.limit)
         self._live = True
         self._take_step()
         merged = self._channels.merge(given)
@@ -242,9 +251,11 @@ class Execution:
         """Shows a custom event.
 
         Raises:
-            NotSerialisable.
+            NotSerialisable, ValueTooLarge.
         """
-        data = encode({"payload": payload} if name is None else {"name": name, "payload": payload}, "event")
+        if name is not None:
+            name = check_name(name, "the name of an event")
+        data = encode({"payload": payload} if name is None else {"name": name, "payload": payload}, "event", self.limit)
         nth = self._journal.emits(name or "")
         if nth is not None:
             record = Record("emit", name or "", nth, b"null")
@@ -252,7 +263,7 @@ class Execution:
 
     def step_begins(self, name: str) -> tuple[int, Record | None]:
         """The number of a step, and its record if it was done before."""
-        if name == STORE:
+        if check_name(name, "the name of a step") == STORE:
             raise ValueError(f"the step name {STORE!r} is reserved for the store's own records")
         return self._begin_step(name)
 
@@ -271,10 +282,10 @@ class Execution:
         """Records a step's result: the number of the write that holds it, and the result as a replay gives it.
 
         Raises:
-            NotSerialisable.
+            NotSerialisable, ValueTooLarge.
         """
         try:
-            body = encode(result, f"the result of step {name!r}")
+            body = encode(result, f"the result of step {name!r}", self.limit)
         except BaseException:
             self.step_fails(name, nth)
             raise
@@ -304,9 +315,10 @@ class Execution:
         """The answer to a question, and whether there is one; without it the question is open.
 
         Raises:
-            NotSerialisable, RunSignal.
+            NotSerialisable, ValueTooLarge, RunSignal.
         """
-        text, stable = encode_stable(payload, "the question")
+        name = check_name(name, "the name of a question")
+        text, stable = encode_stable(payload, "the question", self.limit)
         of = fingerprint(stable)
         nth, record = self._match("interrupt", name, of)
         if record is not None:

@@ -18,14 +18,18 @@ from runyard.runtime.blocking import SyncContext
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.context import Context
 from runyard.runtime.contract import Ended, Start
+from runyard.runtime.describe import MAX_MESSAGE, class_names, described, fitting, told_apart
 from runyard.runtime.execution import Execution
+from runyard.runtime.lane import OWNER, RunTask
 from runyard.runtime.parameters import Parameters, Provided
-from runyard.runtime.signals import Asked, NotSerialisable, RunSignal
+from runyard.runtime.signals import Asked, NotSerialisable, RunSignal, ValueTooLarge
 from runyard.runtime.state import MESSAGES, Reducer
 from runyard.telemetry import fields_of, run_of_code, say
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_REFUSALS = (NotSerialisable, ValueTooLarge)
 
 
 class FunctionAgent(Generic[P, R]):
@@ -116,18 +120,21 @@ class FunctionAgent(Generic[P, R]):
         """Begins an attempt, in the loop of a lane."""
         # Of its own, and empty: this call was made in the context of whoever woke the lane.
         context = contextvars.Context()
+        context.run(OWNER.set, end)
         if start.trace is not None:
             from runyard.runtime import tracing
 
             tracing.enter(start.trace, context)
         if not self._asynchronous:
+            end.direct = True
             end.crew.submit(lambda: context.run(self._perform_in_thread, start, end))
             return
         performance = self._perform(start, end)
         task = end.loop.create_task(performance, context=context)
+        cast(RunTask, task).executes_run = True
 
         def stop() -> None:
-            if inspect.getcoroutinestate(performance) == inspect.CORO_CREATED:
+            if inspect.getcoroutinestate(performance) == inspect.CORO_CREATED and end.take():
                 end.finish(Ended("stopped"))
             task.cancel()
 
@@ -135,6 +142,8 @@ class FunctionAgent(Generic[P, R]):
         end.on_stop = stop
 
     async def _perform(self, start: Start, end: AgentEnd) -> None:
+        if not end.take():
+            return
         run_of_code.set(start.run)
         execution: Execution | None = None
         try:
@@ -153,6 +162,8 @@ class FunctionAgent(Generic[P, R]):
         end.finish(ended)
 
     def _perform_in_thread(self, start: Start, end: AgentEnd) -> None:
+        if not end.take():
+            return
         run_of_code.set(start.run)
         execution: Execution | None = None
         try:
@@ -176,15 +187,20 @@ def _provided(execution: Execution, ctx: Context | SyncContext) -> Provided:
 
 async def _take_all(generator: AsyncGenerator[Any, Any], execution: Execution, ctx: Context) -> None:
     """Takes each yielded value as a step; what goes wrong with one is raised at its `yield`."""
+    end, told = execution.end, False
     try:
         value = await anext(generator)
         while True:
+            if told and end.stopped == "lost":
+                await generator.aclose()
+                raise asyncio.CancelledError("the run was given up")
             try:
                 await ctx.take_yield(value)
             except RunSignal:
                 await generator.aclose()
                 raise
             except BaseException as error:
+                told = told or end.stopped is not None
                 value = await generator.athrow(error)
             else:
                 value = await generator.asend(None)
@@ -194,15 +210,20 @@ async def _take_all(generator: AsyncGenerator[Any, Any], execution: Execution, c
 
 def _take_all_blocking(generator: Generator[Any, Any, Any], execution: Execution, ctx: SyncContext) -> Any:
     """The same for a synchronous generator; gives back what it returned."""
+    end, told = execution.end, False
     try:
         value = next(generator)
         while True:
+            if told and end.stopped == "lost":
+                generator.close()
+                raise asyncio.CancelledError("the run was given up")
             try:
                 ctx.take_yield(value)
             except RunSignal:
                 generator.close()
                 raise
             except BaseException as error:
+                told = told or end.stopped is not None
                 value = generator.throw(error)
             else:
                 value = generator.send(None)
@@ -217,50 +238,63 @@ def _returned(execution: Execution, value: Any) -> Ended:
 
 
 def _raised(execution: Execution | None, end: AgentEnd, start: Start, error: BaseException) -> Ended:
+    """The end of code that raised. Whatever the exception does when it is looked at, there is one."""
+    try:
+        return _judged(execution, end, start, error)
+    except BaseException:
+        say("agent failed", **fields_of(start.run), why="it raised what cannot be described")
+        return Ended("failed", code="agent_error", message="an exception that cannot be described")
+
+
+def _judged(execution: Execution | None, end: AgentEnd, start: Start, error: BaseException) -> Ended:
     if execution is not None and (execution.signal is not None or execution.questions):
         return _signalled(execution, execution.ask())
+    # By its type alone: `isinstance` asks the object too, which may answer anything.
+    cancelled = issubclass(type(error), asyncio.CancelledError)
     if end.stopped is not None:
-        if not isinstance(error, asyncio.CancelledError):
-            say("agent raised while it stopped", error=error, **fields_of(start.run))
+        if not cancelled:
+            _tell_failure(start, error, stopped=True)
         return Ended("stopped")
-    say("agent failed", error=error, **fields_of(start.run))
-    stacktrace = "" if start.trace is None else "".join(traceback.format_exception(error))
-    error = _told_apart(error)
-    code = NotSerialisable.code if isinstance(error, NotSerialisable) else "agent_error"
-    return Ended("failed", code=code, message=_described(error), exceptions=_class_names(error), stacktrace=stacktrace)
+    _tell_failure(start, error, stopped=False)
+    stacktrace = "" if start.trace is None else _stacktrace(error)
+    error = told_apart(error)
+    message = described(error)
+    if issubclass(type(error), asyncio.CancelledError):
+        message = f"{message} ({_who_cancelled(end)})"
+    refusal = next((known for known in _REFUSALS if issubclass(type(error), known)), None)
+    code = "agent_error" if refusal is None else refusal.code
+    return Ended("failed", code=code, message=message, exceptions=class_names(error), stacktrace=stacktrace)
+
+
+def _who_cancelled(end: AgentEnd) -> str:
+    if end.disturbed_by:
+        return f"the code of run {end.disturbed_by} cancelled a task of this run; nobody asked this run to stop"
+    return "the code cancelled itself; nobody asked the run to stop"
+
+
+def _tell_failure(start: Start, error: BaseException, *, stopped: bool) -> None:
+    """Logs it with its traceback, unless its text is so long that it would fill the log."""
+    about, told = fields_of(start.run), described(error)
+    shown = error if len(told) < MAX_MESSAGE else None
+    try:
+        say("agent raised while it stopped" if stopped else "agent failed", error=shown, **about, why=told)
+    except BaseException:  # a traceback shows more of the exception than its text, and this one fights that
+        say("agent raised while it stopped" if stopped else "agent failed", **about, why=told)
+
+
+def _stacktrace(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException:  # the same
+        return ""
 
 
 def _signalled(execution: Execution, signal: RunSignal) -> Ended:
     if isinstance(signal, Asked):
         return Ended("asked", questions=execution.questions)
-    say("agent failed", **fields_of(execution.run), why=signal.message)
-    return Ended("failed", code=signal.code, message=signal.message, exceptions=_class_names(signal))
-
-
-def _told_apart(error: BaseException) -> BaseException:
-    """The one error that a group holds: a task group wraps even a single failure."""
-    while isinstance(error, BaseExceptionGroup):
-        held = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(held) != 1:
-            break
-        (error,) = held
-    return cast(BaseException, error)
-
-
-def _described(error: BaseException) -> str:
-    """`Class: text`; an exception whose text cannot be made does not take the run's end with it."""
-    try:
-        text = str(error)
-    except BaseException:  # whatever it raises, even an exit, the run has to end
-        text = ""
-    # What is stored and sent is UTF-8: what is none of it must not hide the rest.
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return f"{type(error).__name__}: {text or '<no message>'}"
-
-
-def _class_names(error: BaseException) -> list[str]:
-    classes = [kind for kind in type(error).__mro__ if kind is not object]
-    return [name for kind in classes for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")]
+    message = fitting(signal.message)
+    say("agent failed", **fields_of(execution.run), why=message)
+    return Ended("failed", code=signal.code, message=message, exceptions=class_names(signal))
 
 
 def _version(function: Callable[..., Any]) -> str:

@@ -2,6 +2,7 @@
 
 RunyardError
 ├── NotSerialisable     a value that JSON cannot hold               not_serialisable
+├── ValueTooLarge       a value, or a state, over the limit         value_too_large
 └── EndedRun            a call after the run was over               run_ended
 BaseException
 └── RunSignal           passes `except Exception`, for it is no error of the code
@@ -19,6 +20,12 @@ class NotSerialisable(RunyardError):
     """A value of the agent's code that JSON cannot hold; the message names its place and what is wrong with it."""
 
     code = "not_serialisable"
+
+
+class ValueTooLarge(RunyardError):
+    """A value of the agent's code, or the state that it would make, is larger than `max_value_bytes` allows."""
+
+    code = "value_too_large"
 
 
 class EndedRun(RunyardError):

@@ -10,7 +10,8 @@ from typing import Any, cast
 import msgspec
 
 from runyard.checkpoints import Change, Changes, State, append, apply, set_to
-from runyard.runtime.plain import encode, encode_stable, fingerprint
+from runyard.runtime.describe import shown
+from runyard.runtime.plain import NO_LIMIT, check_name, encode, encode_stable, fingerprint, too_large
 from runyard.runtime.signals import NotSerialisable
 
 Reducer = Callable[[Any, Any], Any]
@@ -50,33 +51,39 @@ class StateView(Mapping[str, Any]):
 class Given:
     """What an agent gave to be merged, as the JSON texts of its channels: later changes of its objects do not show."""
 
-    __slots__ = ("_stable", "texts")
+    __slots__ = ("_left", "_limit", "_place", "_stable", "texts")
 
-    def __init__(self, value: Any, place: str) -> None:
+    def __init__(self, value: Any, place: str, limit: int = NO_LIMIT) -> None:
         """A mapping or a record (dataclass, msgspec Struct, pydantic model) gives its fields, another value the
-        channel `output`.
+        channel `output`. All texts together have at most `limit` bytes.
 
         Raises:
             NotSerialisable: naming `place` and the channel.
+            ValueTooLarge.
         """
         self.texts: dict[str, bytes] = {}
         self._stable: list[bytes] = []
+        self._place = place
+        self._limit = self._left = limit
         if isinstance(value, Mapping):
             for channel, item in cast("Mapping[Any, Any]", value).items():
                 if type(channel) is not str:
-                    raise NotSerialisable(f"{place} has the key {channel!r}: a channel's name must be text")
-                self._add(channel, *encode_stable(item, f"{place}.{channel}"))
+                    raise NotSerialisable(f"{place} has the key {shown(channel)}: a channel's name must be text")
+                self._add(channel, *encode_stable(item, f"{place}.{channel}", limit))
         elif _is_record(value):
-            text, stable = encode_stable(value, place)
+            text, stable = encode_stable(value, place, limit)
             for channel, raw in _OBJECT.decode(text).items():
                 self._add(channel, bytes(raw), b"")
             self._stable.append(stable)
         else:
-            self._add("output", *encode_stable(value, place))
+            self._add("output", *encode_stable(value, place, limit))
 
     def _add(self, channel: str, text: bytes, stable: bytes) -> None:
-        self.texts[channel] = text
-        self._stable += (channel.encode("utf-8", "surrogatepass"), stable)
+        self._left -= len(channel) + len(text)
+        if self._left < 0:
+            raise too_large(self._place, None, self._limit)
+        self.texts[check_name(channel, "the name of a channel", NO_LIMIT)] = text
+        self._stable += (channel.encode(), stable)
 
     def fingerprint(self) -> str:
         """The same for what is the same, in every process."""
@@ -94,10 +101,15 @@ class Merged(msgspec.Struct, frozen=True):
 class Channels:
     """The state of one attempt. `state` is never changed in place: who holds it holds that moment."""
 
-    def __init__(self, state: State, reducers: Mapping[str, Reducer], new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, state: State, reducers: Mapping[str, Reducer], new_id: Callable[[], str], limit: int = NO_LIMIT
+    ) -> None:
+        """The whole state has at most `limit` bytes; one that has more already may only shrink."""
         self._state = state
         self._reducers = reducers
         self._new_id = new_id
+        self._limit = limit
+        self._size = sum(map(len, state)) + sum(map(len, state.values()))
         self._lengths: dict[str, int] = {}
         self._messages: Messages | None = None
 
@@ -110,6 +122,7 @@ class Channels:
 
         Raises:
             NotSerialisable: a reducer's result, or messages that are none. Nothing is merged then.
+            ValueTooLarge: the state would be. Nothing is merged then either.
         """
         changes: Changes = {}
         parts: list[bytes] = []
@@ -129,17 +142,31 @@ class Channels:
                 changes[channel] = change
             parts.append(_ENCODER.encode(channel) + b":" + text)
         if changes:
+            self._grow(changes)
             self._state = apply(self._state, changes)
             if MESSAGES in changes and MESSAGES in self._reducers:
                 self._messages = None
         return Merged(changes, b"{" + b",".join(parts) + b"}", whole)
+
+    def _grow(self, changes: Changes) -> None:
+        size = self._size
+        for channel, change in changes.items():
+            size += len(change.value)
+            if channel not in self._state:
+                size += len(channel)
+            elif change.at is None:
+                size -= len(self._state[channel])
+        if size > self._limit and size > self._size:
+            self._messages = None  # it has taken in what is refused here
+            raise too_large("the thread's state", size, self._limit)
+        self._size = size
 
     def _reduced(self, channel: str, old: bytes | None, text: bytes) -> bytes:
         before = None if old is None else msgspec.json.decode(old)
         after = self._reducers[channel](before, msgspec.json.decode(text))
         if channel == MESSAGES and isinstance(after, list):
             after = [_with_id(message, self._new_id) for message in cast("list[Any]", after)]
-        return encode(after, f"state.{channel}")
+        return encode(after, f"state.{channel}", self._limit)
 
     def _upsert(self, old: bytes | None, text: bytes) -> tuple[Change | None, bytes]:
         if self._messages is None:
@@ -147,10 +174,10 @@ class Channels:
         read: Any = msgspec.json.decode(text)
         given = cast("list[Any]", [read] if isinstance(read, dict) else read)
         if not isinstance(given, list):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise NotSerialisable(f"messages is {read!r:.80}: must be a list of messages")
+            raise NotSerialisable(f"messages is {shown(read)}: must be a list of messages")
         for index, message in enumerate(given):
             if not isinstance(message, dict):
-                raise NotSerialisable(f"messages[{index}] is {message!r:.80}: must be a mapping")
+                raise NotSerialisable(f"messages[{index}] is {shown(message)}: must be a mapping")
         return self._messages.upsert([_with_id(message, self._new_id) for message in given])
 
     def _difference(self, channel: str, old: bytes | None, new: bytes) -> Change | None:
@@ -227,7 +254,7 @@ def _with_id(message: Any, new_id: Callable[[], str]) -> Any:
     if isinstance(message, dict) and not cast("dict[str, Any]", message).get("id"):
         return {**cast("dict[str, Any]", message), "id": new_id()}
     if isinstance(message, dict) and not isinstance(message["id"], str):
-        raise NotSerialisable(f"a message has the id {message['id']!r:.80}: must be text")
+        raise NotSerialisable(f"a message has the id {shown(message['id'])}: must be text")
     return cast(Any, message)
 
 

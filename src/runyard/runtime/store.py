@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
-from runyard.errors import RunyardError
+from runyard.errors import InvalidInput, RunyardError
 from runyard.items import Item, ItemSearch, check_filter, check_namespace
 from runyard.runtime.contract import StoreCall, StoreReply
-from runyard.runtime.plain import encode
+from runyard.runtime.describe import shown
+from runyard.runtime.plain import check_name, encode
 from runyard.runtime.signals import NotSerialisable
+
+N = TypeVar("N", int, float)
+
+MAX_TTL = 5_256_000_000.0
+"""Minutes: ten thousand years, which is for ever and still a time."""
+MAX_LIMIT = 2**31 - 1
+MAX_KEY = 1_000_000
+"""Characters in a key, and in a label of a namespace."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -27,24 +36,37 @@ class StoreItem(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-def put(call: int, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None) -> StoreCall:
-    """Raises InvalidInput, NotSerialisable."""
-    text = encode(value, "the store value")
+def put(
+    call: int, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None, size: int
+) -> StoreCall:
+    """`size` is the most bytes that the document may take. Raises InvalidInput, NotSerialisable, ValueTooLarge."""
+    text = encode(value, "the store value", size)
     if not text.startswith(b"{"):
-        raise NotSerialisable(f"the store value is {value!r:.80}: must be a mapping")
-    return StoreCall(call, "put", _namespace(namespace), key, text, ttl)
+        raise NotSerialisable(f"the store value is {shown(value)}: must be a mapping")
+    if ttl is not None:
+        ttl = _number("ttl", ttl, float, 0.0, MAX_TTL)
+    return StoreCall(call, "put", _namespace(namespace), _key(key), text, ttl)
 
 
 def get(call: int, namespace: Sequence[str], key: str) -> StoreCall:
-    return StoreCall(call, "get", _namespace(namespace), key)
+    return StoreCall(call, "get", _namespace(namespace), _key(key))
 
 
 def delete(call: int, namespace: Sequence[str], key: str) -> StoreCall:
-    return StoreCall(call, "delete", _namespace(namespace), key)
+    return StoreCall(call, "delete", _namespace(namespace), _key(key))
 
 
 def search(call: int, prefix: Sequence[str], filter: Mapping[str, Any] | None, limit: int, offset: int) -> StoreCall:
-    wanted = ItemSearch(_namespace(prefix), check_filter(dict(filter or {})), limit, offset)
+    # As plain data: objects of the code, which it may change or which do something when compared, stay on its side.
+    plain = msgspec.json.decode(encode(filter or {}, "filter"))
+    if not isinstance(plain, dict):
+        raise NotSerialisable(f"filter is {shown(filter)}: must be a mapping")
+    wanted = ItemSearch(
+        _namespace(prefix),
+        check_filter(cast("dict[str, Any]", plain)),
+        _number("limit", limit, int, 1, MAX_LIMIT),
+        _number("offset", offset, int, 0, MAX_LIMIT),
+    )
     return StoreCall(call, "search", search=wanted)
 
 
@@ -79,4 +101,15 @@ def _item(item: Item) -> StoreItem:
 
 def _namespace(namespace: Sequence[str]) -> tuple[str, ...]:
     # A text is a sequence of letters: ("r", "e", ...) is never what was meant.
-    return check_namespace((namespace,) if isinstance(namespace, str) else tuple(namespace))
+    labels = (namespace,) if isinstance(namespace, str) else tuple(namespace)
+    return check_namespace([check_name(label, "a label of namespace", MAX_KEY) for label in labels])
+
+
+def _key(key: str) -> str:
+    return check_name(key, "key", MAX_KEY)
+
+
+def _number(name: str, value: N, kind: type[N], least: N, most: N) -> N:
+    if type(value) not in (int, kind) or not least <= value <= most:
+        raise InvalidInput(f"{name} is {shown(value)}: must be a number from {least} to {most}", field=name)
+    return kind(value)
