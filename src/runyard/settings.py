@@ -86,6 +86,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_pending_per_owner: Annotated[int, Meta(ge=1, description="How many of them may be of one owner.")] = 100_000
     agent_threads: Annotated[int, Meta(ge=1, le=64, description="How many event-loop threads the agents share.")] = 2
     max_body_bytes: Annotated[int, Meta(ge=1024, description="The largest request body that is read.")] = 4_000_000
+    body_timeout: Annotated[
+        float,
+        Meta(gt=0, description="How long a request may take to come; one that is still incomplete is answered 408."),
+    ] = 30.0
     synchronous: Annotated[
         Literal["full", "normal"],
         Meta(
