@@ -1,6 +1,7 @@
 """What a connection may do before it is a request: how slowly and at what length it may speak, and half of its closing.
 
-Uvicorn waits for ever for a request that does not come, and drops one whose client has closed its sending side.
+Uvicorn waits for ever for a request that does not come, drops one whose client has closed its sending side, and speaks
+plain text where it refuses.
 """
 
 from __future__ import annotations
@@ -14,6 +15,15 @@ from runyard.api.problems import Refused
 
 LONGEST_HEAD = 65_536
 """Bytes that a request's line and headers may have in all."""
+
+
+LINGER = 2.0
+"""Seconds that a client has to read a refusal: a connection that is closed on data that is still coming is reset, and
+what had been sent on it is lost."""
+
+
+PROBES = 2
+PROBE_INTERVAL = 0.05
 
 
 def guarded(patience: float) -> type[HttpToolsProtocol]:
@@ -30,6 +40,7 @@ class _Guarded(HttpToolsProtocol):
         """Since when a request has been coming, or the first one has been waited for; None between requests."""
         self._head_bytes = 0
         """How much came of a line and headers that are not complete; -1 once they are."""
+        self._refused = False
         self._watch = self.loop.call_later(self.patience, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -37,6 +48,8 @@ class _Guarded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._since is None:
             self._begin()
         super().data_received(data)
@@ -64,16 +77,25 @@ class _Guarded(HttpToolsProtocol):
         self._head_bytes = 0
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Whether the connection stays open for what is still to be answered.
-
-        Once an answer in pieces has begun it does not: whoever closes completely looks the same, and would be noticed
-        only by the failure of later pieces.
-        """
+        """Whether the connection stays open, for what is still to be answered."""
         cycle = self.cycle
-        if cycle is None or cycle.more_body or cycle.response_started:  # pyright: ignore[reportUnnecessaryComparison]
+        if self._refused or cycle is None or cycle.more_body or cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
             return False
         cycle.keep_alive = False
+        self._probe(PROBES)
         return True
+
+    def _probe(self, left: int) -> None:
+        """Finds out whether a client that has closed its sending side still reads: one that does not answers the first
+        piece with a reset, on which the second one breaks. The answers that come in pieces are event streams and JSON
+        that has not begun, and a newline means nothing in either."""
+        if self.transport.is_closing() or self.cycle.response_complete:
+            return
+        if self.cycle.chunked_encoding:
+            self.transport.write(b"1\r\n\n\r\n")
+            left -= 1
+        if left:
+            self.loop.call_later(PROBE_INTERVAL, self._probe, left)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(Refused(400, "malformed_request", "the request is not HTTP/1.1"))
@@ -93,9 +115,12 @@ class _Guarded(HttpToolsProtocol):
         self._watch = self.loop.call_later(due - now, self._look)
 
     def _refuse(self, error: Refused) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refused:
             return
+        self._refused = True
         status, body, _ = problems.answer(error)
         head = STATUS_LINE[status] + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
         self.transport.write(head + b"connection: close\r\n\r\n" + body)
-        self.transport.close()
+        self.transport.write_eof()
+        self._watch.cancel()
+        self._watch = self.loop.call_later(LINGER, self.transport.close)
