@@ -170,6 +170,22 @@ def test_a_method_that_a_path_has_not_is_told_those_that_it_has(server: Starter,
     play(story())
 
 
+def test_a_whole_number_may_have_a_point(server: Starter) -> None:
+    async def story() -> None:
+        async with server(answer) as s:
+            for _ in range(3):
+                await s.post("/runs/wait", {"config": {"recursion_limit": 5.0}, "metadata": {"n": 1.0}})
+            found = await s.post("/runs/search", {"limit": 2.0, "offset": 1.0})
+            assert [(run["config"], run["metadata"]) for run in found.json()] == [
+                ({"recursion_limit": 5}, {"n": 1.0})
+            ] * 2
+            for limit in (2.5, 1e300, "2", True):
+                refused = await s.post("/runs/search", {"limit": limit})
+                assert (refused.status_code, refused.json()["metadata"]["field"]) == (422, "limit")
+
+    play(story())
+
+
 def test_a_body_where_none_is_wanted_is_not_looked_at(server: Starter) -> None:
     async def story() -> None:
         async with server(answer) as s:

@@ -54,6 +54,8 @@ class Shape(Generic[T]):
         try:
             value = msgspec.convert(document, self.type)
         except msgspec.ValidationError as error:
+            if _made_whole(document, error):
+                return self.parse(document)
             self._refuse_foreign(document)
             raise explain(self.type, document, error) from None
         if not self._known.issuperset(document):
@@ -138,6 +140,23 @@ def explain(type: type[msgspec.Struct], document: object, error: msgspec.Validat
         value = _value_at(document, tokens)
         message = f"{field} is {shown(value)}; {_wanted(type, tokens, what)}"
     return InvalidInput(message, field=field, errors=[{"field": field, "message": message, "value": value}])
+
+
+def _made_whole(document: dict[str, Any], error: msgspec.ValidationError) -> bool:
+    """Whether a whole number was wanted where `2.0` stood, which is one in JSON Schema; `2` stands there now."""
+    what, _, place = str(error).rpartition(" - at `")
+    if not what.startswith("Expected `int`"):
+        return False
+    *way, name = _tokens(place)
+    holder = _value_at(document, way)
+    try:
+        number = holder[name]
+    except (KeyError, IndexError, TypeError):
+        return False
+    if not (isinstance(number, float) and number.is_integer()):
+        return False
+    holder[name] = int(number)
+    return True
 
 
 def _wanted(type: type[msgspec.Struct], tokens: list[str | int], what: str) -> str:
