@@ -46,6 +46,10 @@ check: $(READY) ## Check format, lint, types, the direction of imports and the d
 bench: $(READY) ## Measure the server against its own baselines
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(READY) ## Send a server bad, odd and broken requests, for minutes (ARGS="--seed 7" repeats)
+	@$(BIN)/python -m fuzz $(ARGS)
+
 .PHONY: format
 format: $(READY) ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --quiet --fix-only .

@@ -29,17 +29,18 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=50_000, help="how many requests the grammar fuzzer sends")
     parser.add_argument("--connections", type=int, default=16, help="over how many connections (1: in a fixed order)")
     parser.add_argument("--examples", type=int, default=100, help="how many examples Schemathesis makes per operation")
+    parser.add_argument("--phases", default="examples,coverage,fuzzing,stateful", help="which phases Schemathesis runs")
     options = parser.parse_args()
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     again = f"python -m fuzz --seed {seed} --requests {options.requests} --connections {options.connections}"
-    again += f" --examples {options.examples}"
+    again += f" --examples {options.examples} --phases {options.phases}"
     good = True
     for kind in KINDS if options.only is None else (options.only,):
         with tempfile.TemporaryDirectory(prefix="runyard-fuzz-") as folder, ServerProcess(Path(folder)) as server:
             if kind == "grammar":
                 passed = grammar(server, seed, options.requests, options.connections)
             else:
-                passed = schemathesis(server, Path(folder), seed, options.examples)
+                passed = schemathesis(server, Path(folder), seed, options.examples, options.phases)
         if not passed:
             print(f"\nto repeat this: {again} --only {kind}")
         good = good and passed
@@ -75,11 +76,12 @@ def print_table(report: Report) -> None:
     print(f"  {report.requests} requests in {report.seconds:.1f} s, {len(report.failures)} failures", flush=True)
 
 
-def schemathesis(server: ServerProcess, folder: Path, seed: int, examples: int) -> bool:
+def schemathesis(server: ServerProcess, folder: Path, seed: int, examples: int, phases: str) -> bool:
     """Schemathesis with all checks over the served document; whether it found nothing."""
     print(f"schemathesis: {examples} examples per operation, seed {seed}", flush=True)
     command = [str(Path(sys.executable).with_name("st")), "--config-file", str(ROOT / "fuzz" / "schemathesis.toml")]
     command += ["run", f"{server.url}/openapi.json", "--checks", "all", "--max-examples", str(examples)]
+    command += ["--phases", phases]
     command += ["--seed", str(seed), "--workers", "2", "--request-timeout", "10", "--no-color"]
     env = {**os.environ, "SCHEMATHESIS_HOOKS": str(ROOT / "fuzz" / "hooks.py")}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)

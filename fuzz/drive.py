@@ -51,7 +51,7 @@ class Driver:
         self._unsure = 0
         """Creations that ended without an answer."""
         self._refused_threads: set[str] = set()
-        self._refused_markers: set[int] = set()
+        self._refused_markers: set[str] = set()
         self._lock = asyncio.Lock()
 
     async def drive(self, requests: int, connections: int) -> Report:
@@ -87,6 +87,7 @@ class Driver:
             await self._read(connection, request, answer)
         except TimeoutError:
             self.report.statuses[name, "hang"] += 1
+            self._unsure += name in CREATES_RUNS
             self._fail("no answer in time", request)
             connection.close()
             return
@@ -126,7 +127,7 @@ class Driver:
                 self._refused_markers.add(marker)
             return
         where = answer.headers.get("content-location") or answer.headers.get("location") or ""
-        if "/runs/" in where and name in _CREATIONS:
+        if "/runs/" in where and name in CREATES_RUNS:
             run = where.rpartition("/")[2]
             self._accepted.add(run)
             if not creates:
@@ -163,7 +164,7 @@ class Driver:
         if kept := threads & self._refused_threads:
             self._fail(f"{len(kept)} threads of refused creations are stored, such as {sorted(kept)[:3]}")
         items = (await self._all("/store/items/search", "items")) if self._refused_markers else []
-        markers = {item["value"].get("marker") for item in items if isinstance(item["value"].get("marker"), int)}
+        markers = {str(item["value"].get("marker")) for item in items}
         if kept := markers & self._refused_markers:
             self._fail(f"{len(kept)} refused items are stored, such as {sorted(kept)[:3]}")
 
@@ -199,11 +200,6 @@ class Driver:
         self.report.failures.append(what)
 
 
-_CREATIONS = frozenset(
-    {*CREATES_RUNS, "create_thread_run", "create_and_wait_thread_run", "create_and_stream_thread_run"}
-)
-
-
 def _may_break(request: Request) -> bool:
     """Whether the connection may end with this request, or is not to be used after it."""
     return any(name in _BREAKS_CONNECTION for name, _ in request.headers) or len(request.body or b"") > 4_000_000
@@ -214,7 +210,7 @@ def _run_in(path: str) -> str | None:
     return pieces[pieces.index("runs") + 1] if "runs" in pieces[:-1] else None
 
 
-def _wishes(request: Request) -> tuple[str | None, int | None, bool]:
+def _wishes(request: Request) -> tuple[str | None, str | None, bool]:
     """The thread of a creation, the marker of an item, and whether a run would begin later."""
     wish = request.wish
     pieces = request.path.split("/")
@@ -224,6 +220,6 @@ def _wishes(request: Request) -> tuple[str | None, int | None, bool]:
     marker = value.get("marker") if isinstance(value, dict) else None
     return (
         thread if isinstance(thread, str) and request.operation in CREATES_RUNS else None,
-        marker if isinstance(marker, int) else None,
+        marker if isinstance(marker, str) and marker[:1] == "m" else None,
         isinstance(wish.get("after_seconds"), int | float) and wish["after_seconds"] > LASTING_S / 2,
     )

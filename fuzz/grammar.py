@@ -30,6 +30,7 @@ RESUME_PATHS = {
     "resume_and_stream_run": "/runs/resume/stream",
 }
 CREATES_RUNS = frozenset({*RUN_PATHS, *RESUME_PATHS})
+"""Operations that make a run."""
 MODES = ["values", "updates", "messages", "custom"]
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "CONNECT", "get", "FOO"]
 
@@ -115,7 +116,7 @@ class Grammar:
         match random.randrange(6):
             case 0 | 1:
                 value = {
-                    "marker": self._made,
+                    "marker": f"m{self._made}",
                     "n": random.choice(NUMBERS),
                     "t": random.choice(TEXTS),
                     "any": anything(random),

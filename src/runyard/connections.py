@@ -118,6 +118,18 @@ class _Guarded(HttpToolsProtocol):
         if self.transport.is_closing() or self._refused:
             return
         self._refused = True
+        cycle = self.cycle
+        if cycle is not None and not cycle.more_body and not cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
+            # What came before it is still being answered; the connection ends with that.
+            cycle.keep_alive = False
+            return
+        if cycle is not None and cycle.more_body:  # pyright: ignore[reportUnnecessaryComparison]
+            # Its operation has begun, and must neither act on half a request nor answer it.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
         status, body, _ = problems.answer(error)
         head = STATUS_LINE[status] + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
         self.transport.write(head + b"connection: close\r\n\r\n" + body)

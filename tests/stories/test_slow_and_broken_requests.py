@@ -230,6 +230,29 @@ def test_what_is_no_http_is_answered_400(server: ServerProcess, request_: bytes)
     nothing_stored(server)
 
 
+@pytest.mark.parametrize("garbage", [b"garbage\r\n\r\n", b"GET /ok HTTP/1.1\r\nbad header\r\n\r\n"])
+def test_a_request_before_garbage_gets_its_answer(patient: ServerProcess, tmp_path: Path, garbage: bytes) -> None:
+    door = tmp_path / "door"
+    with connected(patient) as connection:
+        connection.sendall(ask("/runs/stream", door, stream_mode="custom") + garbage)
+        text = b""
+        while b"event: custom" not in text:
+            text += connection.recv(65536)
+        door.touch()
+        text += rest(connection)
+    assert text.count(b"HTTP/1.1") == 1
+    assert text.endswith(b"\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("bad", ["transfer-encoding: gzip", "content-length: 3", "transfer-encoding: chunked"])
+def test_a_request_whose_length_is_unclear_is_refused_once_and_changes_nothing(server: ServerProcess, bad: str) -> None:
+    with connected(server) as connection:
+        connection.sendall(post("/runs", BODY, bad))
+        refused(rest(connection), 400, "malformed_request")
+    nothing_stored(server)
+    assert "Exception" not in server.log_text()
+
+
 def test_headers_without_end_are_answered_431(server: ServerProcess) -> None:
     with connected(server) as connection:
         connection.sendall(b"GET /ok HTTP/1.1\r\nhost: a\r\n")
