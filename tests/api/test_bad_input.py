@@ -170,6 +170,29 @@ def test_a_method_that_a_path_has_not_is_told_those_that_it_has(server: Starter,
     play(story())
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (None, 200),
+        ("application/json", 200),
+        ("Application/JSON; charset=utf-8", 200),
+        ("application/merge-patch+json", 200),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("json", 415),
+    ],
+)
+def test_a_body_that_is_declared_as_something_else_is_refused(server: Starter, kind: str | None, status: int) -> None:
+    async def story() -> None:
+        async with server(answer) as s:
+            headers = {} if kind is None else {"content-type": kind}
+            told = await s.http.post("/runs/search", content=b"{}", headers=headers)
+            assert told.status_code == status
+            assert status == 200 or told.json()["code"] == "unsupported_media_type"
+
+    play(story())
+
+
 def test_a_whole_number_may_have_a_point(server: Starter) -> None:
     async def story() -> None:
         async with server(answer) as s:
