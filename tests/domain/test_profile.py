@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runyard.api.profile import LARGEST, MAX_DEPTH, SMALLEST, decode
@@ -87,11 +87,13 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(TEXTS, VALUES), st.booleans(), st.sampled_from([None, 2]))
 def test_every_other_document_is_taken_as_it_is(document: dict[str, Any], ascii: bool, indent: int | None) -> None:
     assert decode(json.dumps(document, ensure_ascii=ascii, indent=indent).encode()) == document
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, min_size=1), st.data())
 def test_a_repeated_key_is_always_found(document: dict[str, Any], data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(sorted(document)))
