@@ -153,7 +153,8 @@ class Driver:
         deadline = time.monotonic() + DEADLINE_S
         while busy := await self._ask("POST", "/threads/search", {"status": "busy", "limit": 1000}):
             if time.monotonic() > deadline:
-                self._fail(f"threads stay busy: {busy[:3]}")
+                runs = await self._ask("GET", f"/threads/{busy[0]['thread_id']}/runs?status=pending")
+                self._fail(f"{len(busy)} threads stay busy, such as {busy[0]}\n    with the runs {runs}")
                 break
             await asyncio.sleep(0.1)
         stored = {run["run_id"] for run in await self._all("/runs/search")}
