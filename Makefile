@@ -50,6 +50,10 @@ bench: $(READY) ## Measure the server against its own baselines
 bench-large: $(READY) ## Measure what operations cost on a file with a million finished runs
 	@$(BIN)/python -m bench.large $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(READY) ## Send a server bad, odd and broken requests, for minutes (ARGS="--seed 7" repeats)
+	@$(BIN)/python -m fuzz $(ARGS)
+
 .PHONY: format
 format: $(READY) ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --quiet --fix-only .

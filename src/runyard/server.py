@@ -24,7 +24,7 @@ from runyard.api.auth import Keys
 from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.clock import Clock
-from runyard.connection import Connection
+from runyard.connections import guarded
 from runyard.engine import Engine, Terms
 from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
 from runyard.hints.local import LocalHints
@@ -113,6 +113,7 @@ def create_app(
         cors_origins=settings.cors_origins,
         allowed_hosts=hosts,
         max_body_bytes=settings.max_body_bytes,
+        body_timeout=settings.body_timeout,
         heartbeat=settings.heartbeat,
         version=version("runyard"),
         spans=spans,
@@ -220,7 +221,7 @@ def _uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http=Connection,
+        http=guarded(settings.body_timeout),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -99,6 +99,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "of its thread, as JSON text.",
         ),
     ] = 16_000_000
+    body_timeout: Annotated[
+        float,
+        Meta(gt=0, description="How long a request may take to come; one that is still incomplete is answered 408."),
+    ] = 30.0
     synchronous: Annotated[
         Literal["full", "normal"],
         Meta(

@@ -187,7 +187,7 @@ class Streams:
 
         Without a cursor it is live: an executing run is joined where it stands, behind a made-up event that tells the
         attempt; a finished one gives that and its last event. With a cursor it first replays the events with a larger
-        number.
+        number; one beyond the last event counts as that.
         """
         reader = Reader(self, run.run_id, self._queue_bytes)
         self._readers.setdefault(run.run_id, []).append(reader)
@@ -199,7 +199,8 @@ class Streams:
             raise
         if after is not None:
             floor = self.storage.floor_seq(run.owner, run.thread_id)
-            start = max(after, run.first_seq)
+            # Nobody has seen what there is not: a cursor beyond the log would hide the run's end from its reader.
+            start = max(min(after, mark), run.first_seq)
             if now.finished:
                 start = min(start, now.last_seq - 1)  # the last event is always delivered, also to who saw it
             if start < min(floor, now.last_seq or floor):

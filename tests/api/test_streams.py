@@ -210,6 +210,29 @@ def test_a_cursor_at_the_start_replays_everything(server: Starter, start: str) -
     play(story())
 
 
+@pytest.mark.parametrize("cursor", ["1000", "999999999999999999"])
+def test_a_cursor_beyond_the_log_shows_what_comes_from_now_on_to_the_end(server: Starter, cursor: str) -> None:
+    async def story() -> None:
+        puppet = Puppet()
+        async with server(puppet.agent) as s:
+            puppet.emit("a")
+            stream = connect(s, "POST", "/runs/stream", {"stream_mode": "custom"}, last_event_id=cursor)
+            await stream.until('"a"')
+            run = stream.headers["content-location"]
+            other = connect(s, "GET", f"{run}/stream?since={cursor}")
+            await s.until(lambda: other.status == 200)
+            puppet.emit("b")
+            puppet.end()
+            await stream.end()
+            await other.end()
+            assert (stream.payloads, stream.names[-1]) == (["a", "b"], "end")
+            assert (other.payloads, other.names[-1]) == (["b"], "end")
+            late = await read(s, f"{run}/stream?since={cursor}")
+            assert late.names == ["end"]
+
+    play(story())
+
+
 def test_a_cursor_replays_what_comes_after_it_and_the_header_wins(server: Starter) -> None:
     async def story() -> None:
         puppet = Puppet()

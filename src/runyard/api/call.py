@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any, TypeVar
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
-from runyard.api import validation
+from runyard.api import profile
 from runyard.api.auth import ANYONE, Principal
 from runyard.api.context import ApiContext
-from runyard.api.problems import Headers, wrong_media_type
+from runyard.api.problems import Headers, too_slow, wrong_media_type
 from runyard.api.validation import Shape, canonical_uuid
 from runyard.errors import InvalidInput, TooLarge
 
@@ -84,10 +85,10 @@ class Call:
 
         Raises:
             InvalidInput: it is not a JSON object, or does not fit.
-            Refused: it says that it is something else than JSON.
+            Refused: it says that it is something else than JSON, or has not come in time.
             TooLarge: it is larger than the server allows.
         """
-        self._document = document = validation.decode(await self._read())
+        self._document = document = profile.decode(await self._read())
         value = shape.parse(document)
         self._ignored += shape.unknown(document)
         return value
@@ -118,20 +119,21 @@ class Call:
         length = self.headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
             raise _too_large(limit)
-        message: Message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            body = await self._read_on(body, limit)
+        try:
+            async with asyncio.timeout(self.api.body_timeout):
+                body = await self._read_all(limit)
+        except TimeoutError:
+            raise too_slow(self.api.body_timeout) from None
         if len(body) > limit:
             raise _too_large(limit)
         return body
 
-    async def _read_on(self, first: bytes, limit: int) -> bytes:
-        pieces, size = [first], len(first)
+    async def _read_all(self, limit: int) -> bytes:
+        """The body, or as much of it as shows that it is too large."""
+        pieces: list[bytes] = []
+        size = 0
         while size <= limit:
-            message = await self._receive()
+            message: Message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             piece: bytes = message.get("body", b"")
@@ -139,7 +141,7 @@ class Call:
             size += len(piece)
             if not message.get("more_body"):
                 break
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     # the answer
 

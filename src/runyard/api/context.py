@@ -31,6 +31,8 @@ class ApiContext:
     allowed_hosts: tuple[str, ...] = ()
     """Host names that may be asked for; `*.example.com` means any below; empty means any at all."""
     max_body_bytes: int = 4_000_000
+    body_timeout: float = 30.0
+    """How long a request may take to come."""
     heartbeat: float = 15.0
     """How often an open stream gets a comment."""
     keepalive: float = 1.0

@@ -14,6 +14,7 @@ import msgspec
 from runyard.api import answers
 from runyard.api.operation import Operation
 from runyard.api.system import PROTOCOL_VERSION
+from runyard.api.wire import CURSOR
 
 Json = dict[str, Any]
 Paths = Iterable[tuple[str, Mapping[str, Operation]]]
@@ -27,6 +28,7 @@ _REASONS = {
     401: "No key, or an unknown one",
     403: "The key's scope, the Host or the Origin does not allow this",
     404: "Not Found",
+    408: "The body has not come in time",
     409: "Conflict",
     413: "The body is too large",
     415: "The body is not declared as JSON",
@@ -43,14 +45,25 @@ _HEADERS: dict[str, Json] = {
     },
     "Last-Event-ID": {
         "description": "Replay events with a larger id, then go on; `0`, `-1` and `-` are the start.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": CURSOR},
     },
 }
 
-_STREAM = {
-    "type": "string",
-    "description": "Server-sent events: `id` is the event's number, `event` one of metadata, values, updates, "
-    "messages, custom, error, end, and `data` its JSON.",
+_STREAM: Json = {
+    "schema": {
+        "description": "Server-sent events: `id` is the event's number, `event` one of metadata, values, updates, "
+        "messages, custom, error, end, and `data` its JSON.",
+    },
+    # What OpenAPI has from 3.2 on for the pieces of such an answer; earlier readers pass over it.
+    "itemSchema": {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"enum": ["metadata", "values", "updates", "messages", "custom", "error", "end"]},
+            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+    },
 }
 
 
@@ -175,11 +188,11 @@ def _responses(path: str, operation: Operation, types: _Types) -> Json:
         responses: Json = {"204": {"description": "Success"}}
     else:
         is_stream = operation.media == "text/event-stream"
-        schema = _STREAM if is_stream else types.schema(operation.answer)
-        responses = {"200": {"description": "Success", "content": {operation.media: {"schema": schema}}}}
+        content = _STREAM if is_stream else {"schema": types.schema(operation.answer)}
+        responses = {"200": {"description": "Success", "content": {operation.media: content}}}
     for status in sorted({*operation.errors, *_usual_errors(path, operation)}):
         content = _ERROR
-        if operation.needs == "nothing" and operation.answer is not None:
+        if status == 503 and operation.needs == "nothing":
             content = {"application/json": {"schema": types.schema(operation.answer)}}
         responses[str(status)] = {"description": _REASONS[status], "content": content}
     return responses
@@ -188,10 +201,10 @@ def _responses(path: str, operation: Operation, types: _Types) -> Json:
 def _usual_errors(path: str, operation: Operation) -> set[int]:
     """The refusals that follow from what an operation takes."""
     if operation.needs == "nothing":
-        return set()
+        return {403}
     usual = {401, 403, 503}
     if operation.body is not None:
-        usual |= {413, 415, 422}
+        usual |= {408, 413, 415, 422}
     if query_schema(operation)["properties"] or any(name in _UUIDS for name in path_parameters(path)):
         usual.add(422)
     return usual

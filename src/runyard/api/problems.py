@@ -1,6 +1,7 @@
 """Errors on the wire: which error is which HTTP status, decided here and nowhere else.
 
-Every refusal has the same body, `{"code", "message", "metadata"}`, the framework's own (404, 405, 413, 415) included.
+Every refusal has the same body, `{"code", "message", "metadata"}`, those of HTTP itself (404, 405, 408, 413, 415)
+included.
 """
 
 from __future__ import annotations
@@ -60,6 +61,16 @@ def wrong_media_type(given: str) -> Refused:
         "unsupported_media_type",
         f"the content-type is {given!r}; allowed: application/json",
         content_type=given,
+    )
+
+
+def too_slow(seconds: float) -> Refused:
+    return Refused(
+        408,
+        "request_timeout",
+        f"the request had not come completely after {seconds:g} s (setting body_timeout)",
+        [(b"connection", b"close")],
+        body_timeout=seconds,
     )
 
 

@@ -159,9 +159,9 @@ async def stream_run(call: Call) -> None:
     """
     query = call.query(wire.STREAM_QUERY)
     after = sse.cursor(call, query.since)
+    asked_for = UNSET if query.stream_mode is UNSET else sse.listed(query.stream_mode)
     run = _run(call)
-    asked_for = query.stream_mode
-    modes = sse.modes(run.asked_for().stream_mode if asked_for is UNSET else sse.listed(asked_for))
+    modes = sse.modes(run.asked_for().stream_mode if asked_for is UNSET else asked_for)
     await sse.stream(call, run, after=after, modes=modes, cancels=False)
 
 

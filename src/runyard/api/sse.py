@@ -32,7 +32,8 @@ _BEAT = b": heartbeat\n\n"
 _DRAINING = b"retry: 1000\n: draining, reconnect with Last-Event-ID\n\n"
 _CUT = b": too slow and cut, reconnect with Last-Event-ID\n\n"
 _START = ("-1", "-")
-_LARGEST_CURSOR = 2**63 - 1
+_LONGEST_CURSOR = 18
+"""Digits: any of so many is a number of 64 bits."""
 
 
 def cursor(call: Call, since: str | UnsetType | None) -> int | None:
@@ -41,14 +42,15 @@ def cursor(call: Call, since: str | UnsetType | None) -> int | None:
     Raises:
         InvalidInput: it is not a number from 0 on (`-1` and `-` mean 0, the start).
     """
-    name, text = "Last-Event-ID", call.header(b"last-event-id")
-    if text is None:
-        if since is UNSET or since is None:
-            return None
-        name, text = "since", since
+    asked = None if since is UNSET or since is None else _number("since", since)
+    text = call.header(b"last-event-id")
+    return asked if text is None else _number("Last-Event-ID", text)
+
+
+def _number(name: str, text: str) -> int:
     if text in _START:
         return 0
-    if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > _LARGEST_CURSOR:
+    if not (text.isascii() and text.isdigit()) or len(text) > _LONGEST_CURSOR:
         raise InvalidInput(f"{name} is {text[:40]!r}; an event id is needed, or 0 for the start", field=name)
     return int(text)
 

@@ -10,6 +10,7 @@ from runyard.api import answers, wire
 from runyard.api.call import Call
 from runyard.api.operation import operation
 from runyard.api.validation import canonical_uuid
+from runyard.errors import NotFound
 from runyard.lifecycle import PatchThread
 
 _encode = msgspec.json.Encoder().encode
@@ -22,7 +23,12 @@ async def create_thread(call: Call) -> None:
     thread_id = None if body.thread_id is UNSET else canonical_uuid("thread_id", body.thread_id)
     metadata = {} if body.metadata is UNSET else body.metadata
     thread = await call.api.verbs.create_thread(call.owner, thread_id, metadata, body.if_exists)
-    found = await call.api.verbs.get_thread(call.owner, thread.thread_id)
+    try:
+        found = await call.api.verbs.get_thread(call.owner, thread.thread_id)
+    except NotFound:
+        # Deleted since: it was there all the same, and this is no 404.
+        await call.answer(answers.thread(thread, {}))
+        return
     await call.answer(answers.thread(*found))
 
 

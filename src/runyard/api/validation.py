@@ -9,21 +9,18 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
 import uuid_utils
 
+from runyard.api.profile import shown, spelled
 from runyard.errors import InvalidInput, Unsupported
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-MAX_DEPTH = 100
-"""How deep a JSON document may nest; the document itself is depth 1."""
-
-_DECODER = msgspec.json.Decoder()
 _PATH = re.compile(r"\.([^.\[\]`]+)|\[(\d+)\]|\[\.\.\.\]")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 _LONGEST_VALUE = 80
@@ -57,6 +54,8 @@ class Shape(Generic[T]):
         try:
             value = msgspec.convert(document, self.type)
         except msgspec.ValidationError as error:
+            if _made_whole(document, error):
+                return self.parse(document)
             self._refuse_foreign(document)
             raise explain(self.type, document, error) from None
         if not self._known.issuperset(document):
@@ -69,7 +68,7 @@ class Shape(Generic[T]):
         A parameter that is a list may be repeated; of any other the last one counts.
 
         Raises:
-            InvalidInput: a parameter does not fit, or is not percent-encoded UTF-8.
+            InvalidInput: a parameter does not fit, or is not percent-encoded UTF-8 without NUL.
         """
         try:
             pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
@@ -77,6 +76,8 @@ class Shape(Generic[T]):
             raise InvalidInput(f"the query string cannot be read: {error}", field="query") from None
         found: dict[str, Any] = {}
         for name, text in pairs:
+            if "\0" in text or "\0" in name:
+                raise InvalidInput(f"{name} holds NUL (%00) in the query string; it cannot be kept", field=name)
             if name in self._lists:
                 found.setdefault(name, []).append(text)
             else:
@@ -109,32 +110,6 @@ class Shape(Generic[T]):
                 )
 
 
-def decode(body: bytes) -> dict[str, Any]:
-    """A request's body as plain data.
-
-    Raises:
-        InvalidInput: it is empty, not JSON (NaN and lone surrogates are not), not UTF-8, nested deeper than
-            `MAX_DEPTH`, or not an object.
-    """
-    if not body:
-        raise InvalidInput("the body is empty; a JSON object is needed, {} at least", field="body")
-    try:
-        document = _DECODER.decode(body)
-    except RecursionError:
-        raise _too_deep() from None
-    except ValueError as error:
-        raise InvalidInput(f"the body is not JSON in UTF-8: {error}", field="body") from None
-    # A document cannot nest deeper than it has opening brackets: most are known to be shallow by counting those.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth_exceeds(document, MAX_DEPTH):
-        raise _too_deep()
-    if not isinstance(document, dict):
-        raise InvalidInput(
-            f"the body is {shown(document)}; a JSON object is needed",
-            field="body",
-        )
-    return cast("dict[str, Any]", document)
-
-
 def canonical_uuid(field: str, text: str) -> str:
     """A UUID of any text form (upper case, braces, `urn:uuid:`, without hyphens) in its lower-case one.
 
@@ -158,37 +133,30 @@ def explain(type: type[msgspec.Struct], document: object, error: msgspec.Validat
         what, place = str(error), "$"
     tokens = list(_tokens(place))
     if missing := _MISSING.match(what):
-        field = _spelled([*tokens, missing[1]])
+        field = spelled([*tokens, missing[1]])
         message, value = f"{field} is missing", None
     else:
-        field = _spelled(tokens) or "body"
+        field = spelled(tokens) or "body"
         value = _value_at(document, tokens)
         message = f"{field} is {shown(value)}; {_wanted(type, tokens, what)}"
     return InvalidInput(message, field=field, errors=[{"field": field, "message": message, "value": value}])
 
 
-def shown(value: object) -> str:
-    """A JSON value as an error names it, cut when it is long."""
-    text = msgspec.json.encode(value, enc_hook=repr).decode()
-    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
-
-
-def _too_deep() -> InvalidInput:
-    return InvalidInput(f"the body nests deeper than {MAX_DEPTH}", field="body")
-
-
-def _depth_exceeds(document: object, limit: int) -> bool:
-    level: list[Any] = [document]
-    for _ in range(limit + 1):
-        level = [value for value in level if isinstance(value, dict | list)]
-        if not level:
-            return False
-        level = [child for value in level for child in _children(value)]
+def _made_whole(document: dict[str, Any], error: msgspec.ValidationError) -> bool:
+    """Whether a whole number was wanted where `2.0` stood, which is one in JSON Schema; `2` stands there now."""
+    what, _, place = str(error).rpartition(" - at `")
+    if not what.startswith("Expected `int`"):
+        return False
+    *way, name = _tokens(place)
+    holder = _value_at(document, way)
+    try:
+        number = holder[name]
+    except (KeyError, IndexError, TypeError):
+        return False
+    if not (isinstance(number, float) and number.is_integer()):
+        return False
+    holder[name] = int(number)
     return True
-
-
-def _children(value: Any) -> Iterable[Any]:
-    return cast("dict[str, Any]", value).values() if isinstance(value, dict) else value
 
 
 def _wanted(type: type[msgspec.Struct], tokens: list[str | int], what: str) -> str:
@@ -206,11 +174,6 @@ def _tokens(place: str) -> Iterator[str | int]:
             yield "*"
         else:
             yield int(index) if name is None else name
-
-
-def _spelled(tokens: list[str | int]) -> str:
-    text = "".join(f"[{token}]" if isinstance(token, int) else f".{token}" for token in tokens)
-    return text.removeprefix(".")
 
 
 def _value_at(document: Any, tokens: list[str | int]) -> Any:

@@ -17,6 +17,9 @@ Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 
 JsonObject = dict[str, Any]
 
+CURSOR = "^([0-9]{1,18}|-1?)$"
+"""The number of an event, or the start."""
+
 _LARGEST = 2**53 - 1
 _CENTURY_SECONDS = 3_155_760_000
 
@@ -264,12 +267,15 @@ class CancelQuery(Wire, kw_only=True):
     ] = "interrupt"
 
 
+_MODES = " *(values|messages|updates|custom) *"
+
+
 class StreamQuery(Wire, kw_only=True):
     """What a stream shows, and from where."""
 
     stream_mode: (
         Annotated[
-            list[str],
+            list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{_MODES}(,{_MODES})*$"})]],
             Meta(
                 description="values, messages, updates, custom: repeated, or separated by commas. "
                 "Where it is absent: what the run was created with."
@@ -278,7 +284,14 @@ class StreamQuery(Wire, kw_only=True):
         | UnsetType
     ) = UNSET
     since: (
-        Annotated[str, Meta(description="Replay events with a larger id, then go on; 0 is the start.")] | UnsetType
+        Annotated[
+            str,
+            Meta(
+                description="Replay events with a larger id, then go on; 0, -1 and - are the start.",
+                extra_json_schema={"pattern": CURSOR},
+            ),
+        ]
+        | UnsetType
     ) = UNSET
 
 
@@ -296,7 +309,7 @@ class WebhookSearchRequest(Wire, kw_only=True):
 
 # store
 
-Label = str
+Label = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
 Ttl = Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS, description="Minutes until the item expires.")]
 
 

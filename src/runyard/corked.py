@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP connection, with an answer's head and body in one piece.
+"""A transport that sends an answer's head and body in one piece.
 
 An ASGI app tells the head of an answer before its body, and uvicorn writes each as it comes: two system calls for the
 server and two arrivals for the client, where one would do. They were a fifth of what a short run cost the event loop.
@@ -7,22 +7,13 @@ server and two arrivals for the client, where one would do. They were a fifth of
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from typing import Any
 
 _HEAD = b"HTTP/1.1 "
 
 
-class Connection(HttpToolsProtocol):
-    """One client's connection."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(Any, Corked(transport, self.loop)))
-
-
 class Corked:
-    """A transport that holds the head of an answer until its body comes, or until the loop has nothing else to do."""
+    """Holds the head of an answer until its body comes, or until the loop has nothing else to do."""
 
     __slots__ = ("_held", "_loop", "_transport", "get_extra_info", "is_closing", "pause_reading", "resume_reading")
 
@@ -49,6 +40,11 @@ class Corked:
         if self._held:
             data, self._held = self._held, b""
             self._transport.write(data)
+
+    def write_eof(self) -> None:
+        """Closes the sending side when everything has been sent."""
+        self._flush()
+        self._transport.write_eof()
 
     def close(self) -> None:
         """Closes the connection when everything has been sent."""

@@ -1,0 +1,1 @@
+"""The fuzzers: Schemathesis over our own document, and a grammar fuzzer of requests that are almost right."""

@@ -1,0 +1,54 @@
+"""`make fuzz` works, and a short round of it with a fixed seed finds nothing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+ROUNDS = {"grammar": ["--requests", "3000"], "schemathesis": ["--examples", "1", "--phases", "fuzzing"]}
+
+
+@pytest.mark.parametrize("kind", ROUNDS)
+def test_a_short_round_finds_nothing(kind: str) -> None:
+    command = [sys.executable, "-m", "fuzz", "--only", kind, "--seed", "20261124", *ROUNDS[kind]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    if kind == "grammar":
+        assert "3000 requests in" in done.stdout
+        creations = re.findall(r"create_(?:and_\w+_)?(?:thread_)?run +200: (\d+)", done.stdout)
+        assert len(creations) == 6
+        assert all(int(accepted) > 5 for accepted in creations)
+    else:
+        assert "generated" in done.stdout
+
+
+def test_the_oracle_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from fuzz.oracle import Oracle
+    from fuzz.wire import Answer, Request
+
+    responses = {"200": {"content": {"application/json": {}}}, "422": {"content": {"application/json": {}}}}
+    oracle = Oracle({"paths": {"/runs": {"post": {"operationId": "create_run", "responses": responses}}}})
+    request = Request("create_run", "POST", "/runs")
+    json_ = {"content-type": "application/json"}
+
+    def faults(status: int, body: bytes, headers: dict[str, str] = json_) -> list[str]:
+        return oracle.faults(request, Answer(status, headers, body, complete=True))
+
+    named = b'{"code":"validation_error","message":"","metadata":{"field":"a"}}'
+    assert faults(200, b"{}") == []
+    assert faults(422, named) == []
+    assert faults(200, b"NaN")
+    assert faults(200, b"{}", {"content-type": "text/plain"})
+    assert faults(422, named.replace(b'"field":"a"', b""))
+    assert faults(422, named.replace(b"validation", b"other"))
+    assert faults(422, b"{}")
+    assert faults(409, named)
+    assert faults(500, named)
