@@ -132,9 +132,12 @@ class Driver:
             self._accepted.add(run)
             if not creates:
                 self._grammar.runs.append(run)
+                if thread is not None:
+                    self._grammar.thread_runs.append((thread, run))
         if name == "get_thread_history" and answer.complete:
             states = json.loads(answer.body)
-            self._grammar.checkpoints.extend(state["checkpoint"]["checkpoint_id"] for state in states)
+            asked = request.path.split("/")[2]
+            self._grammar.checkpoints.extend((asked, state["checkpoint"]["checkpoint_id"]) for state in states)
 
     async def _check_alive(self) -> None:
         begun = time.monotonic()
