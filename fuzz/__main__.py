@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="what a failure printed, to repeat it; else a new one")
     parser.add_argument("--requests", type=int, default=50_000, help="how many requests the grammar fuzzer sends")
     parser.add_argument("--connections", type=int, default=16, help="over how many connections (1: in a fixed order)")
-    parser.add_argument("--examples", type=int, default=100, help="how many examples Schemathesis makes per operation")
+    parser.add_argument("--examples", type=int, default=40, help="how many examples Schemathesis makes per operation")
     parser.add_argument("--phases", default="examples,coverage,fuzzing,stateful", help="which phases Schemathesis runs")
     options = parser.parse_args()
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed

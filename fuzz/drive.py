@@ -132,9 +132,12 @@ class Driver:
             self._accepted.add(run)
             if not creates:
                 self._grammar.runs.append(run)
+                if thread is not None:
+                    self._grammar.thread_runs.append((thread, run))
         if name == "get_thread_history" and answer.complete:
             states = json.loads(answer.body)
-            self._grammar.checkpoints.extend(state["checkpoint"]["checkpoint_id"] for state in states)
+            asked = request.path.split("/")[2]
+            self._grammar.checkpoints.extend((asked, state["checkpoint"]["checkpoint_id"]) for state in states)
 
     async def _check_alive(self) -> None:
         begun = time.monotonic()
@@ -152,10 +155,14 @@ class Driver:
         self._progress("looking at what was kept")
         deadline = time.monotonic() + DEADLINE_S
         while busy := await self._ask("POST", "/threads/search", {"status": "busy", "limit": 1000}):
+            runs = await self._ask("GET", f"/threads/{busy[0]['thread_id']}/runs?status=pending&limit=1000")
             if time.monotonic() > deadline:
-                runs = await self._ask("GET", f"/threads/{busy[0]['thread_id']}/runs?status=pending")
                 self._fail(f"{len(busy)} threads stay busy, such as {busy[0]}\n    with the runs {runs}")
                 break
+            # A plain run that became due behind an open question waits until that is answered: it is withdrawn.
+            for run in runs if time.monotonic() > deadline - DEADLINE_S / 2 else ():
+                if run["attempt"] == 0:
+                    await self._ask("POST", f"/runs/{run['run_id']}/cancel?wait=true")
             await asyncio.sleep(0.1)
         stored = {run["run_id"] for run in await self._all("/runs/search")}
         unknown = stored - self._accepted

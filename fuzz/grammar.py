@@ -36,13 +36,16 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", 
 
 
 class Grammar:
-    """Makes requests; `runs`, `threads` and `checkpoints` are what the server has told, kept by the driver."""
+    """Makes requests; `runs`, `thread_runs` and `checkpoints` are what the server has told, kept by the driver."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.threads = [str(uuid.UUID(int=self.random.getrandbits(128), version=4)) for _ in range(20)]
         self.runs: deque[str] = deque(maxlen=200)
-        self.checkpoints: deque[str] = deque(maxlen=200)
+        self.thread_runs: deque[tuple[str, str]] = deque(maxlen=200)
+        """Threads, each with a run of it."""
+        self.checkpoints: deque[tuple[str, str]] = deque(maxlen=200)
+        """Threads, each with a checkpoint of it."""
         self.made_up: set[str] = set()
         """Ids of threads that are asked for once."""
         self._made = 0
@@ -161,17 +164,24 @@ class Grammar:
                             [*MODES, "values,custom", " values", "x", "", ",", "values&stream_mode=updates"]
                         ).replace(" ", "+")
                     )
-                below = f"/threads/{thread}" if random.random() < 0.2 else ""
+                below = ""
+                if random.random() < 0.2:
+                    if self.thread_runs and random.random() < 0.8:
+                        thread, run = random.choice(list(self.thread_runs))
+                    below = f"/threads/{thread}"
                 name = "stream_thread_run" if below else "stream_run"
                 request = Request(name, "GET", f"{below}/runs/{run}/stream?{'&'.join(query)}".rstrip("?"))
                 if random.random() < 0.4:
                     request.headers.append(("last-event-id", random.choice(CURSORS)))
                 return request
             case 3:
-                before = quote(random.choice([*[self._checkpoint()] * 20, *UUIDS, *CURSORS]))
-                return Request(
-                    "get_thread_history", "GET", f"/threads/{thread}/history?limit={self._number()}&before={before}"
-                )
+                path = f"/threads/{thread}/history?limit={self._number()}"
+                if self.checkpoints and random.random() < 0.4:
+                    thread, checkpoint = random.choice(list(self.checkpoints))
+                    path = f"/threads/{thread}/history?limit={self._number()}&before={checkpoint}"
+                elif random.random() < 0.3:
+                    path += "&before=" + quote(random.choice([*UUIDS, *CURSORS]))
+                return Request("get_thread_history", "GET", path)
             case _:
                 status = random.choice(["", "&status=success", "&status=pending", "&status=running", "&status="])
                 return Request(
@@ -391,5 +401,5 @@ class Grammar:
         return self.random.choice(known) if known and self.random.random() < 0.9 else quote(self.random.choice(UUIDS))
 
     def _checkpoint(self) -> str:
-        known = list(self.checkpoints)
+        known = [checkpoint for _, checkpoint in self.checkpoints]
         return self.random.choice(known) if known and self.random.random() < 0.7 else self.random.choice(UUIDS)
