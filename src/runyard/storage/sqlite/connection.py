@@ -19,24 +19,51 @@ from runyard.storage.migrate import Migration, migrations
 PACKAGE = "runyard.storage.sqlite"
 Synchronous = Literal["full", "normal"]
 
+CACHE_KIB = 32_768
+"""Pages that each connection keeps in memory."""
+
 _decode = msgspec.json.decode
 
 
-def connect(path: Path, *, synchronous: Synchronous = "full", read_only: bool = False) -> apsw.Connection:
-    """A connection with our pragmas and functions. Automatic checkpoints are off: a thread of their own does them."""
+def connect(
+    path: Path, *, synchronous: Synchronous = "full", read_only: bool = False, vfs: str | None = None
+) -> apsw.Connection:
+    """A connection with our pragmas and functions. Automatic checkpoints are off: a thread of their own does them.
+
+    `vfs` names a registered layer for SQLite to reach its files through, instead of the system's.
+    """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    connection: Any = apsw.Connection(str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=256)
+    connection: Any = apsw.Connection(
+        str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, vfs=vfs, statementcachesize=256
+    )
+    try:
+        _prepare(connection, synchronous, read_only, mapped=268_435_456 if vfs is None else 0)
+    except BaseException:
+        close(connection)
+        raise
+    return connection
+
+
+def _prepare(connection: Any, synchronous: Synchronous, read_only: bool, *, mapped: int) -> None:
+    """`mapped`: the part of the file that is read as memory. Such reads go past a layer that is to see them."""
     connection.set_busy_timeout(10_000)
     # Plans must not depend on bound values: else SQLite prepares many statements anew each time they are executed.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-    pragmas = ["temp_store=MEMORY", "mmap_size=268435456", "cache_size=-32768"]
+    pragmas = ["temp_store=MEMORY", f"mmap_size={mapped}", f"cache_size=-{CACHE_KIB}"]
     if not read_only:
         pragmas += ["journal_mode=WAL", f"synchronous={synchronous.upper()}", "wal_autocheckpoint=0"]
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     connection.create_scalar_function("contains", _contains, 2, deterministic=True)
     connection.create_scalar_function("passes", _passes, 2, deterministic=True)
-    return connection
+
+
+def close(connection: Any) -> None:
+    """Closes a connection, whatever the disk says: what could not be folded or removed is left to the next server."""
+    try:
+        connection.close()
+    except apsw.Error:
+        pass
 
 
 def _contains(document: bytes, pattern: bytes) -> bool:
@@ -110,9 +137,12 @@ class FileLock:
                 code="database_locked",
                 holder=holder,
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
         self._descriptor = descriptor
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+        except OSError:
+            pass  # the disk is full: who holds the lock is a courtesy
 
     def holder(self) -> str | None:
         """The process that holds the lock now; None when nobody does."""
