@@ -58,6 +58,8 @@ class Fault:
     times: int | None = 1
     on: Call | None = None
     """A cut only: the call that it comes with; any write or sync otherwise."""
+    file: str = ""
+    """How the name of the file ends that it concerns; any by default."""
     seen: int = 0
     hits: int = 0
 
@@ -75,12 +77,16 @@ class _Kept:
 class Disk:
     """Everything below one folder, as SQLite sees it through the VFS `name`. Closing forgets the name."""
 
-    def __init__(self, name: str, dice: Random) -> None:
+    def __init__(self, name: str, dice: Random, *, forgets: float = 0.5) -> None:
+        """`forgets`: how often a failed sync loses for good what it should have synced."""
         self.name = name
         self.dead = False
         """The power is off: every call fails."""
         self.calls: dict[Call, int] = dict.fromkeys(("write", "sync", "truncate", "read", "open", "size"), 0)
+        self.folded = 0
+        """How often the database file was synced, which is what a whole checkpoint ends with."""
         self._dice = dice
+        self._forgets = forgets
         self._faults: tuple[Fault, ...] = ()
         self._files: dict[str, _Kept] = {}
         self._unlinked: dict[str, _Kept] = {}
@@ -125,14 +131,14 @@ class Disk:
 
     # what the files ask
 
-    def asked(self, call: Call) -> Kind | None:
+    def asked(self, call: Call, path: str) -> Kind | None:
         """Counts a call; the fault that spoils it."""
         with self._lock:
             if self.dead:
                 return "cut"
             self.calls[call] += 1
             for fault in self._faults:
-                if not _concerns(fault, call):
+                if not _concerns(fault, call) or not path.endswith(fault.file):
                     continue
                 fault.seen += 1
                 if fault.seen >= fault.at and (fault.times is None or fault.hits < fault.times):
@@ -162,6 +168,7 @@ class Disk:
                 else:
                     _put(kept.safe, at, data)
             kept.later.clear()
+            self.folded += path.endswith(".db")
             if not kept.named and not path.endswith(".db"):
                 # With the first sync of a new journal or WAL SQLite syncs the folder, and with it all names in it.
                 self._unlinked.clear()
@@ -172,7 +179,7 @@ class Disk:
         """A sync failed. The system may have dropped what it could not write, and believe its pages clean since: it is
         seen by reads, is not on the disk, and no later sync brings it there."""
         with self._lock:
-            if self._dice.random() < 0.5:
+            if self._dice.random() < self._forgets:
                 self._files[path].later.clear()
 
     def deleted(self, path: str, synced: bool) -> None:
@@ -205,13 +212,17 @@ def _resize(content: bytearray, size: int) -> None:
         content.extend(bytes(size - len(content)))
 
 
+def _path(name: Any) -> str:
+    return name.filename() if isinstance(name, apsw.URIFilename) else str(name)
+
+
 class _FaultyVfs(apsw.VFS):
     def __init__(self, name: str, disk: Disk) -> None:
         super().__init__(name, "unix")
         self._disk = disk
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
-        kind = self._disk.asked("open")
+        kind = self._disk.asked("open", _path(name))
         if kind is not None:
             raise apsw.exception_for(_CODE[kind])
         return _FaultyFile(name, flags, self._disk)
@@ -227,7 +238,7 @@ class _FaultyFile(apsw.VFSFile):
     def __init__(self, name: Any, flags: list[int], disk: Disk) -> None:
         super().__init__("unix", name, flags)
         self._disk = disk
-        self._path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
+        self._path = _path(name)
         disk.opened(self._path)
 
     def xRead(self, amount: int, offset: int) -> bytes:
@@ -235,7 +246,7 @@ class _FaultyFile(apsw.VFSFile):
         return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        kind = self._disk.asked("write")
+        kind = self._disk.asked("write", self._path)
         if kind == "short":
             data = data[: self._disk.part(len(data))]
         if kind is None or kind == "short":
@@ -245,7 +256,7 @@ class _FaultyFile(apsw.VFSFile):
             raise apsw.exception_for(_CODE[kind])
 
     def xSync(self, flags: int) -> None:
-        kind = self._disk.asked("sync")
+        kind = self._disk.asked("sync", self._path)
         if kind is None:
             self._disk.synced(self._path)
             return
@@ -263,6 +274,6 @@ class _FaultyFile(apsw.VFSFile):
         return super().xFileSize()
 
     def _may(self, call: Call) -> None:
-        kind = self._disk.asked(call)
+        kind = self._disk.asked(call, self._path)
         if kind is not None:
             raise apsw.exception_for(_CODE[kind])

@@ -9,9 +9,11 @@ verbs that were being done there as a whole or not at all.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +21,8 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-import apsw
-
 from chaos.disk import CALL_OF, Call, Disk, Fault, Kind
+from chaos.report import Broken, Progress, Rows, silent
 from chaos.scripts import Script, View, look, play, rehearse
 from runyard.errors import StorageError, Unavailable
 from runyard.storage.sqlite import SqliteStorage, connection, wal
@@ -38,34 +39,44 @@ _KINDS: dict[Kind | None, int] = {
 """How often each fault comes; None: only the power is cut."""
 
 
-class Broken(Exception):
-    """A promise that did not hold."""
-
-
 @dataclass
 class Tally:
     """What a number of points has met."""
 
     points: int = 0
-    cuts: int = 0
     refused: int = 0
     acknowledged: int = 0
     undecided: int = 0
     faults: Counter[str] = field(default_factory=Counter[str])
 
 
-def run(seeds: range, folder: Path, progress: Callable[[str], None] = lambda text: None) -> Tally:
-    """Plays the points of these seeds.
+def run(*, seed: int, points: int, progress: Progress = silent) -> Rows:
+    """Plays the points of so many seeds, from the first one on.
 
     Raises:
-        Broken: the first one that finds a broken promise; the message names its seed.
+        Broken: a point found a broken promise.
     """
+    with tempfile.TemporaryDirectory(prefix="runyard-points-", dir=_fast_folder()) as folder:
+        tally = asyncio.run(_run(range(seed, seed + points), Path(folder), progress))
+    faults = ", ".join(f"{kind} {count}" for kind, count in tally.faults.most_common())
+    return [
+        ("crash points", f"{tally.points:,}"),
+        ("faults", faults),
+        ("power cuts", f"{tally.points:,}"),
+        ("verbs acknowledged, all found again", f"{tally.acknowledged:,}"),
+        ("verbs refused, none seen, done again", f"{tally.refused:,}"),
+        ("verbs cut short and found whole", f"{tally.undecided:,}"),
+        ("first seed", str(seed)),
+    ]
+
+
+def _fast_folder() -> str | None:
+    """In memory where there is such a place: what is synced is decided here, not by the machine."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+async def _run(seeds: range, folder: Path, progress: Progress) -> Tally:
     tally = Tally()
-    asyncio.run(_run(seeds, folder, tally, progress))
-    return tally
-
-
-async def _run(seeds: range, folder: Path, tally: Tally, progress: Callable[[str], None]) -> None:
     deck: _Deck | None = None
     for seed in seeds:
         if deck is None or deck.number != seed // POINTS_PER_DECK:
@@ -77,12 +88,13 @@ async def _run(seeds: range, folder: Path, tally: Tally, progress: Callable[[str
                 await asyncio.wait_for(_Point(seed, deck, place, tally).happen(), 60)
         except Exception as error:
             raise Broken(
-                f"seed {seed}: {type(error).__name__}: {error}\n"
-                f"files are in {place}; again: python -m chaos points --seed {seed} --points 1"
+                f"crash point {seed}: {type(error).__name__}: {error}\n"
+                f"again: make chaos ARGS='points --seed {seed} --points 1'"
             ) from error
         shutil.rmtree(place)
         tally.points += 1
-        progress(f"{tally.points} of {len(seeds)} points")
+        progress(f"points: {tally.points} of {len(seeds)}")
+    return tally
 
 
 @contextmanager
@@ -228,13 +240,12 @@ class _Point:
             raise Broken(f"{player.script.verbs[player.done]} was refused, but {_difference(seen, expected)}")
 
     async def _check_after_cut(self) -> None:
-        self._tally.cuts += 1
         found = self._place / "found"
         self.disk.image(found)
         await self._check(found / "runyard.db")
 
     async def _check(self, path: Path) -> None:
-        if path.exists():
+        if path.exists():  # noqa: ASYNC240
             database: Any = connection.connect(path)
             problems = database.execute("PRAGMA integrity_check").fetchall()
             database.close()

@@ -291,8 +291,7 @@ class _Author:
 
     def _batch(self, executing: _Executing, *, asks: bool = False) -> Batch:
         entries = [
-            entry("custom", {"payload": self._text(400)})
-            for _ in range(self._dice.randrange(1 if not asks else 0, 4))
+            entry("custom", {"payload": self._text(400)}) for _ in range(self._dice.randrange(1 if not asks else 0, 4))
         ]
         states: dict[int, Any] = {}
         planned: list[Checkpoint] = []
@@ -310,9 +309,7 @@ class _Author:
             records.append(Record("step", f"step-{executing.attempt.lease}-{number}", 1, body, number))
         return Batch(entries, states, planned, records)
 
-    def _checkpoint(
-        self, thread_id: str, run_id: str | None, *, asks: bool = False
-    ) -> tuple[Checkpoint, State]:
+    def _checkpoint(self, thread_id: str, run_id: str | None, *, asks: bool = False) -> tuple[Checkpoint, State]:
         """The next one on a thread's head, with its state."""
         head = self._heads.get(thread_id)
         changes = {self._dice.choice("uvw"): set_to(msgspec.json.encode(self._text(400)))}

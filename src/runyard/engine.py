@@ -110,14 +110,22 @@ class Engine:
         await self.storage.open()
         self.storage.on_commit = self.streams.committed
         self.storage.on_ready = lambda: self._hints.publish("ready")
+        try:
+            await self._take_over()
+        except BaseException:
+            await self.storage.close()
+            raise
+        self.worker.start()
+        self.reaper.start()
+        self._state = "ready"
+
+    async def _take_over(self) -> None:
+        """From whoever served the database before."""
         now = self.clock.now()
         recovered = await self.storage.recover(now, now + int(self._terms.stateless_retention * 1e6))
         if recovered.requeued or recovered.lost:
             self.telemetry.tell("recovered", requeued=len(recovered.requeued), lost=len(recovered.lost))
         await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], now)
-        self.worker.start()
-        self.reaper.start()
-        self._state = "ready"
 
     def readiness(self) -> dict[str, Any]:
         """Whether runs are taken, and why not."""

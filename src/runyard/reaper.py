@@ -41,7 +41,10 @@ class Reaper:
             await self._clock.sleep(self._interval)
             try:
                 removed = await self.run_once()
-            except RunyardError as error:
-                self._telemetry.tell("sweep failed", why=error.message)
+            except Exception as error:
+                # Nobody else would ever sweep: whatever it was, it is tried again.
+                self._telemetry.tell(
+                    "sweep failed", why=error.message if isinstance(error, RunyardError) else repr(error)
+                )
             else:
                 self._telemetry.tell("swept", runs=removed.runs, threads=removed.threads, items=removed.items)

@@ -185,14 +185,14 @@ class Streams:
         """
         reader = Reader(self, run.run_id, self._queue_bytes)
         self._readers.setdefault(run.run_id, []).append(reader)
-        mark = self.storage.last_seq(run.owner, run.thread_id)
         try:
+            mark = self.storage.last_seq(run.owner, run.thread_id)
             now = self.storage.run(run.owner, run.run_id)
+            floor = 0 if after is None else self.storage.floor_seq(run.owner, run.thread_id)
         except BaseException:
             self.leave(reader)
             raise
         if after is not None:
-            floor = self.storage.floor_seq(run.owner, run.thread_id)
             start = max(after, run.first_seq)
             if now.finished:
                 start = min(start, now.last_seq - 1)  # the last event is always delivered, also to who saw it

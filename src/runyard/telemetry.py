@@ -11,6 +11,7 @@ Subscriber = Callable[[str, dict[str, Any]], None]
 LEVELS: dict[str, int] = {
     "run ended": logging.DEBUG,
     "lease lost": logging.WARNING,
+    "attempt not begun yet": logging.WARNING,
     "outcome not stored yet": logging.WARNING,
     "events not stored yet": logging.WARNING,
     "attempt broke": logging.ERROR,
@@ -20,6 +21,7 @@ LEVELS: dict[str, int] = {
     "claim failed": logging.WARNING,
     "draining": logging.INFO,
     "drained": logging.INFO,
+    "not given back": logging.WARNING,
     "still executing": logging.WARNING,
 }
 """Every event, with the level of its log line."""

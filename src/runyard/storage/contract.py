@@ -21,6 +21,9 @@ from runyard.runs import Attempt, CancelAction, Failure, NewRun, Outcome, Run, R
 from runyard.runtime.contract import Record
 from runyard.threads import Thread, ThreadFilter
 
+STORAGE_PATIENCE = 0.5
+"""Seconds between tries of those who do not give up while the database fails (a full disk)."""
+
 
 class Claim(msgspec.Struct, frozen=True):
     """A run that now executes, with the attempt that may write for it."""

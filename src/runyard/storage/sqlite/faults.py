@@ -14,7 +14,7 @@ def translate(error: apsw.Error) -> RunyardError:
     """The error that the engine's callers know; nothing of the call was written."""
     match error:
         case apsw.ConstraintError():
-            return StorageError(f"the database refused a row: {error}")
+            return StorageError(f"the database refused a row: {error}", code="row_refused")
         case apsw.FullError():
             return Unavailable("the disk is full: nothing was written", code="disk_full")
         case apsw.ReadOnlyError():

@@ -31,9 +31,7 @@ _NOT_SYNCED = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
 class Folding:
     """The checkpoints of one database file. `on_suspect` is called, on any thread, when one could not be synced."""
 
-    def __init__(
-        self, path: Path, synchronous: Synchronous, vfs: str | None, on_suspect: Callable[[], None]
-    ) -> None:
+    def __init__(self, path: Path, synchronous: Synchronous, vfs: str | None, on_suspect: Callable[[], None]) -> None:
         self.pages = 0
         """The size of the WAL after the last commit, in pages of 4 KiB."""
         self.suspect = False

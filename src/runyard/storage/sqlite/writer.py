@@ -344,4 +344,3 @@ class Writer:
 
 class _Poisoned(Exception):
     """A verb of the group failed after it had written."""
-
