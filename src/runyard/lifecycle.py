@@ -157,6 +157,11 @@ class Lifecycle:
         """
         if self._closed:
             raise Unavailable("the server is stopping and takes no more runs; send the request again soon")
+        if wish.idempotency is not None:
+            # Before all rules: what was accepted may be against them by now, as a resume whose question it answered.
+            known = self.storage.known_key(owner, wish.idempotency)
+            if known is not None:
+                return Created(known, repeated=True)
         agent_id = await self._agent_asked(owner, wish)
         agent = agents.choose(agent_id, self.default_agent, self._published)
         request = self._request(wish, agent)

@@ -353,6 +353,12 @@ def test_a_key_gives_the_same_run_and_refuses_another_body(on_storage: OnStorage
             await storage.create_run(wish("r9", "t9", idempotency=("create_run", "k", "other")))
         other = await storage.create_run(wish("r10", "t10", owner="bob", idempotency=key))
         assert not other.repeated
+        known = storage.known_key("", key)
+        assert known is not None
+        assert known.run_id == results[0].run.run_id
+        assert storage.known_key("", ("create_run", "new", "hash")) is None
+        with pytest.raises(IdempotencyMismatch):
+            storage.known_key("", ("create_run", "k", "other"))
         await storage.purge(5, keys_before=10**18)
         assert not (await storage.create_run(wish("r11", "t11", idempotency=key))).repeated
 

@@ -179,6 +179,11 @@ class Storage(Protocol):
         """Raises `NotFound`, `Conflict` thread_busy / not_interrupted, `IdempotencyMismatch`."""
         ...
 
+    def known_key(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
+        """The run that was created with this (route, key, hash of the parsed body), as `create_run` would answer it;
+        None for a new key. Read inline. Raises `IdempotencyMismatch`."""
+        ...
+
     def run(self, owner: str, run_id: str) -> Run:
         """One small row, read inline. Raises `NotFound`; a tombstone is not found."""
         ...

@@ -225,6 +225,9 @@ class SqliteStorage:
     async def create_run(self, new: NewRun) -> Created:
         return await self._writer.do(run_verbs.create_run, new)
 
+    def known_key(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
+        return run_verbs.known_key(self._inline, owner, idempotency)
+
     def run(self, owner: str, run_id: str) -> Run:
         row = self._inline.one("run", (run_id, owner))
         if row is None:

@@ -49,7 +49,7 @@ from runyard.threads import Thread
 
 def create_run(t: Transaction, new: NewRun) -> Created:
     if new.idempotency is not None:
-        repeated = _known_key(t, new)
+        repeated = known_key(t, new.owner, new.idempotency)
         if repeated is not None:
             return Created(repeated, repeated=True)
     created = _create_on_new_thread(t, new) if new.stateless else _create_on_thread(t, new)
@@ -60,10 +60,9 @@ def create_run(t: Transaction, new: NewRun) -> Created:
     return created
 
 
-def _known_key(t: Transaction, new: NewRun) -> Run | None:
-    assert new.idempotency is not None
-    route, key, digest = new.idempotency
-    row = t.one("known_key", (new.owner, route, key))
+def known_key(t: Transaction, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
+    route, key, digest = idempotency
+    row = t.one("known_key", (owner, route, key))
     if row is None:
         return None
     if row[0] != digest:
