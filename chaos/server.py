@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 AGENTS = Path(__file__).with_name("agents.py")
@@ -25,7 +25,7 @@ class Server:
         self,
         folder: Path,
         *,
-        agents: Path = AGENTS,
+        agents: Sequence[Path] = (AGENTS,),
         database: Path | None = None,
         settings: Mapping[str, object] | None = None,
         env: Mapping[str, str] | None = None,
@@ -41,7 +41,7 @@ class Server:
         # Byte code as an installed server has it, whatever the shell says: the first start makes it, in the folder.
         self._env.pop("PYTHONDONTWRITEBYTECODE", None)
         self._env |= {"PYTHONPYCACHEPREFIX": str(folder / "bytecode"), **(env or {})}
-        self._command = [sys.executable, "-m", "runyard", "serve", str(agents), "--port", str(self.port)]
+        self._command = [sys.executable, "-m", "runyard", "serve", *map(str, agents), "--port", str(self.port)]
         self._command += ["--database", f"sqlite:///{self.database}"]
         for name, value in (settings or {}).items():
             self._command += [f"--{name.replace('_', '-')}", str(value)]
