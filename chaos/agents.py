@@ -95,6 +95,14 @@ async def hold(ctx: Context) -> None:
 
 @agent
 async def poison(ctx: Context) -> None:
-    """Takes the whole process with it."""
-    await ctx.emit({"begun": ctx.attempt})
+    """Takes the whole process with it, a little after it has begun."""
+    await asyncio.sleep(0.3)
     os.kill(os.getpid(), 9)
+
+
+@agent
+async def patient(ctx: Context) -> dict[str, Any]:
+    """Does no harm, for long enough to be there whenever another run does."""
+    for _ in range(15):
+        await asyncio.sleep(0.1)
+    return {"seen": "end"}

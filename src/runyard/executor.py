@@ -48,6 +48,9 @@ _UNSET = msgspec.UNSET
 
 T = TypeVar("T")
 
+PROBATION = 10.0
+"""Seconds that the server has to outlive a run which is suspected of ending it, before the next such run executes."""
+
 
 class Executor:
     """Executes attempts: the engine's side of every run. Times are seconds."""
@@ -87,6 +90,7 @@ class Execution:
         self._clock = executor.clock
         self._run = claim.run
         self._attempt = claim.attempt
+        self._apart = claim.apart
         self._loaded = loaded
         self._request: Request = claim.run.asked_for()
         self._invocation: Invocation | None = None
@@ -114,6 +118,8 @@ class Execution:
             if self._stop is not None:
                 self._invocation.send(Stop(self._stop))
             self._watch_clock()
+            if self._apart:
+                self._help(self._acquit_later())
             ended = await self._follow(self._invocation)
             await self._record(ended)
         except LeaseLost:
@@ -457,6 +463,10 @@ class Execution:
     async def _abandon(self) -> None:
         now = self._clock.now()
         await self._storage.abandon(self.run_id, now, now + self._executor.retention)
+
+    async def _acquit_later(self) -> None:
+        await self._clock.sleep(PROBATION)
+        await self._insist("outcome not stored yet", lambda: self._storage.acquit(self.run_id))
 
     def _watch_clock(self) -> None:
         timeout = self._loaded.agent.limits.timeout

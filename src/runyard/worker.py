@@ -85,7 +85,7 @@ class Worker:
         run_id = claim.run.run_id
         self._executing.pop(run_id, None)
         self._reserved -= 1
-        if self._reserved == self._max_runs - 1 or self._limits[claim.run.agent_id] is not None:
+        if self._reserved == self._max_runs - 1 or self._limits[claim.run.agent_id] is not None or claim.apart:
             self._ready.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._telemetry.tell("attempt broke", run_id=run_id, why=repr(error))

@@ -242,6 +242,9 @@ class SqliteStorage:
     async def claim(self, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
         return await self._writer.do(run_verbs.claim, agents, limit, now)
 
+    async def acquit(self, run_id: str) -> None:
+        await self._writer.do(run_verbs.acquit, run_id)
+
     async def next_due(self) -> int | None:
         row = self._inline.one("next_due")
         return None if row is None else row[0]
