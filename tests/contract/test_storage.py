@@ -240,6 +240,29 @@ def test_a_resume_goes_before_what_is_queued(on_storage: OnStorage) -> None:
     on_storage(case)
 
 
+@pytest.mark.parametrize("how", ["drained", "crashed"])
+def test_a_resume_that_goes_back_in_line_has_not_answered_the_question(on_storage: OnStorage, how: str) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        await storage.create_run(wish("queued"))
+        batch, _ = step(claim.attempt, 1, asked=question())
+        await storage.finish(claim.attempt, batch, Ending("asked"), 5)
+        resume = msgspec.json.encode({"command": {"resume": "yes"}})
+        resumed = await storage.create_run(wish("r2", resumes=True, claim=True, request=resume))
+        assert resumed.claim is not None
+        assert not storage.thread("", "t").asking
+        if how == "drained":
+            await storage.requeue(resumed.claim.attempt, Batch(), Requeue(refund=True), 6)
+        else:
+            await storage.recover(6, 100)
+        assert storage.thread("", "t").asking
+        await storage.cancel("", "r2", "interrupt", 7, None)
+        await storage.cancel("", "queued", "interrupt", 7, None)
+        assert storage.thread("", "t").status == "interrupted"
+
+    on_storage(case)
+
+
 def test_withdrawing_a_question_lets_the_line_move_on(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")

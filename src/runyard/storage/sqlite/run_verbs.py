@@ -415,7 +415,8 @@ def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: i
     _store(t, attempt, batch, now, last)
     written = batch.checkpoints[-1].checkpoint_id if batch.checkpoints else None
     head = written or t.one("thread_standing", (attempt.owner, attempt.thread_id))[1]
-    t.run("end_attempt", (head, 0, None, now, attempt.owner, attempt.thread_id))
+    asking = line.asking_after(t, row_of(t, attempt.run_id), head, None)
+    t.run("end_attempt", (head, asking, None, now, attempt.owner, attempt.thread_id))
     moved = t.one(
         "requeue_run",
         {
@@ -551,7 +552,7 @@ def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
             end(t, run_id, "lost", failure, last, now, expiry)
             lost.append(run_id)
         else:
-            t.run("end_attempt", (head, 0, None, now, owner, thread_id))
+            t.run("end_attempt", (head, line.asking_after(t, run, head, None), None, now, owner, thread_id))
             # The last attempt of a run that has few is made apart as well: it has no other to lose.
             t.run("count_loss", (SUSPECT if max_attempts <= SUSPECT and not innocent else 1, run_id))
             t.one(
