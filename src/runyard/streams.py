@@ -48,6 +48,11 @@ class Reader:
         self.cut = False
         """This reader was too slow: the client should come back with its cursor."""
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was committed it has still to take."""
+        return self._bytes
+
     def __aiter__(self) -> Reader:
         return self
 
@@ -109,6 +114,7 @@ class Reader:
             self.cut = True
             self._streams.leave(self)
             self._waiting.clear()
+            self._bytes = 0
         self._rouse()
 
     def drain(self) -> None:
