@@ -159,16 +159,24 @@ class Engine:
         self.storage.on_group = self._metrics.grouped
         self.storage.on_ready = lambda: self._hints.publish("ready")
         self.storage.on_outbox = lambda: self._hints.publish("outbox")
-        now = self.clock.now()
-        recovered = await self.storage.recover(now, now + int(self._terms.stateless_retention * 1e6))
-        if recovered.requeued or recovered.lost:
-            self.telemetry.tell("recovered", requeued=len(recovered.requeued), lost=len(recovered.lost))
-        await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], now)
+        try:
+            await self._take_over()
+        except BaseException:
+            await self.storage.close()
+            raise
         self.worker.start()
         self.courier.start()
         self.reaper.start()
         self._lag.start()
         self._state = "ready"
+
+    async def _take_over(self) -> None:
+        """From whoever served the database before."""
+        now = self.clock.now()
+        recovered = await self.storage.recover(now, now + int(self._terms.stateless_retention * 1e6))
+        if recovered.requeued or recovered.lost:
+            self.telemetry.tell("recovered", requeued=len(recovered.requeued), lost=len(recovered.lost))
+        await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], now)
 
     def _committed(self, chunks: Sequence[Chunk]) -> None:
         """Events have become durable: those who wait for them are told, and ends of runs are counted."""

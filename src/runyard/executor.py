@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -39,16 +39,17 @@ from runyard.runtime.contract import (
     StoreReply,
     Write,
 )
-from runyard.storage.contract import Batch, Claim, Ending, Requeue, Storage
+from runyard.storage.contract import STORAGE_PATIENCE, Batch, Claim, Ending, Requeue, Storage
 from runyard.telemetry import AttemptEnd, AttemptSpan, Spans, Telemetry
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _UNSET = msgspec.UNSET
 
-STORAGE_PATIENCE = 0.5
-"""Seconds between tries to record an outcome while the database refuses writes (a full disk): what the code did is
-not given up before the server is."""
+T = TypeVar("T")
+
+PROBATION = 10.0
+"""Seconds that the server has to outlive a run which is suspected of ending it, before the next such run executes."""
 
 
 class Executor:
@@ -93,12 +94,15 @@ class Execution:
         self._clock = executor.clock
         self._run = claim.run
         self._attempt = claim.attempt
+        self._apart = claim.apart
         self._loaded = loaded
         self._request: Request = claim.run.asked_for()
         self._invocation: Invocation | None = None
         self._stop: StopReason | None = None
         self._cancel: CancelAction | None = None
         self._gave_up = False
+        self._broken: Exception | None = None
+        self._code_ended = False
         self._asked: Asked | None = None
         self._state: State = {}
         self._head: Checkpoint | None = None
@@ -116,16 +120,21 @@ class Execution:
         """From the claim to the recorded outcome; ends when the agent's code has ended."""
         unsubscribe = self._executor.hints.subscribe(f"run:{self.run_id}", self._look)
         try:
-            start = await self._prepare()
+            start = await self._insist("attempt not begun yet", self._prepare)
             self._invocation = self._executor.host.run(self._loaded, start)
             if self._stop is not None:
                 self._invocation.send(Stop(self._stop))
             self._watch_clock()
+            if self._apart:
+                self._help(self._acquit_later())
             ended = await self._follow(self._invocation)
             await self._record(ended)
         except LeaseLost:
             self._tell("lease lost")
             self._end_span("lease_lost")
+        except Exception as error:
+            self._tell("attempt broke", why=repr(error))
+            await self._break_off()
         finally:
             unsubscribe()
             self._end_span("lease_lost" if self._gave_up else "broke")  # unless it has been told how
@@ -194,8 +203,11 @@ class Execution:
         while True:
             for message in await invocation.receive():
                 if isinstance(message, Ended):
+                    self._code_ended = True
                     if self._flushing is not None:
                         await self._flushing
+                    if self._broken is not None:
+                        raise self._broken
                     return message
                 if isinstance(message, StoreCall):
                     self._help(self._answer(message))
@@ -210,13 +222,40 @@ class Execution:
             return
         while True:
             try:
-                await self._record_once(ended)
+                await self._insist("outcome not stored yet", lambda: self._record_once(ended))
                 return
             except CancelRequested as request:
                 self._cancel = request.metadata["action"]
                 self._stop = self._stop or "cancel"
+
+    async def _break_off(self) -> None:
+        """Ends a run that cannot go on for a reason that is not its own, and waits for its code to stop."""
+        self.stop("lost")
+        failure = Failure("internal_error", "the server failed while it executed this run; its log says why")
+        while not self._gave_up:
+            ending = Ending("failed", self._cancel, failure, expires_at=self._expiry("failed"))
+            try:
+                await self._insist(
+                    "outcome not stored yet",
+                    lambda ending=ending: self._storage.finish(self._attempt, Batch(), ending, self._clock.now()),
+                )
+                break
+            except CancelRequested as request:
+                self._cancel = request.metadata["action"]
+            except LeaseLost:
+                break
+        while self._invocation is not None and not self._code_ended:
+            self._code_ended = any(isinstance(message, Ended) for message in await self._invocation.receive())
+
+    async def _insist(self, told: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Tries until the database does it; a row that it refuses it will refuse again."""
+        while True:
+            try:
+                return await attempt()
             except (StorageError, Unavailable) as error:
-                self._tell("outcome not stored yet", why=error.message)
+                if error.reason == "row_refused":
+                    raise
+                self._tell(told, why=error.message)
                 await self._clock.sleep(STORAGE_PATIENCE)
 
     async def _record_once(self, ended: Ended) -> None:
@@ -276,16 +315,22 @@ class Execution:
         return self._clock.now() + int(limits.retry.delay(self._run.attempt, random.random()) * 1e6)
 
     def _ending(self, outcome: Outcome, failure: Failure | None) -> Ending:
-        deletes = self._request.on_completion == "delete" and not self._run.stateless and outcome != "asked"
-        expires = (self._run.stateless and outcome != "asked") or deletes or outcome == "rolled_back"
         return Ending(
             outcome=outcome,
             cancel=self._cancel,
             failure=failure,
             final=self._state,
-            expires_at=self._clock.now() + self._executor.retention if expires else None,
-            delete_thread=deletes,
+            expires_at=self._expiry(outcome),
+            delete_thread=self._deletes(outcome),
         )
+
+    def _deletes(self, outcome: Outcome) -> bool:
+        return self._request.on_completion == "delete" and not self._run.stateless and outcome != "asked"
+
+    def _expiry(self, outcome: Outcome) -> int | None:
+        """When the run's record may go."""
+        expires = (self._run.stateless and outcome != "asked") or self._deletes(outcome) or outcome == "rolled_back"
+        return self._clock.now() + self._executor.retention if expires else None
 
     def _ask(self, ended: Ended) -> None:
         """The questions go onto the checkpoint that the asking leaves behind."""
@@ -337,17 +382,17 @@ class Execution:
                 invocation.send(Stored(writes))
         except LeaseLost:
             self._give_up("lost")
+        except Exception as error:
+            # The code may be waiting for this write: it is told to stop, and the run ends with it.
+            self._broken = error
+            self.stop("lost")
         finally:
             self._flushing = None
 
     async def _store(self, batch: Batch) -> None:
-        while True:
-            try:
-                await self._storage.append(self._attempt, batch, self._clock.now())
-                return
-            except (StorageError, Unavailable) as error:
-                self._tell("events not stored yet", why=error.message)
-                await self._clock.sleep(STORAGE_PATIENCE)
+        await self._insist(
+            "events not stored yet", lambda: self._storage.append(self._attempt, batch, self._clock.now())
+        )
 
     async def _answer(self, call: StoreCall) -> None:
         """Serves `ctx.store`; what it writes is fenced like everything else of the attempt."""
@@ -410,11 +455,18 @@ class Execution:
         except NotFound:
             self._give_up("lost")
             return
+        except (StorageError, Unavailable):
+            self._help(self._look_again(topic))
+            return
         if run.cancel is not None:
             self._cancel = run.cancel
             self.stop("cancel")
         elif run.finished:
             self._give_up("lost")
+
+    async def _look_again(self, topic: str) -> None:
+        await self._clock.sleep(STORAGE_PATIENCE)
+        self._look(topic)
 
     def _give_up(self, reason: StopReason) -> None:
         """The attempt may write no more; its code is told to stop."""
@@ -424,12 +476,19 @@ class Execution:
     async def _abandon_later(self) -> None:
         """Code that does not stop within the grace period is fenced off; its place stays taken until it ends."""
         await self._clock.sleep(self._executor.cancel_grace)
+        await self._insist("outcome not stored yet", self._abandon)
         self._gave_up = True
         if self._invocation is not None:
             self._invocation.send(Stop("lost"))
+
+    async def _abandon(self) -> None:
         now = self._clock.now()
         await self._storage.abandon(self.run_id, now, now + self._executor.retention)
         self._end_span("abandoned")
+
+    async def _acquit_later(self) -> None:
+        await self._clock.sleep(PROBATION)
+        await self._insist("outcome not stored yet", lambda: self._storage.acquit(self.run_id))
 
     def _watch_clock(self) -> None:
         timeout = self._loaded.agent.limits.timeout

@@ -22,6 +22,7 @@ from runyard.errors import (
     InvalidInput,
     NotFound,
     StillStopping,
+    StorageError,
     Unavailable,
     Unsupported,
     checkpoint_not_found,
@@ -30,7 +31,7 @@ from runyard.events import Chunk, Mode, lifecycle
 from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Command, Config, NewRun, Request, Run, RunFilter, Strategy
 from runyard.runtime.contract import LoadedAgent
-from runyard.storage.contract import Claim, Created, Storage
+from runyard.storage.contract import STORAGE_PATIENCE, Claim, Created, Storage
 from runyard.streams import Ending, Streams
 from runyard.telemetry import Spans
 from runyard.threads import Thread, ThreadFilter, upsert_messages
@@ -457,12 +458,15 @@ class Lifecycle:
 
         async def cancel_later() -> None:
             await self.clock.sleep(self._disconnect_grace)
-            self._leaving.pop(run_id, None)
-            if run_id not in self._attached:
+            while run_id not in self._attached:
                 try:
                     await self.cancel_run(owner, run_id, "interrupt", wait=False)
+                    break
                 except (NotFound, Conflict):
-                    pass  # it ended meanwhile, and was deleted
+                    break  # it ended meanwhile, and was deleted
+                except (StorageError, Unavailable):
+                    await self.clock.sleep(STORAGE_PATIENCE)
+            self._leaving.pop(run_id, None)
 
         self._leaving[run_id] = asyncio.get_running_loop().create_task(cancel_later())
 

@@ -48,6 +48,11 @@ class Reader:
         self.cut = False
         """This reader was too slow: the client should come back with its cursor."""
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was committed it has still to take."""
+        return self._bytes
+
     def __aiter__(self) -> Reader:
         return self
 
@@ -111,6 +116,7 @@ class Reader:
             self._streams.cut += 1
             self._streams.leave(self)
             self._waiting.clear()
+            self._bytes = 0
         self._rouse()
 
     def drain(self) -> None:
@@ -191,9 +197,10 @@ class Streams:
         """
         reader = Reader(self, run.run_id, self._queue_bytes)
         self._readers.setdefault(run.run_id, []).append(reader)
-        mark = self.storage.last_seq(run.owner, run.thread_id)
         try:
+            mark = self.storage.last_seq(run.owner, run.thread_id)
             now = self.storage.run(run.owner, run.run_id)
+            floor = 0 if after is None else self.storage.floor_seq(run.owner, run.thread_id)
         except BaseException:
             self.leave(reader)
             raise

@@ -10,7 +10,7 @@ from runyard.errors import LeaseLost, RunyardError
 from runyard.executor import Execution, Executor
 from runyard.hints.contract import Hints
 from runyard.runtime.contract import LoadedAgent
-from runyard.storage.contract import Claim, Storage
+from runyard.storage.contract import STORAGE_PATIENCE, Claim, Storage
 from runyard.telemetry import Telemetry
 
 RECHECK = 5.0
@@ -104,7 +104,7 @@ class Worker:
         run_id = claim.run.run_id
         self._executing.pop(run_id, None)
         self._reserved -= 1
-        if self._reserved == self._max_runs - 1 or self._limits[claim.run.agent_id] is not None:
+        if self._reserved == self._max_runs - 1 or self._limits[claim.run.agent_id] is not None or claim.apart:
             self._ready.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             run = claim.run
@@ -129,23 +129,32 @@ class Worker:
 
     async def _claim_loop(self) -> None:
         while self._accepting:
-            await self._wait_for_work()
-            self._ready.clear()
-            room = self._max_runs - self._reserved
-            if room <= 0 or not self._accepting:
-                continue
-            self._reserved += room
-            claims: list[Claim] = []
             try:
-                claims = await self._storage.claim(self._limits, room, self._clock.now())
-            except RunyardError as error:
-                self._telemetry.tell("claim failed", why=error.message)
-            finally:
-                self._reserved -= room - len(claims)
-            for claim in claims:
-                self.execute(claim)
-            if len(claims) == room:
+                await self._wait_for_work()
+                await self._claim_what_is_ready()
+            except Exception as error:
+                # Nobody else would ever claim: whatever it was, it is tried again.
+                self._telemetry.tell(
+                    "claim failed", why=error.message if isinstance(error, RunyardError) else repr(error)
+                )
                 self._ready.set()
+                await self._clock.sleep(STORAGE_PATIENCE)
+
+    async def _claim_what_is_ready(self) -> None:
+        self._ready.clear()
+        room = self._max_runs - self._reserved
+        if room <= 0 or not self._accepting:
+            return
+        self._reserved += room
+        claims: list[Claim] = []
+        try:
+            claims = await self._storage.claim(self._limits, room, self._clock.now())
+        finally:
+            self._reserved -= room - len(claims)
+        for claim in claims:
+            self.execute(claim)
+        if len(claims) == room:
+            self._ready.set()
 
     def _claiming_ended(self, loop: asyncio.Task[None]) -> None:
         if not loop.cancelled() and (error := loop.exception()) is not None:
@@ -183,6 +192,8 @@ class Worker:
                 await execution.release()
             except LeaseLost:
                 continue  # it ended at this very moment
+            except RunyardError as error:
+                self._telemetry.tell("not given back", run_id=execution.run_id, why=error.message)
         self._telemetry.tell("still executing" if left else "drained", executing=len(left))
         return not left
 

@@ -189,6 +189,22 @@ def test_checkpoint_goes_back_in_time(server: Starter) -> None:
     play(story())
 
 
+def test_an_idempotency_key_gives_the_run_that_answered_the_question_since(server: Starter) -> None:
+    async def story() -> None:
+        async with server(ask) as s:
+            thread = await s.thread()
+            await s.wait((await s.run(thread_id=thread))["run_id"])
+            resume = {"thread_id": thread, "command": {"resume": "yes"}}
+            key = {"idempotency-key": "k"}
+            first = await s.post("/runs", resume, headers=key)
+            await s.wait(first.json()["run_id"])
+            again = await s.post("/runs", resume, headers=key)
+            assert (again.status_code, again.json()["run_id"]) == (200, first.json()["run_id"])
+            assert (await s.post("/runs", resume)).json()["code"] == "not_interrupted"
+
+    play(story())
+
+
 def test_an_idempotency_key_gives_the_same_run(server: Starter) -> None:
     async def story() -> None:
         async with server(echo) as s:

@@ -185,10 +185,10 @@ def test_a_writer_with_a_large_log_does_not_wait_for_the_reader_of_a_backup(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Above its limit the log is begun anew, which a backup's read transaction forbids: the writer must not wait."""
-    from runyard.storage.sqlite import writer as writing
+    from runyard.storage.sqlite import wal
 
-    monkeypatch.setattr(writing, "WAL_PAGES_RESTART", 0)
-    monkeypatch.setattr(writing, "BUSY_MS", 60_000)
+    monkeypatch.setattr(wal, "PAGES_RESTART", 0)
+    monkeypatch.setattr(wal, "BUSY_MS", 60_000)
 
     async def case() -> None:
         storage = SqliteStorage(source)

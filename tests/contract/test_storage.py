@@ -255,6 +255,29 @@ def test_a_resume_goes_before_what_is_queued(on_storage: OnStorage) -> None:
     on_storage(case)
 
 
+@pytest.mark.parametrize("how", ["drained", "crashed"])
+def test_a_resume_that_goes_back_in_line_has_not_answered_the_question(on_storage: OnStorage, how: str) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        await storage.create_run(wish("queued"))
+        batch, _ = step(claim.attempt, 1, asked=question())
+        await storage.finish(claim.attempt, batch, Ending("asked"), 5)
+        resume = msgspec.json.encode({"command": {"resume": "yes"}})
+        resumed = await storage.create_run(wish("r2", resumes=True, claim=True, request=resume))
+        assert resumed.claim is not None
+        assert not storage.thread("", "t").asking
+        if how == "drained":
+            await storage.requeue(resumed.claim.attempt, Batch(), Requeue(refund=True), 6)
+        else:
+            await storage.recover(6, 100)
+        assert storage.thread("", "t").asking
+        await storage.cancel("", "r2", "interrupt", 7, None)
+        await storage.cancel("", "queued", "interrupt", 7, None)
+        assert storage.thread("", "t").status == "interrupted"
+
+    on_storage(case)
+
+
 def test_withdrawing_a_question_lets_the_line_move_on(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
@@ -322,6 +345,67 @@ def test_recovery_puts_back_what_executed_and_ends_what_has_no_attempt_left(on_s
     on_storage(case)
 
 
+def test_a_run_that_lost_its_server_twice_executes_apart_from_others_of_its_kind(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        for run_id in ("r1", "r2", "r3"):
+            await claimed(storage, run_id, f"t-{run_id}", max_attempts=5)
+        await storage.recover(2, 100)
+        beside = await storage.claim({"a": None}, 10, 3)
+        assert [(claim.run.run_id, claim.apart) for claim in beside] == [("r1", False), ("r2", False), ("r3", False)]
+        await storage.recover(4, 100)
+        assert await storage.claim({"b": None}, 10, 5) == []
+        assert await storage.unoffered(["b"]) == {"a": 3}
+        first = await storage.claim({"a": None}, 10, 5)
+        assert [(claim.run.run_id, claim.apart) for claim in first] == [("r1", True)]
+        assert await storage.claim({"a": None}, 10, 6) == []
+        await storage.create_run(wish("r4", "t-r4"))
+        assert [claim.run.run_id for claim in await storage.claim({"a": None}, 10, 6)] == ["r4"]
+        woken: list[int] = []
+        storage.on_ready = lambda: woken.append(1)
+        await storage.acquit("r1")
+        assert woken
+        second = await storage.claim({"a": None}, 10, 7)
+        assert [(claim.run.run_id, claim.apart) for claim in second] == [("r2", True)]
+        await storage.finish(second[0].attempt, Batch(), Ending("completed"), 8)
+        assert [claim.run.run_id for claim in await storage.claim({"a": None}, 10, 9)] == ["r3"]
+
+    on_storage(case)
+
+
+def test_a_run_that_ends_the_server_each_time_uses_up_no_attempts_but_its_own(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await claimed(storage, "poison", "t-poison")
+        await claimed(storage, "beside", "t-beside")
+        for now in (2, 4):
+            assert (await storage.recover(now, 100)).lost == ()
+            await storage.claim({"a": None}, 1 if now == 4 else 10, now + 1)
+        assert storage.run("", "poison").status == "running"
+        assert storage.run("", "beside").status == "pending"
+        await claimed(storage, "late", "t-late", max_attempts=2)
+        await claimed(storage, "once", "t-once", max_attempts=1)
+        found = await storage.recover(6, 100)
+        assert (found.lost, found.requeued) == (("poison", "once"), ("late",))
+        ended = storage.run("", "poison")
+        assert ended.attempt == 3
+        assert ended.failure is not None
+        assert ended.failure.code == "attempts_exhausted"
+        assert "server died during attempt 3" in ended.failure.message
+        again = await storage.claim({"a": None}, 10, 7)
+        assert {claim.run.run_id: claim.attempt.number for claim in again} == {"beside": 3, "late": 1}
+
+    on_storage(case)
+
+
+def test_the_last_attempt_of_a_run_that_has_two_is_made_apart(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await claimed(storage, "r1", "t1", max_attempts=2)
+        await claimed(storage, "r2", "t2", max_attempts=2)
+        await storage.recover(2, 100)
+        assert [claim.apart for claim in await storage.claim({"a": None}, 10, 3)] == [True]
+
+    on_storage(case)
+
+
 def test_only_a_finished_run_is_deleted_and_its_checkpoints_stay(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
@@ -375,6 +459,12 @@ def test_a_key_gives_the_same_run_and_refuses_another_body(on_storage: OnStorage
         assert storage.known_run("bob", key) is None
         other = await storage.create_run(wish("r10", "t10", owner="bob", idempotency=key))
         assert not other.repeated
+        known = storage.known_run("", key)
+        assert known is not None
+        assert known.run_id == results[0].run.run_id
+        assert storage.known_run("", ("create_run", "new", "hash")) is None
+        with pytest.raises(IdempotencyMismatch):
+            storage.known_run("", ("create_run", "k", "other"))
         await storage.purge(5, keys_before=10**18)
         assert not (await storage.create_run(wish("r11", "t11", idempotency=key))).repeated
 

@@ -22,14 +22,19 @@ from runyard.runs import Attempt, CancelAction, Failure, NewRun, Outcome, Run, R
 from runyard.runtime.contract import Record
 from runyard.threads import Thread, ThreadFilter
 
+STORAGE_PATIENCE = 0.5
+"""Seconds between tries of those who do not give up while the database fails (a full disk)."""
+
 
 class Claim(msgspec.Struct, frozen=True):
-    """A run that now executes, with the attempt that may write for it."""
+    """A run that now executes, with the attempt that may write for it. `apart`: the server died in its last attempts;
+    until it is acquitted or over, no other such run executes."""
 
     run: Run
     attempt: Attempt
     waited: int | None = None
     """Microseconds from when the run could be claimed to its first claim; None for later attempts."""
+    apart: bool = False
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -240,7 +245,12 @@ class Storage(Protocol):
 
     async def claim(self, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
         """Up to `limit` ready runs of these agents (agent id -> executing runs allowed in all, None for any),
-        in the order of their places in line; joins delayed runs to the line first."""
+        in the order of their places in line; joins delayed runs to the line first. Of the runs that are suspected of
+        ending the server, one executes at a time."""
+        ...
+
+    async def acquit(self, run_id: str) -> None:
+        """The server has outlived an executing suspect: others may execute beside it."""
         ...
 
     async def next_due(self) -> int | None:
@@ -286,7 +296,12 @@ class Storage(Protocol):
 
     async def recover(self, now: int, expires_at: int) -> Recovered:
         """Voids every lease: what executed goes back in line, or ends as lost when its attempts are used up; webhooks
-        that were being sent are due now."""
+        that were being sent are due now.
+
+        A run in whose attempts the server died twice in a row (or that has one attempt left) is a suspect. Where a
+        suspect was executing, the attempts of all others are given back: one run that ends the server each time does
+        not use up those of the runs beside it.
+        """
         ...
 
     # webhooks: every end of a run that has one writes its delivery and its notice, in the end's own transaction

@@ -38,7 +38,8 @@ from runyard.storage.contract import (
     Taken,
 )
 from runyard.storage.sqlite import item_verbs, outbox_verbs, retention_verbs, run_verbs, thread_verbs, upkeep_verbs
-from runyard.storage.sqlite.connection import FileLock, Synchronous, connect
+from runyard.storage.sqlite.connection import FileLock, Synchronous, close, connect
+from runyard.storage.sqlite.faults import translated
 from runyard.storage.sqlite.rows import (
     checkpoint_of,
     item_of,
@@ -47,12 +48,14 @@ from runyard.storage.sqlite.rows import (
     run_of,
     thread_of,
 )
-from runyard.storage.sqlite.writer import Transaction, Writer
+from runyard.storage.sqlite.writer import Reader, Transaction, Writer
 from runyard.threads import Thread, ThreadFilter
 
 T = TypeVar("T")
 
 READER_THREADS = 2
+RENEWAL_PAUSE = 0.5
+"""Seconds between tries to open all connections anew."""
 SNAPSHOTS_KEPT = 512
 """Snapshots of checkpoints in memory; they never change, so keeping them is safe."""
 SNAPSHOT_BYTES = 64_000
@@ -80,13 +83,15 @@ class SqliteStorage:
     unknown size (state, history, search, replay) is read on reader threads.
     """
 
-    def __init__(self, path: Path, *, synchronous: Synchronous = "full") -> None:
+    def __init__(self, path: Path, *, synchronous: Synchronous = "full", vfs: str | None = None) -> None:
         self.path = path
+        self._vfs = vfs
         self.on_commit: Callable[[Sequence[Chunk]], None] = _nobody
         self.on_ready: Callable[[], None] = _nothing
         self.on_outbox: Callable[[], None] = _nothing
         self.on_group: Callable[[int, float, int], None] = _ignore
         self._synchronous: Synchronous = synchronous
+        self._closed = True
         self._lock = FileLock(path)
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
         self._local = threading.local()
@@ -96,23 +101,66 @@ class SqliteStorage:
     async def open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
+        writer: Writer | None = None
         try:
-            self._writer = Writer(
-                self.path, self._synchronous, self._committed, self._became_ready, self._became_due, self._grouped
-            )
-            self._writer.open()
-            self._inline = Transaction(connect(self.path, read_only=True), self._writer.sql)
+            with translated():
+                writer = Writer(
+                    self.path,
+                    self._synchronous,
+                    self._committed,
+                    self._became_ready,
+                    self._became_due,
+                    self._grouped,
+                    self._suspected,
+                    self._vfs,
+                )
+                writer.open()
+                self._inline = Reader(connect(self.path, read_only=True, vfs=self._vfs), writer.sql)
         except BaseException:
+            if writer is not None:
+                await writer.close()
             self._lock.release()
             raise
+        self._writer = writer
+        self._closed = False
 
     async def close(self) -> None:
-        self._readers.shutdown(wait=True)
-        for connection in self._reader_connections:
-            connection.close()
-        self._inline.connection.close()
+        self._closed = True
+        self._close_readers()
         await self._writer.close()
         self._lock.release()
+
+    def _close_readers(self) -> None:
+        self._readers.shutdown(wait=True)
+        for connection in self._reader_connections:
+            close(connection)
+        self._reader_connections.clear()
+        self._local = threading.local()
+        close(self._inline.connection)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last commit failed; None while they succeed."""
+        return self._writer.problem
+
+    def _suspected(self) -> None:
+        """A checkpoint could not be synced. What SQLite believes of the file is not to be trusted from here on: every
+        connection is opened anew, as after a crash, as soon as the disk lets it."""
+        if self._closed:
+            return
+        if self._writer.renew(self._close_readers):
+            self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
+            self._reopen_inline()
+        else:
+            asyncio.get_running_loop().call_later(RENEWAL_PAUSE, self._suspected)
+
+    def _reopen_inline(self) -> None:
+        if self._closed:
+            return
+        try:
+            self._inline = Reader(connect(self.path, read_only=True, vfs=self._vfs), self._writer.sql)
+        except apsw.Error:
+            asyncio.get_running_loop().call_later(RENEWAL_PAUSE, self._reopen_inline)
 
     def _committed(self, chunks: Sequence[Chunk]) -> None:
         self.on_commit(chunks)
@@ -131,14 +179,15 @@ class SqliteStorage:
     def _reader(self) -> Transaction:
         reader: Transaction | None = getattr(self._local, "reader", None)
         if reader is None:
-            reader = Transaction(connect(self.path, read_only=True), self._writer.sql)
+            reader = Reader(connect(self.path, read_only=True, vfs=self._vfs), self._writer.sql)
             self._reader_connections.append(reader.connection)
             self._local.reader = reader
         return reader
 
     async def _read(self, question: Callable[[Transaction], T]) -> T:
         def ask() -> T:
-            return question(self._reader())
+            with translated():
+                return question(self._reader())
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
 
@@ -238,6 +287,9 @@ class SqliteStorage:
 
     async def claim(self, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
         return await self._writer.do(run_verbs.claim, agents, limit, now)
+
+    async def acquit(self, run_id: str) -> None:
+        await self._writer.do(run_verbs.acquit, run_id)
 
     async def next_due(self) -> int | None:
         row = self._inline.one("next_due")

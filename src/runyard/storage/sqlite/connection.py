@@ -21,30 +21,57 @@ Synchronous = Literal["full", "normal"]
 
 BUSY_MS = 10_000
 """How long a statement waits for another connection's lock."""
+MAPPED_BYTES = 268_435_456
+"""The part of the file that is read as memory."""
+WAL_BYTES = 67_108_864
+"""What the WAL keeps on the disk when it has been folded."""
+CACHE_KIB = 32_768
+"""Pages that each connection keeps in memory."""
 
 _decode = msgspec.json.decode
 
 
-def connect(path: Path, *, synchronous: Synchronous = "full", read_only: bool = False) -> apsw.Connection:
-    """A connection with our pragmas and functions. Automatic checkpoints are off: a thread of their own does them."""
+def connect(
+    path: Path, *, synchronous: Synchronous = "full", read_only: bool = False, vfs: str | None = None
+) -> apsw.Connection:
+    """A connection with our pragmas and functions. Automatic checkpoints are off: a thread of their own does them.
+
+    `vfs` names a registered layer for SQLite to reach its files through, instead of the system's.
+    """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    connection: Any = apsw.Connection(str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=256)
+    connection: Any = apsw.Connection(
+        str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, vfs=vfs, statementcachesize=256
+    )
+    try:
+        _prepare(connection, synchronous, read_only, layered=vfs is not None)
+    except BaseException:
+        close(connection)
+        raise
+    return connection
+
+
+def _prepare(connection: Any, synchronous: Synchronous, read_only: bool, *, layered: bool) -> None:
+    """Mapped reads go past a layer that is to see them. And after a commit SQLite cuts the WAL to its limit, and passes
+    over an error in that; a layer's error is raised all the same, of a commit that has succeeded."""
     connection.set_busy_timeout(BUSY_MS)
     # Plans must not depend on bound values: else SQLite prepares many statements anew each time they are executed.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-    pragmas = ["temp_store=MEMORY", "mmap_size=268435456", "cache_size=-32768"]
+    pragmas = ["temp_store=MEMORY", f"cache_size=-{CACHE_KIB}", f"mmap_size={0 if layered else MAPPED_BYTES}"]
     if not read_only:
-        pragmas += [
-            "journal_mode=WAL",
-            f"synchronous={synchronous.upper()}",
-            "wal_autocheckpoint=0",
-            "journal_size_limit=67108864",
-        ]
+        pragmas += ["journal_mode=WAL", f"synchronous={synchronous.upper()}", "wal_autocheckpoint=0"]
+        pragmas += [] if layered else [f"journal_size_limit={WAL_BYTES}"]
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     connection.create_scalar_function("contains", _contains, 2, deterministic=True)
     connection.create_scalar_function("passes", _passes, 2, deterministic=True)
-    return connection
+
+
+def close(connection: Any) -> None:
+    """Closes a connection, whatever the disk says: what could not be folded or removed is left to the next server."""
+    try:
+        connection.close()
+    except apsw.Error:
+        pass
 
 
 def _contains(document: bytes, pattern: bytes) -> bool:
@@ -118,9 +145,12 @@ class FileLock:
                 code="database_locked",
                 holder=holder,
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
         self._descriptor = descriptor
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+        except OSError:
+            pass  # the disk is full: who holds the lock is a courtesy
 
     def holder(self) -> str | None:
         """The process that holds the lock now; None when nobody does."""

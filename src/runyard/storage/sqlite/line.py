@@ -178,9 +178,9 @@ def asks(t: Transaction, checkpoint_id: str | None) -> int:
 
 
 def asking_after(t: Transaction, run: Run, head: str | None, outcome: Outcome | None) -> int:
-    """Whether the head's question is open after a run that left no checkpoint: a resume that did not succeed has not
-    answered it; a plain run has given it up."""
-    if outcome in (None, "completed") or head is None or not run.asked_for().resumes:
+    """Whether the head's question is open after an attempt that left no checkpoint: a resume that did not succeed (or
+    goes back in line, without an outcome) has not answered it; a plain run has given it up."""
+    if outcome == "completed" or head is None or not run.asked_for().resumes:
         return 0
     return asks(t, head)
 

@@ -196,7 +196,8 @@ SELECT (SELECT count(*) FROM runs INDEXED BY runs_active WHERE owner = ? AND sta
      - (SELECT count(*) FROM runs INDEXED BY one_running_run_per_thread WHERE owner = ? AND status = 'running')
 
 -- name: make_ready
-UPDATE runs SET ready = 1 WHERE number = ? AND status = 'pending' AND due_at IS NULL
+-- A suspect is ready too, but not for everybody: see `ready_apart`.
+UPDATE runs SET ready = CASE WHEN losses >= 2 THEN 2 ELSE 1 END WHERE number = ? AND status = 'pending' AND due_at IS NULL
 
 -- name: not_ready
 -- Nobody may claim what is no longer first in line.
@@ -210,6 +211,21 @@ SELECT number, run_id, owner, thread_id,
 FROM runs INDEXED BY runs_ready
 WHERE agent_id = ? AND ready = 1 ORDER BY line, number LIMIT ?
 
+-- name: ready_apart
+-- Runs that are suspected of ending the server, those that did least often first.
+SELECT number, run_id, owner, thread_id, agent_id FROM runs INDEXED BY runs_apart
+WHERE ready = 2 ORDER BY losses, line, number LIMIT 50
+
+-- name: on_probation
+-- The suspect that executes.
+SELECT run_id FROM runs INDEXED BY runs_on_probation WHERE status = 'running' AND losses >= 2 LIMIT 1
+
+-- name: acquit
+UPDATE runs SET losses = 0 WHERE run_id = ? AND status = 'running'
+
+-- name: count_loss
+UPDATE runs SET losses = losses + ? WHERE run_id = ?
+
 -- name: running_of_agent
 -- Of an agent with a limit.
 SELECT count(*) FROM runs INDEXED BY runs_limited
@@ -222,7 +238,7 @@ SET status = 'running', ready = 0, attempt = attempt + 1, updated_at = :now, con
     prior_head = CASE WHEN started_at IS NULL THEN :head ELSE prior_head END,
     base = CASE WHEN started_at IS NULL THEN coalesce(base, :head) ELSE base END,
     started_at = coalesce(started_at, :now)
-WHERE number = :number AND status = 'pending' AND ready = 1
+WHERE number = :number AND status = 'pending' AND ready > 0
 RETURNING 1
 
 -- name: due
@@ -294,7 +310,7 @@ WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL AND start
 
 -- name: executing
 -- Everything that held a lease when the server stopped.
-SELECT run_id, owner, thread_id, attempt, max_attempts, cancel FROM runs WHERE status = 'running'
+SELECT number, run_id, owner, thread_id, attempt, max_attempts, cancel, losses FROM runs WHERE status = 'running'
 
 -- name: insert_checkpoint
 INSERT INTO checkpoints (owner, checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body,
@@ -435,7 +451,10 @@ ON CONFLICT DO UPDATE SET body = excluded.body, updated_at = excluded.updated_at
 SELECT body FROM agents ORDER BY agent_id
 
 -- name: waiting_by_agent
-SELECT agent_id, count(*) FROM runs INDEXED BY runs_ready WHERE ready = 1 GROUP BY agent_id
+SELECT agent_id, count(*) FROM (
+    SELECT agent_id FROM runs INDEXED BY runs_ready WHERE ready = 1
+    UNION ALL SELECT agent_id FROM runs INDEXED BY runs_apart WHERE ready = 2)
+GROUP BY agent_id
 
 -- name: active_by_agent
 -- How many runs are pending and running, of each agent: reads what is active, no history.

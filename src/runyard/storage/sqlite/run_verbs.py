@@ -243,7 +243,7 @@ def _insert(
 
 def claim(t: Transaction, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
     join_due(t, now)
-    found: list[Claim] = []
+    found = _claim_suspect(t, agents, now)
     for agent_id, concurrency in agents.items():
         room = limit - len(found)
         if concurrency is not None:
@@ -255,6 +255,16 @@ def claim(t: Transaction, agents: dict[str, int | None], limit: int, now: int) -
     return found
 
 
+def _claim_suspect(t: Transaction, agents: dict[str, int | None], now: int) -> list[Claim]:
+    for number, run_id, owner, thread_id, agent_id in t.all("ready_apart"):
+        if agent_id not in agents or t.one("on_probation") is not None:
+            continue
+        concurrency = agents[agent_id]
+        if concurrency is None or t.one("running_of_agent", (agent_id,))[0] < concurrency:
+            return [_claim(t, number, run_id, owner, thread_id, concurrency, now, now, apart=True)]
+    return []
+
+
 def _claim(
     t: Transaction,
     number: int,
@@ -264,6 +274,8 @@ def _claim(
     concurrency: int | None,
     now: int,
     ready_at: int,
+    *,
+    apart: bool = False,
 ) -> Claim:
     lease, last, head = t.one("claim_thread", (1, now, owner, thread_id))
     t.all("claim_run", {"number": number, "now": now, "head": head, "concurrency": concurrency})
@@ -279,7 +291,13 @@ def _claim(
         last,
     )
     first = run.started_at == now  # an attempt that a drain gave back has the same number again
-    return Claim(run, Attempt(run_id, owner, thread_id, lease, run.attempt), now - ready_at if first else None)
+    waited = now - ready_at if first else None
+    return Claim(run, Attempt(run_id, owner, thread_id, lease, run.attempt), waited, apart)
+
+
+def acquit(t: Transaction, run_id: str) -> None:
+    t.run("acquit", (run_id,))
+    t.ready = True
 
 
 def join_due(t: Transaction, now: int) -> None:
@@ -410,7 +428,8 @@ def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: i
     _store(t, attempt, batch, now, last)
     written = batch.checkpoints[-1].checkpoint_id if batch.checkpoints else None
     head = written or t.one("thread_standing", (attempt.owner, attempt.thread_id))[1]
-    t.run("end_attempt", (head, 0, None, now, attempt.owner, attempt.thread_id))
+    asking = line.asking_after(t, row_of(t, attempt.run_id), head, None)
+    t.run("end_attempt", (head, asking, None, now, attempt.owner, attempt.thread_id))
     moved = t.one(
         "requeue_run",
         {
@@ -512,14 +531,22 @@ def delete_run(t: Transaction, owner: str, run_id: str, now: int) -> None:
     t.run("bury_run", {"run_id": run_id, "now": now, "outcome": None, "expires_at": now})
 
 
+SUSPECT = 2
+"""Losses in a row from which a run is suspected of ending the server."""
+
+
 def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
     t.run("recall_deliveries", (now,))
     requeued: list[str] = []
     lost: list[str] = []
-    for run_id, owner, thread_id, attempt, max_attempts, cancel_action in t.all("executing"):
+    executing = sorted(t.all("executing"))  # in the order in which they were accepted
+    suspected = any(losses >= SUSPECT for *_, losses in executing)
+    for _, run_id, owner, thread_id, attempt, max_attempts, cancel_action, losses in executing:
         run = row_of(t, run_id)
         head = t.one("thread_standing", (owner, thread_id))[1]
         expiry = expires_at if run.stateless else None
+        # Who allows one attempt means that the run is never begun twice.
+        innocent = suspected and losses < SUSPECT and max_attempts > 1
         if cancel_action == "rollback":
             roll_back(t, run, now, expires_at)
         elif cancel_action == "interrupt":
@@ -528,10 +555,11 @@ def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
                 (head, line.asking_after(t, run, head, "cancelled"), "cancelled", now, owner, thread_id),
             )
             end_pending(t, run, "cancelled", now, expiry)
-        elif attempt >= max_attempts:
+        elif attempt >= max_attempts and not innocent:
             failure = Failure(
                 "attempts_exhausted",
-                f"the server stopped during attempt {attempt}, and max_attempts is {max_attempts}",
+                f"the server died during attempt {attempt} of this run, and max_attempts is {max_attempts}: "
+                "the run itself may be what ends the server",
             )
             entries = line.terminal_entries(run_id, "lost", failure)
             over = Over(run.agent_id, "lost", attempt)
@@ -540,10 +568,12 @@ def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
             end(t, run, "lost", failure, last, now, expiry)
             lost.append(run_id)
         else:
-            t.run("end_attempt", (head, 0, None, now, owner, thread_id))
+            t.run("end_attempt", (head, line.asking_after(t, run, head, None), None, now, owner, thread_id))
+            # The last attempt of a run that has few is made apart as well: it has no other to lose.
+            t.run("count_loss", (SUSPECT if max_attempts <= SUSPECT and not innocent else 1, run_id))
             t.one(
                 "requeue_run",
-                {"run_id": run_id, "due_at": None, "now": now, "refund": 0, "last_checkpoint": None},
+                {"run_id": run_id, "due_at": None, "now": now, "refund": int(innocent), "last_checkpoint": None},
             )
             requeued.append(run_id)
         settle(t, owner, thread_id, now)

@@ -19,7 +19,17 @@ import apsw
 from runyard.errors import RunyardError, StorageError, Unavailable
 from runyard.events import Chunk
 from runyard.storage.migrate import named_queries
-from runyard.storage.sqlite.connection import BUSY_MS, PACKAGE, Synchronous, connect, migrate, one_step_verbs
+from runyard.storage.sqlite.connection import (
+    PACKAGE,
+    Synchronous,
+    close,
+    connect,
+    migrate,
+    one_step_verbs,
+    schema_version,
+)
+from runyard.storage.sqlite.faults import translate
+from runyard.storage.sqlite.wal import Folding
 from runyard.telemetry import say
 
 P = ParamSpec("P")
@@ -27,12 +37,6 @@ T = TypeVar("T")
 
 GROUP_LIMIT = 1000
 """Verbs per commit: bounds how long the first of a group waits for the last."""
-
-WAL_PAGES_PASSIVE = 1000
-WAL_PAGES_RESTART = 16_000
-"""Pages of 4 KiB in the WAL: above the first a checkpoint runs beside us; above the second (64 MB, reached only when
-readers or load never let one finish) the writer itself does one, and again after each further step of the first size
-while a reader of old pages (a backup) keeps the WAL from beginning anew. It never waits for a reader."""
 
 
 class Transaction:
@@ -63,6 +67,28 @@ class Transaction:
         self.connection.execute(self.sql[query], values)
 
 
+class Reader(Transaction):
+    """Reads outside the writer.
+
+    Raises:
+        StorageError, Unavailable: the database cannot be read.
+    """
+
+    __slots__ = ()
+
+    def all(self, query: str, values: Any = ()) -> list[Any]:
+        try:
+            return super().all(query, values)
+        except apsw.Error as error:
+            raise translate(error) from error
+
+    def one(self, query: str, values: Any = ()) -> Any:
+        try:
+            return super().one(query, values)
+        except apsw.Error as error:
+            raise translate(error) from error
+
+
 class _Job:
     __slots__ = ("arguments", "chunks", "error", "future", "outbox", "ready", "result", "verb")
 
@@ -76,6 +102,19 @@ class _Job:
         self.ready = False
         self.outbox = False
 
+    def fail(self, error: RunyardError) -> None:
+        """Nothing of it was written."""
+        self.error, self.chunks, self.ready, self.outbox = error, (), False, False
+
+
+class _Renewal:
+    """A wish to open all connections anew."""
+
+    def __init__(self, close_others: Callable[[], None]) -> None:
+        self.close_others = close_others
+        self.tried = threading.Event()
+        self.done = False
+
 
 class Writer:
     """Runs verbs (functions of a `Transaction` and plain data) on the writer thread."""
@@ -88,54 +127,53 @@ class Writer:
         on_ready: Callable[[], None],
         on_outbox: Callable[[], None],
         on_group: Callable[[int, float, int], None],
+        on_suspect: Callable[[], None],
+        vfs: str | None = None,
     ) -> None:
-        self._path = path
-        self._synchronous: Synchronous = synchronous
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._on_commit = on_commit
         self._on_ready = on_ready
         self._on_outbox = on_outbox
         self._on_group = on_group
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
-        self.sql = named_queries(PACKAGE)
-        self._wal_pages = 0
-        self._restart_at = WAL_PAGES_RESTART
+        self._on_suspect = on_suspect
         self._in_hand: list[_Job] = []
         self._alive = True
-        self._failing = False
-        self._committed_at = 0.0
-        self._checkpoint_wanted = threading.Event()
+        self._queue: SimpleQueue[_Job | _Renewal | None] = SimpleQueue()
+        self.sql = named_queries(PACKAGE)
         self._closing = False
-        self._connection: Any = connect(path, synchronous=synchronous)
-        self._connection.set_wal_hook(self._wal_hook)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._threads = [
-            threading.Thread(target=self._live, name="runyard-writer", daemon=True),
-            threading.Thread(target=self._checkpoint, name="runyard-checkpointer", daemon=True),
-        ]
+        self.problem: str | None = None
+        """Why the last commit that had something to write failed; None since one succeeded."""
+        self._folding = Folding(path, synchronous, vfs, self._suspect)
+        self._open: Callable[[], Any] = lambda: connect(path, synchronous=synchronous, vfs=vfs)
+        self._connection: Any = self._open()
+        self._closed = False
+        self._thread = threading.Thread(target=self._live, name="runyard-writer", daemon=True)
 
     def open(self) -> None:
         """Migrates the schema and starts; must be called on the event loop that will use it."""
         migrate(self._connection)
-        self._connection.execute(one_step_verbs()).fetchall()
+        self._prepare()
         self._loop = asyncio.get_running_loop()
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
+        self._folding.start()
+
+    def _prepare(self) -> None:
+        self._connection.execute(one_step_verbs()).fetchall()
+        self._folding.watch(self._connection)
 
     async def close(self) -> None:
         """Commits what was accepted, folds the WAL into the file and ends the threads."""
         if self._loop is None:
-            self._connection.close()
+            close(self._connection)
             return
         self._closing = True
         self._queue.put(None)
-        self._checkpoint_wanted.set()
-        for thread in self._threads:
-            await self._loop.run_in_executor(None, thread.join)
+        await self._loop.run_in_executor(None, self._thread.join)
 
     @property
     def wal_pages(self) -> int:
         """The size of the WAL after the last commit, in pages of 4 KiB."""
-        return self._wal_pages
+        return self._folding.pages
 
     @property
     def alive(self) -> bool:
@@ -145,7 +183,7 @@ class Writer:
     @property
     def proven(self) -> float:
         """Seconds since a commit has written to the file; infinite where one has failed since."""
-        return float("inf") if self._failing else time.monotonic() - self._committed_at
+        return float("inf") if self.problem is not None else time.monotonic() - self._folding.committed_at
 
     def do(
         self, verb: Callable[Concatenate[Transaction, P], T], *arguments: P.args, **_: P.kwargs
@@ -175,25 +213,44 @@ class Writer:
         group, self._in_hand = self._in_hand, []
         while not self._queue.empty():
             job = self._queue.get()
-            group += [] if job is None else [job]
+            if isinstance(job, _Job):
+                group.append(job)
+            elif job is not None:
+                job.tried.set()
         for job in group:
-            job.error, job.chunks, job.ready = _died(), (), False
+            job.fail(_died())
         if group:
             self._deliver(group, 0.0)
+
+    def renew(self, close_others: Callable[[], None]) -> bool:
+        """Closes every connection and opens the writer's anew; `close_others` closes those that are not the writer's.
+        To be called on the event loop, which waits meanwhile. False: not now, the disk still fails."""
+        renewal = _Renewal(close_others)
+        if self._closing:
+            return True
+        self._queue.put(renewal)
+        renewal.tried.wait()
+        return renewal.done
+
+    def _suspect(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._on_suspect)
 
     def _write(self) -> None:
         stopping = False
         while not stopping:
             group: list[_Job] = []
             self._in_hand = group
+            renewal: _Renewal | None = None
             job = self._queue.get()
             try:
-                while job is not None:
+                while isinstance(job, _Job):
                     group.append(job)
                     if len(group) == GROUP_LIMIT:
                         break
                     job = self._queue.get_nowait()
                 stopping = job is None
+                renewal = job if isinstance(job, _Renewal) else None
             except Empty:
                 pass
             if group:
@@ -203,44 +260,104 @@ class Writer:
                 assert self._loop is not None
                 self._in_hand = []
                 self._loop.call_soon_threadsafe(self._deliver, group, took)
-            if self._wal_pages > self._restart_at:
-                self._restart_wal()
+            self._folding.restart_if_large(self._connection)
+            if renewal is not None:
+                renewal.done = self._renew(renewal.close_others)
+                renewal.tried.set()
+        self._folding.end()
+        self._folding.finish(self._connection)
+
+    def _renew(self, close_others: Callable[[], None]) -> bool:
+        if not self._closed:
+            # A commit that was refused may stand at the end of the WAL, whole: to read the WAL anew would bring it
+            # back. One that succeeds after it writes over it.
+            if (self.problem is not None and not self._can_commit()) or not self._folding.let_go():
+                return False
+            close_others()
+            close(self._connection)
+            self._closed = True
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection = self._open()
+            self._prepare()
+        except apsw.Error as error:
+            self.problem = translate(error).message
+            return False
+        self._closed = False
+        self._folding.renewed()
+        return True
+
+    def _can_commit(self) -> bool:
+        try:
+            version = schema_version(self._connection)
+            self._connection.execute(f"BEGIN IMMEDIATE; PRAGMA user_version={version}; COMMIT").fetchall()
         except apsw.Error:
-            pass  # a reader still looks; the next server folds the WAL
-        self._connection.close()
+            self._rollback()
+            return False
+        self.problem = None
+        return True
 
     def _commit_group(self, group: list[_Job]) -> None:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
+        except apsw.Error as error:
+            # It is nobody's verb: each on its own would fail too, after as long a wait.
+            self._fail(group, error)
+            return
+        before = connection.total_changes()
+        try:
             for job in group:
                 changes = connection.total_changes()
                 self._attempt(job)
-                if job.error is not None and connection.total_changes() != changes:
+                # After an I/O error or on a full disk SQLite may have rolled back everything by itself: what the next
+                # verb did would be a transaction statement by statement.
+                if job.error is not None and (connection.total_changes() != changes or not connection.in_transaction):
                     raise _Poisoned
             connection.execute("COMMIT")
+            self._committed(before)
         except (_Poisoned, apsw.Error) as error:
             self._rollback()
-            self._commit_one_by_one(group, error)
+            if len(group) == 1:
+                if isinstance(error, apsw.Error):
+                    self._fail(group, error)
+            else:
+                self._commit_one_by_one(group)
 
-    def _commit_one_by_one(self, group: list[_Job], cause: Exception) -> None:
+    def _commit_one_by_one(self, group: list[_Job]) -> None:
         """A verb failed after it wrote, or the commit did: each verb gets a transaction of its own, so that one of
-        them cannot take the others with it."""
-        for job in group:
-            if len(group) == 1 and isinstance(cause, apsw.Error):
-                job.error = _translate(cause)
-                job.chunks = ()
-                return
+        them cannot take the others with it.
+
+        Doing a verb again is sound: of a commit that failed nothing is visible, and the next one writes the same place
+        of the WAL anew, so that not even a power cut brings back both.
+        """
+        for place, job in enumerate(group):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                self._attempt(job)
-                self._connection.execute("COMMIT" if job.error is None else "ROLLBACK")
             except apsw.Error as error:
-                self._rollback()
-                job.error = _translate(error)
-                job.chunks = ()
+                self._fail(group[place:], error)
+                return
+            before = self._connection.total_changes()
+            try:
+                self._attempt(job)
+                if job.error is None:
+                    self._connection.execute("COMMIT")
+                    self._committed(before)
+            except apsw.Error as error:
+                self._fail([job], error)
+            self._rollback()
+
+    def _committed(self, before: int) -> None:
+        if self.problem is not None and self._connection.total_changes() != before:
+            self.problem = None
+
+    def _fail(self, jobs: Sequence[_Job], error: apsw.Error) -> None:
+        told = translate(error)
+        self.problem = told.message
+        for job in jobs:
+            job.fail(told)
+        if isinstance(error, apsw.FullError):
+            # What is folded into the file makes room for the next commits inside the WAL.
+            self._folding.want()
 
     def _attempt(self, job: _Job) -> None:
         job.error, job.chunks, job.ready, job.outbox = None, (), False, False
@@ -249,9 +366,9 @@ class Writer:
             job.result = job.verb(transaction, *job.arguments)
             job.chunks, job.ready, job.outbox = transaction.chunks, transaction.ready, transaction.outbox
         except apsw.Error as error:
-            job.error = _translate(error)
-        except RunyardError as error:
-            job.error = error
+            told = job.error = translate(error)
+            if told.reason != "row_refused":
+                self.problem = told.message
         except Exception as error:
             job.error = error
 
@@ -263,9 +380,7 @@ class Writer:
                 pass  # SQLite rolled back by itself, as it does when the disk is full
 
     def _deliver(self, group: list[_Job], took: float) -> None:
-        failed = sum(isinstance(job.error, (StorageError, Unavailable)) for job in group if job.error is not None)
-        self._failing = self._failing or failed > 0
-        self._on_group(len(group), took, failed)
+        self._on_group(len(group), took, sum(isinstance(job.error, (StorageError, Unavailable)) for job in group))
         chunks = [chunk for job in group for chunk in job.chunks]
         if chunks:
             self._on_commit(chunks)
@@ -281,38 +396,6 @@ class Writer:
             else:
                 job.future.set_result(job.result)
 
-    def _wal_hook(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        self._wal_pages = pages
-        self._failing = False
-        self._committed_at = time.monotonic()
-        if pages > WAL_PAGES_PASSIVE:
-            self._checkpoint_wanted.set()
-        return apsw.SQLITE_OK
-
-    def _checkpoint(self) -> None:
-        connection = connect(self._path, synchronous=self._synchronous)
-        while True:
-            self._checkpoint_wanted.wait()
-            self._checkpoint_wanted.clear()
-            if self._closing:
-                break
-            try:
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except apsw.Error:
-                continue  # busy or failing: the writer's own checkpoint is the limit
-        connection.close()
-
-    def _restart_wal(self) -> None:
-        self._connection.set_busy_timeout(0)
-        try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-            self._wal_pages = 0
-            self._restart_at = WAL_PAGES_RESTART
-        except apsw.Error:
-            self._restart_at = self._wal_pages + WAL_PAGES_PASSIVE  # a long read is in the way
-        finally:
-            self._connection.set_busy_timeout(BUSY_MS)
-
 
 def _died() -> Unavailable:
     return Unavailable("the database's writer has died; restart the server")
@@ -320,13 +403,3 @@ def _died() -> Unavailable:
 
 class _Poisoned(Exception):
     """A verb of the group failed after it had written."""
-
-
-def _translate(error: apsw.Error) -> RunyardError:
-    if isinstance(error, apsw.ConstraintError):
-        return StorageError(f"the database refused a row: {error}")
-    if isinstance(error, apsw.FullError):
-        return Unavailable("the disk is full: nothing was written", code="disk_full")
-    if isinstance(error, apsw.ReadOnlyError):
-        return Unavailable("the database is read-only: nothing was written", code="database_read_only")
-    return StorageError(f"the database failed: {type(error).__name__}: {error}")
