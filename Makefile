@@ -50,6 +50,10 @@ bench: $(READY) ## Measure the server against its own baselines
 bench-large: $(READY) ## Measure what operations cost on a file with a million finished runs
 	@$(BIN)/python -m bench.large $(ARGS)
 
+.PHONY: chaos
+chaos: $(READY) ## Kill servers, break disks and soak, for half an hour (ARGS="kill --minutes 1")
+	@$(BIN)/python -m chaos $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(READY) ## Send a server bad, odd and broken requests, for minutes (ARGS="--seed 7" repeats)
 	@$(BIN)/python -m fuzz $(ARGS)

@@ -1,0 +1,64 @@
+"""`python -m chaos`: what the tests prove in seconds, for as long as it takes to believe it.
+
+kill      a server killed every few seconds under load, judged by its clients' own journal
+points    a fault or a power cut at a seeded place in the writing of the file, thousands of times
+full      a disk that fills up and is freed
+poison    a run that ends the server each time it is executed
+soak      a steady load; memory and latency, and how they grow
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from chaos import full, kill, points, poison, soak
+from chaos.report import Broken, Progress, Rows, on_terminal, silent, table
+
+EPILOG = """examples:
+  python -m chaos                              everything: about 25 minutes
+  python -m chaos kill --minutes 1 --seed 7    a minute of kills, again as they were
+  python -m chaos points --points 500          the first 500 crash points
+"""
+PARTS = ("kill", "points", "full", "poison", "soak")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m chaos", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all where none is named")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long kill and soak go on")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between two kills")
+    parser.add_argument("--points", type=int, default=2500, help="how many crash points")
+    parser.add_argument("--seed", type=int, default=1, help="of kill, and the first of the points")
+    options = parser.parse_args()
+    unknown = [part for part in options.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is no part; there are {', '.join(PARTS)}")
+    progress: Progress = on_terminal if sys.stderr.isatty() else silent
+    seconds = options.minutes * 60
+    runs: dict[str, Callable[[], Rows]] = {
+        "kill": lambda: kill.run(seed=options.seed, seconds=seconds, interval=options.every, progress=progress),
+        "points": lambda: points.run(seed=options.seed, points=options.points, progress=progress),
+        "full": lambda: full.run(mount=True, progress=progress),
+        "poison": lambda: poison.run(progress=progress),
+        "soak": lambda: soak.run(seconds=seconds, progress=progress),
+    }
+    broken = 0
+    for part in options.parts or PARTS:
+        try:
+            rows = runs[part]()
+        except Broken as error:
+            broken += 1
+            progress("")
+            print(f"BROKEN {error}", file=sys.stderr)
+        else:
+            progress("")
+            print(table(part, rows), end="\n\n", flush=True)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
