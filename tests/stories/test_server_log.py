@@ -54,7 +54,7 @@ def test_the_log_tells_runs_and_no_secrets(serve: Serve, form: str) -> None:
         assert ids == [muttered["run"]["run_id"]] * 2 + [failed["run"]["run_id"]]
         assert of_code[0]["thread_id"] == muttered["run"]["thread_id"]
         told = {line["event"]: line["fields"] for line in lines if "event" in line}
-        assert told["agent failed"] == of_code[2]
+        assert told["agent failed"] == {**of_code[2], "why": f"ValueError: {FORGED}"}
         assert told["run ended"]["outcome"] == "failed"
         assert told["run ended"]["thread_id"] == failed["run"]["thread_id"]
     else:
