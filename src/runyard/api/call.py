@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Generator
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,6 +26,29 @@ _TOKEN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 
 class ClientGone(Exception):
     """The client left before it had sent its request."""
+
+
+class _Begun:
+    """Something awaitable whose first step was taken by hand, with what it waits for since."""
+
+    __slots__ = ("_steps", "_waits_for")
+
+    def __init__(self, steps: Generator[Any, Any, Message], waits_for: Any) -> None:
+        self._steps = steps
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        waits_for = self._waits_for
+        try:
+            while True:
+                try:
+                    sent = yield waits_for
+                except BaseException as error:
+                    waits_for = self._steps.throw(error)
+                else:
+                    waits_for = self._steps.send(sent)
+        except StopIteration as done:
+            return done.value
 
 
 class Call:
@@ -119,28 +143,42 @@ class Call:
         length = self.headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
             raise _too_large(limit)
+        # Nearly always all of it is there already, and then no clock has to be wound.
+        first = self._receive().__await__()
         try:
-            async with asyncio.timeout(self.api.body_timeout):
-                body = await self._read_all(limit)
-        except TimeoutError:
-            raise too_slow(self.api.body_timeout) from None
+            waits_for = next(first)
+        except StopIteration as received:
+            message: Message = received.value
+            if not message.get("more_body") and message["type"] == "http.request":
+                body: bytes = message.get("body", b"")
+            else:
+                body = await self._read_in_time(message, limit)
+        else:
+            body = await self._read_in_time(_Begun(first, waits_for), limit)
         if len(body) > limit:
             raise _too_large(limit)
         return body
 
-    async def _read_all(self, limit: int) -> bytes:
-        """The body, or as much of it as shows that it is too large."""
+    async def _read_in_time(self, first: Message | _Begun, limit: int) -> bytes:
+        try:
+            async with asyncio.timeout(self.api.body_timeout):
+                return await self._read_all(await first if isinstance(first, _Begun) else first, limit)
+        except TimeoutError:
+            raise too_slow(self.api.body_timeout) from None
+
+    async def _read_all(self, message: Message, limit: int) -> bytes:
+        """The body from its first message on, or as much of it as shows that it is too large."""
         pieces: list[bytes] = []
         size = 0
-        while size <= limit:
-            message: Message = await self._receive()
+        while True:
             if message["type"] == "http.disconnect":
                 raise ClientGone
             piece: bytes = message.get("body", b"")
             pieces.append(piece)
             size += len(piece)
-            if not message.get("more_body"):
+            if size > limit or not message.get("more_body"):
                 break
+            message = await self._receive()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     # the answer
