@@ -6,8 +6,7 @@ The verbs here are what the API calls. They speak nouns, raise `RunyardError`s a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -97,6 +96,22 @@ class Result(msgspec.Struct, frozen=True):
     run: Run
     state: State
     questions: list[Question]
+
+
+class Attachment:
+    """A connection that a run may depend on, for the duration of a `with`. Ten thousand idle readers each have one."""
+
+    __slots__ = ("_run_id", "_verbs")
+
+    def __init__(self, verbs: Lifecycle, run_id: str) -> None:
+        self._verbs = verbs
+        self._run_id = run_id
+
+    def __enter__(self) -> None:
+        self._verbs.attached(self._run_id)
+
+    def __exit__(self, *_: object) -> None:
+        self._verbs.detached(self._run_id)
 
 
 class Lifecycle:
@@ -434,21 +449,24 @@ class Lifecycle:
 
     # connections that a run may depend on
 
-    @contextmanager
-    def attach(self, run_id: str) -> Generator[None]:
-        """While a reader or waiter of the run is connected."""
+    def attach(self, run_id: str) -> Attachment:
+        """A `with` block for the time in which a reader or waiter of the run is connected."""
+        return Attachment(self, run_id)
+
+    def attached(self, run_id: str) -> None:
+        """One more is connected to the run."""
         self._attached[run_id] = self._attached.get(run_id, 0) + 1
         leaving = self._leaving.pop(run_id, None)
         if leaving is not None:
             leaving.cancel()
-        try:
-            yield
-        finally:
-            left = self._attached[run_id] - 1
-            if left:
-                self._attached[run_id] = left
-            else:
-                del self._attached[run_id]
+
+    def detached(self, run_id: str) -> None:
+        """One less is."""
+        left = self._attached[run_id] - 1
+        if left:
+            self._attached[run_id] = left
+        else:
+            del self._attached[run_id]
 
     def disconnected(self, owner: str, run_id: str) -> None:
         """The client dropped the connection that created a run with `on_disconnect=cancel`: after the grace period the

@@ -84,18 +84,19 @@ async def stream(call: Call, run: Run, *, after: int | None, modes: frozenset[Mo
     verbs = call.api.verbs
     with verbs.attach(run.run_id):
         reader = await call.api.streams.join(run, after)
+        run_id = run.run_id
+        del run  # ten thousand idle readers would each hold its row
         connection = _Connection(call)
         watch = asyncio.ensure_future(connection.watch(reader.close))
         try:
-            call.tell(b"content-location", call.path(f"/runs/{run.run_id}"))
+            call.tell(b"content-location", call.path(f"/runs/{run_id}"))
             if reader.missed is not None:
                 call.tell(b"runyard-missed", b"%d-%d" % reader.missed)
             await call.begin(list(_HEADERS))
             with call.api.pulse.joined(connection):
                 async for events in reader:
-                    frames = b"".join([frame(event) for event in events if shown(event, modes)])
-                    if frames:
-                        await connection.write(frames)
+                    await connection.write([frame(event) for event in events if shown(event, modes)])
+                    del events  # they would be held until the next ones come
             connection.quieten()
             if not connection.left:
                 await call.finish(_DRAINING if reader.drained else _CUT if reader.cut else b"")
@@ -103,11 +104,13 @@ async def stream(call: Call, run: Run, *, after: int | None, modes: frozenset[Mo
             reader.close()
             watch.cancel()
     if connection.left and cancels:
-        verbs.disconnected(call.owner, run.run_id)
+        verbs.disconnected(call.owner, run_id)
 
 
 class _Connection:
     """One client that reads a stream."""
+
+    __slots__ = ("_beating", "_call", "_greeting", "_writing", "left")
 
     def __init__(self, call: Call) -> None:
         self.left = False
@@ -116,16 +119,23 @@ class _Connection:
         self._greeting = _RETRY
         self._beating: asyncio.Task[None] | None = None
 
-    async def write(self, frames: bytes) -> None:
+    async def write(self, frames: list[bytes]) -> None:
+        """Some frames, in one piece; there may be none."""
+        if not frames:
+            return
         self._writing = True
-        await self._call.write(self._greeting + frames)
+        await self._call.write(self._greeting + b"".join(frames))
         self._greeting = b""
         self._writing = False
 
     def beat(self) -> None:
         """A comment, unless something is still on its way."""
-        if not self._writing and (self._beating is None or self._beating.done()):
+        if not self._writing and self._beating is None:
             self._beating = asyncio.ensure_future(self._call.write(_BEAT))
+            self._beating.add_done_callback(self._beaten)
+
+    def _beaten(self, _: asyncio.Task[None]) -> None:
+        self._beating = None
 
     async def watch(self, end: Callable[[], None]) -> None:
         """Ends the reader when the client has left."""
