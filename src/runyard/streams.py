@@ -8,7 +8,6 @@ replay: no gap, no duplicate, no reordering at the seam. A reader that does not 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Collection, Sequence
 
 from runyard.clock import Clock
@@ -32,7 +31,7 @@ class Reader:
     def __init__(self, streams: Streams, run_id: str, limit: int) -> None:
         self._streams = streams
         self._limit = limit
-        self._waiting: deque[list[Event]] = deque()
+        self._waiting: list[list[Event]] = []  # a deque would take ten times as much of an idle reader
         self._bytes = 0
         self._wake: asyncio.Future[None] | None = None
         self._first: list[Event] = []
