@@ -118,7 +118,7 @@ class Execution:
 
     async def run_attempt(self) -> None:
         """From the claim to the recorded outcome; ends when the agent's code has ended."""
-        unsubscribe = self._executor.hints.subscribe(f"run:{self.run_id}", self._look)
+        unsubscribe = self._executor.hints.subscribe(f"run:{self.run_id}", self.look)
         try:
             start = await self._insist("attempt not begun yet", self._prepare)
             self._invocation = self._executor.host.run(self._loaded, start)
@@ -448,7 +448,7 @@ class Execution:
             await self._storage.requeue(self._attempt, Batch(), Requeue(refund=True), self._clock.now())
             self._end_span("drained")
 
-    def _look(self, topic: str) -> None:
+    def look(self, topic: str = "") -> None:
         """Something about the run may have changed: a request to cancel, or the run is gone."""
         try:
             run = self._storage.run(self._run.owner, self.run_id)
@@ -456,7 +456,7 @@ class Execution:
             self._give_up("lost")
             return
         except (StorageError, Unavailable):
-            self._help(self._look_again(topic))
+            self._help(self._look_again())
             return
         if run.cancel is not None:
             self._cancel = run.cancel
@@ -464,9 +464,9 @@ class Execution:
         elif run.finished:
             self._give_up("lost")
 
-    async def _look_again(self, topic: str) -> None:
+    async def _look_again(self) -> None:
         await self._clock.sleep(STORAGE_PATIENCE)
-        self._look(topic)
+        self.look()
 
     def _give_up(self, reason: StopReason) -> None:
         """The attempt may write no more; its code is told to stop."""

@@ -20,6 +20,7 @@ from runyard.errors import (
     Conflict,
     InvalidInput,
     NotFound,
+    RunyardError,
     StillStopping,
     StorageError,
     Unavailable,
@@ -152,6 +153,7 @@ class Lifecycle:
         self._closed = False
         self._attached: dict[str, int] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._adopting: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Takes no more runs: the server stops."""
@@ -199,6 +201,12 @@ class Lifecycle:
             new = msgspec.structs.replace(new, claim=True)
         try:
             created = await self._admitted(new)
+        except asyncio.CancelledError:
+            # Whoever asked is gone, but what was asked for is on its way to the disk, perhaps with the place.
+            if reserved:
+                self._adopting.add(adoption := asyncio.ensure_future(self._adopt(new)))
+                adoption.add_done_callback(self._adopting.discard)
+            raise
         except BaseException:
             if reserved:
                 self._slots.release(agent.agent_id)
@@ -213,15 +221,29 @@ class Lifecycle:
             self._hints.publish(f"run:{created.stopping}")
         return created
 
+    async def _adopt(self, new: NewRun) -> None:
+        """Executes a run whose creation was interrupted, where it was claimed; else gives its place back."""
+        claim: Claim | None = None
+        try:
+            claim = await self.storage.claim_of(new.run_id)
+        finally:
+            if claim is None:
+                self._slots.release(new.agent_id)
+        if claim is not None:
+            self._slots.execute(claim)
+
     async def _admitted(self, new: NewRun) -> Created:
         """Creates a run, if it may wait in case that it has to; one on a new thread with a place has not to."""
         if new.claim and new.stateless and new.concurrency is None:
             return await self._store_run(new)
         settle = await self._admission.admit(new.owner)
-        waits = False
+        waits = True  # for all that is known of a creation that was interrupted
         try:
             created = await self._store_run(new)
             waits = created.claim is None and not created.repeated
+        except RunyardError:
+            waits = False
+            raise
         finally:
             settle(waits)
         return created

@@ -14,7 +14,8 @@ from runyard.storage.contract import STORAGE_PATIENCE, Claim, Storage
 from runyard.telemetry import Telemetry
 
 RECHECK = 5.0
-"""Seconds after which the worker looks for work by itself (DESIGN, law 8: hints may be lost)."""
+"""Seconds after which the worker looks by itself for work, and for requests to what executes (DESIGN, law 8: hints may
+be lost)."""
 STOPPING = 1.0
 """Seconds that code has to stop in when it was told to because the server stops."""
 
@@ -46,6 +47,7 @@ class Worker:
         self._ready = asyncio.Event()
         self._accepting = False
         self._loop: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     # the places (lifecycle.Slots)
 
@@ -57,7 +59,10 @@ class Worker:
         return True
 
     def release(self, agent_id: str) -> None:
+        """Gives a place back that was reserved, and not used."""
         self._reserved -= 1
+        if self._reserved == self._max_runs - 1:
+            self._ready.set()  # there was no room for what became ready meanwhile
 
     def execute(self, claim: Claim) -> None:
         """Begins an attempt on a reserved place."""
@@ -126,6 +131,13 @@ class Worker:
         self._ready.set()
         self._loop = asyncio.get_running_loop().create_task(self._claim_loop())
         self._loop.add_done_callback(self._claiming_ended)
+        self._looking = asyncio.get_running_loop().create_task(self._look_now_and_then())
+
+    async def _look_now_and_then(self) -> None:
+        while True:
+            await self._clock.sleep(RECHECK)
+            for execution, _ in tuple(self._executing.values()):
+                execution.look()
 
     async def _claim_loop(self) -> None:
         while self._accepting:
@@ -179,6 +191,8 @@ class Worker:
         self._ready.set()
         if self._loop is not None:
             await asyncio.gather(self._loop, return_exceptions=True)  # it may have died, which was told then
+        if self._looking is not None:
+            self._looking.cancel()
         if not self._executing:
             return True
         self._telemetry.tell("draining", executing=len(self._executing))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos import full, kill
+from chaos import full, kill, poison
 
 
 def count(figure: str) -> int:
@@ -20,3 +20,9 @@ def test_a_server_that_is_killed_again_and_again_keeps_its_promises() -> None:
 def test_a_full_disk_is_told_and_survived() -> None:
     found = dict(full.run(mount=False, seconds=0.8))
     assert count(found["requests refused with 503 disk_full and Retry-After"]) >= 4
+
+
+def test_a_run_that_ends_the_server_each_time_stops_and_takes_none_with_it() -> None:
+    found = dict(poison.run(beside=2))
+    assert found["attempts that ended the server, then no more"] == "3"
+    assert "max_attempts is 3" in found["reason on the run"]

@@ -355,6 +355,7 @@ def test_a_run_that_lost_its_server_twice_executes_apart_from_others_of_its_kind
         await storage.recover(4, 100)
         assert await storage.claim({"b": None}, 10, 5) == []
         assert await storage.unoffered(["b"]) == {"a": 3}
+        assert (await storage.standing(9)).ready["a"] == (3, 8)
         first = await storage.claim({"a": None}, 10, 5)
         assert [(claim.run.run_id, claim.apart) for claim in first] == [("r1", True)]
         assert await storage.claim({"a": None}, 10, 6) == []
@@ -392,6 +393,21 @@ def test_a_run_that_ends_the_server_each_time_uses_up_no_attempts_but_its_own(on
         assert "server died during attempt 3" in ended.failure.message
         again = await storage.claim({"a": None}, 10, 7)
         assert {claim.run.run_id: claim.attempt.number for claim in again} == {"beside": 3, "late": 1}
+
+    on_storage(case)
+
+
+def test_a_claim_that_was_not_heard_of_can_be_asked_for(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        await storage.create_run(wish("r2"))
+        found = await storage.claim_of("r1")
+        assert found is not None
+        assert (found.run, found.attempt) == (claim.run, claim.attempt)
+        assert await storage.claim_of("r2") is None
+        assert await storage.claim_of("r9") is None
+        await storage.finish(found.attempt, Batch(), Ending("completed"), 2)
+        assert await storage.claim_of("r1") is None
 
     on_storage(case)
 

@@ -14,6 +14,7 @@ from live_server import MovableClock, Server, Starter, play
 from runyard import Context, SyncContext, agent
 from runyard.errors import CancelRequested, LeaseLost
 from runyard.events import entry
+from runyard.lifecycle import CreateRun
 from runyard.runs import Attempt, NewRun
 from runyard.storage.contract import Batch, Ending
 
@@ -277,6 +278,61 @@ def test_law_8_a_lost_hint_costs_latency_only(server: Starter, clock: MovableClo
                 clock.move(6)
                 await asyncio.sleep(0.002)
             assert (await s.wait(run["run_id"]))["values"] == {"echo": 1}
+
+    play(story())
+
+
+def test_law_8_a_lost_request_to_cancel_is_seen_a_little_later(server: Starter, clock: MovableClock) -> None:
+    @agent
+    async def hold(ctx: Context) -> None:
+        await ctx.update({"begun": True})
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        async with server(hold, clock=clock) as s:
+            run = await s.run()
+            await executing(s, run)
+            s.verbs._hints.publish = lambda topic: None  # type: ignore[method-assign]
+            assert (await s.post(f"/runs/{run['run_id']}/cancel")).status_code == 204
+            assert s.storage.run("", run["run_id"]).status == "running"
+            while not s.storage.run("", run["run_id"]).finished:
+                clock.move(6)
+                await asyncio.sleep(0.002)
+            assert s.storage.run("", run["run_id"]).outcome == "cancelled"
+
+    play(story())
+
+
+@pytest.mark.parametrize("thread", [False, True])
+def test_law_8_a_run_whose_creator_is_gone_executes_all_the_same(server: Starter, thread: bool) -> None:
+    """A host that cancels handlers may do so while the creation is on its way to the disk."""
+
+    async def story() -> None:
+        async with server(echo, max_runs=1) as s:
+            wish = CreateRun(
+                agent_id="echo",
+                thread_id=await s.thread() if thread else None,
+                input=msgspec.Raw(b"1"),
+                multitask_strategy="enqueue",
+            )
+            create, asked = s.storage.create_run, asyncio.Event()
+
+            async def watched(new: NewRun) -> object:
+                asked.set()
+                return await create(new)
+
+            s.storage.create_run = watched  # type: ignore[method-assign, assignment]
+            for _ in range(4):
+                asked.clear()
+                creating = asyncio.ensure_future(s.verbs.create_run("", wish))
+                await asked.wait()
+                creating.cancel()
+                await asyncio.wait((creating,))
+                assert creating.cancelled()
+            runs: list[dict[str, object]] = []
+            while [run["outcome"] for run in runs] != ["completed"] * 4:
+                runs = (await s.post("/runs/search", {})).json()
+            await s.until(lambda: s.app.engine.worker._reserved == 0)
 
     play(story())
 

@@ -30,6 +30,15 @@ ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
 DeliveryStatus = Literal["pending", "delivered", "parked"]
 StreamMode = Literal["values", "messages", "updates", "custom"]
+Webhook = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=65536,
+        description="An http or https URL that is told of the run's end, whichever it is.",
+        extra_json_schema={"format": "uri"},
+    ),
+]
 
 
 class Wire(msgspec.Struct):
@@ -155,18 +164,7 @@ class RunCreate(Wire, kw_only=True):
     config: RunConfig | UnsetType = UNSET
     command: RunCommand | UnsetType = UNSET
     checkpoint: Annotated[ThreadCheckpoint, Meta(description="Run from this state of the thread.")] | UnsetType = UNSET
-    webhook: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=65536,
-                description="An http or https URL that is told of the run's end, whichever it is.",
-                extra_json_schema={"format": "uri"},
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    webhook: Webhook | UnsetType = UNSET
     stream_mode: (
         Annotated[
             StreamMode | list[StreamMode],
@@ -215,18 +213,7 @@ class RunResume(Wire, kw_only=True):
     agent_id: Annotated[str, Meta(description="The agent that asked, where it is named.")] | UnsetType = UNSET
     metadata: JsonObject | UnsetType = UNSET
     config: RunConfig | UnsetType = UNSET
-    webhook: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=65536,
-                description="An http or https URL that is told of the run's end, whichever it is.",
-                extra_json_schema={"format": "uri"},
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    webhook: Webhook | UnsetType = UNSET
     stream_mode: StreamMode | list[StreamMode] | UnsetType = UNSET
     multitask_strategy: Literal["reject", "enqueue", "interrupt", "rollback"] | UnsetType = UNSET
     on_completion: Literal["delete", "keep"] | UnsetType = UNSET

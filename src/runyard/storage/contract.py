@@ -253,6 +253,11 @@ class Storage(Protocol):
         """The server has outlived an executing suspect: others may execute beside it."""
         ...
 
+    async def claim_of(self, run_id: str) -> Claim | None:
+        """The claim of an executing run, for a caller that asked for it and was interrupted before it heard of it; None
+        where the run does not execute, or is not there. Sees what was asked for before."""
+        ...
+
     async def next_due(self) -> int | None:
         """When the next delayed run is due."""
         ...

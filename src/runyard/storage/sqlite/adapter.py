@@ -291,6 +291,9 @@ class SqliteStorage:
     async def acquit(self, run_id: str) -> None:
         await self._writer.do(run_verbs.acquit, run_id)
 
+    async def claim_of(self, run_id: str) -> Claim | None:
+        return await self._writer.do(run_verbs.claim_of, run_id)
+
     async def next_due(self) -> int | None:
         row = self._inline.one("next_due")
         return None if row is None else row[0]
@@ -465,7 +468,10 @@ class SqliteStorage:
     async def standing(self, now: int) -> Standing:
         def count(reader: Transaction) -> Standing:
             active = {(agent_id, status): number for agent_id, status, number in reader.all("active_by_agent")}
-            ready = {agent_id: (number, now - oldest) for agent_id, number, oldest in reader.all("ready_by_agent")}
+            ready: dict[str, tuple[int, int]] = {}
+            for agent_id, number, oldest in reader.all("ready_by_agent") + reader.all("suspects_by_agent"):
+                others, age = ready.get(agent_id, (0, 0))
+                ready[agent_id] = (others + number, max(age, now - oldest))
             return Standing(
                 active, ready, self.path.stat().st_size, _size(self.path.with_name(self.path.name + "-wal"))
             )

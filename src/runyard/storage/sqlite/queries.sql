@@ -465,6 +465,10 @@ WHERE status IN ('pending', 'running') GROUP BY agent_id, status
 -- Runs that could be claimed: how many, and since when the oldest.
 SELECT agent_id, count(*), min(line) FROM runs INDEXED BY runs_ready WHERE ready = 1 GROUP BY agent_id
 
+-- name: suspects_by_agent
+-- The same of those that execute apart; there are few, if any.
+SELECT agent_id, count(*), min(line) FROM runs INDEXED BY runs_apart WHERE ready = 2 GROUP BY agent_id
+
 -- name: expired_runs
 -- Runs whose own time has come. The last column: whether the invocation is not over.
 SELECT number, run_id, owner, thread_id, first_seq, last_seq, stateless,

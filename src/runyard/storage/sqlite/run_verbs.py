@@ -295,6 +295,16 @@ def _claim(
     return Claim(run, Attempt(run_id, owner, thread_id, lease, run.attempt), waited, apart)
 
 
+def claim_of(t: Transaction, run_id: str) -> Claim | None:
+    """On the writer, so that it comes after whatever was queued before."""
+    row = t.one("run_row", (run_id,))
+    run = None if row is None else run_of(row)
+    if run is None or run.status != "running":
+        return None
+    lease = t.one("thread_standing", (run.owner, run.thread_id))[5]
+    return Claim(run, Attempt(run_id, run.owner, run.thread_id, lease, run.attempt))
+
+
 def acquit(t: Transaction, run_id: str) -> None:
     t.run("acquit", (run_id,))
     t.ready = True

@@ -229,7 +229,9 @@ class Writer:
         if self._closing:
             return True
         self._queue.put(renewal)
-        renewal.tried.wait()
+        while not renewal.tried.wait(0.1):
+            if not self._thread.is_alive():
+                return False  # it died before it came to this; what waits for it is told in the loop
         return renewal.done
 
     def _suspect(self) -> None:
