@@ -24,11 +24,11 @@ CALL_OF: dict[Kind, Call] = {
     "full": "write",
     "short": "write",
     "io": "write",
-    "read_only": "write",
     "fsync": "sync",
     "truncate": "truncate",
     "read": "read",
     "open": "open",
+    "read_only": "open",
     "size": "size",
     "cut": "write",
 }
@@ -38,7 +38,6 @@ _CODE: dict[Kind, int] = {
     "full": apsw.SQLITE_FULL,
     "short": apsw.SQLITE_FULL,
     "io": apsw.SQLITE_IOERR_WRITE,
-    "read_only": apsw.SQLITE_READONLY,
     "fsync": apsw.SQLITE_IOERR_FSYNC,
     "truncate": apsw.SQLITE_IOERR_TRUNCATE,
     "read": apsw.SQLITE_IOERR_READ,
@@ -223,9 +222,20 @@ class _FaultyVfs(apsw.VFS):
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
         kind = self._disk.asked("open", _path(name))
+        if kind == "read_only":
+            return self._open_to_read(name, flags)
         if kind is not None:
             raise apsw.exception_for(_CODE[kind])
         return _FaultyFile(name, flags, self._disk)
+
+    def _open_to_read(self, name: Any, flags: list[int]) -> apsw.VFSFile:
+        """As SQLite's own layer does where a file, or the folder that it is to be made in, may not be written."""
+        if not Path(_path(name)).exists():
+            raise apsw.exception_for(apsw.SQLITE_READONLY_DIRECTORY)
+        asked = [flags[0] & ~(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) | apsw.SQLITE_OPEN_READONLY, 0]
+        file = _FaultyFile(name, asked, self._disk)
+        flags[1] = asked[1]
+        return file
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         if self._disk.dead:

@@ -65,7 +65,7 @@ def test_crash_points() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [("full", "disk_full"), ("short", "disk_full"), ("read_only", "database_read_only"), ("io", "storage_error")],
+    [("full", "disk_full"), ("short", "disk_full"), ("io", "storage_error")],
 )
 def test_writes_are_refused_by_name_while_the_disk_fails_reads_go_on_and_then_writes_do(
     on_disk: Callable[..., None], kind: Kind, code: str
@@ -82,6 +82,48 @@ def test_writes_are_refused_by_name_while_the_disk_fails_reads_go_on_and_then_wr
         await asyncio.gather(*(put(storage, f"k{n}") for n in range(5)))
         assert storage.problem is None
         assert await keys(storage, ["before", "k0", "k4"]) == ["before", "k0", "k4"]
+
+    on_disk(case)
+
+
+@pytest.mark.parametrize("file", [".db", "-wal"])
+def test_files_that_may_not_be_written_are_refused_by_name_until_they_may(tmp_path: Path, file: str) -> None:
+    async def case() -> None:
+        disk = Disk("broken-disk", Random(1))
+        storage = SqliteStorage(tmp_path / "runyard.db", vfs=disk.name)
+        try:
+            await storage.open()
+            await put(storage, "before")
+            await storage.close()
+            disk.set(Fault("read_only", at=1, times=None, file=file))
+            for _ in range(2):
+                with pytest.raises(Unavailable) as refused:
+                    await storage.open()
+                assert refused.value.reason == "database_read_only"
+            disk.repair()
+            await storage.open()
+            await put(storage, "after")
+            assert await keys(storage, ["before", "after"]) == ["before", "after"]
+            await storage.close()
+        finally:
+            disk.close()
+
+    asyncio.run(case())
+
+
+def test_checkpoints_outlive_a_time_when_the_file_may_not_be_written(
+    on_disk: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def case(storage: SqliteStorage, disk: Disk) -> None:
+        monkeypatch.setattr(wal, "PAGES_PASSIVE", 0)
+        disk.set(Fault("read_only", at=1, times=None))  # the connection of the checkpoints is opened when it is needed
+        opened, folded = disk.calls["open"], disk.folded
+        await put(storage, "a")
+        await until(lambda: disk.calls["open"] > opened)
+        assert disk.folded == folded
+        disk.repair()
+        while disk.folded == folded:
+            await put(storage, "a")
 
     on_disk(case)
 

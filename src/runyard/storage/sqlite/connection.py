@@ -36,7 +36,9 @@ def connect(
 ) -> apsw.Connection:
     """A connection with our pragmas and functions. Automatic checkpoints are off: a thread of their own does them.
 
-    `vfs` names a registered layer for SQLite to reach its files through, instead of the system's.
+    `vfs` names a registered layer for SQLite to reach its files through, instead of the system's. What cannot be opened
+    for writing SQLite opens for reading, and remembers: that is refused, for such a connection stays useless when the
+    file can be written again.
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     connection: Any = apsw.Connection(
@@ -44,6 +46,8 @@ def connect(
     )
     try:
         _prepare(connection, synchronous, read_only, layered=vfs is not None)
+        if not read_only:
+            _insist_on_writing(connection)
     except BaseException:
         close(connection)
         raise
@@ -64,6 +68,13 @@ def _prepare(connection: Any, synchronous: Synchronous, read_only: bool, *, laye
         connection.execute(f"PRAGMA {pragma}").fetchall()
     connection.create_scalar_function("contains", _contains, 2, deterministic=True)
     connection.create_scalar_function("passes", _passes, 2, deterministic=True)
+
+
+def _insist_on_writing(connection: Any) -> None:
+    """Takes the lock of writers for a moment: the WAL is a file of its own, with an owner of its own."""
+    if connection.readonly("main"):
+        raise apsw.ReadOnlyError("attempt to write a readonly database")
+    connection.execute("BEGIN IMMEDIATE; ROLLBACK").fetchall()
 
 
 def close(connection: Any) -> None:

@@ -18,7 +18,11 @@ def translate(error: apsw.Error) -> RunyardError:
         case apsw.FullError():
             return Unavailable("the disk is full: nothing was written", code="disk_full")
         case apsw.ReadOnlyError():
-            return Unavailable("the database is read-only: nothing was written", code="database_read_only")
+            return Unavailable(
+                "the database is read-only: nothing was written; its files and their folder have to be writable for "
+                "the user that the server runs as",
+                code="database_read_only",
+            )
         case _:
             return StorageError(f"the database failed: {type(error).__name__}: {error}")
 
