@@ -27,7 +27,7 @@ END;
 CREATE TEMP VIEW end_alone AS
 SELECT NULL AS owner, NULL AS thread_id, NULL AS run_id, NULL AS lease, NULL AS now, NULL AS status,
        NULL AS outcome, NULL AS failure, NULL AS expires_at, NULL AS head, NULL AS last_checkpoint, NULL AS asking,
-       NULL AS thread_status, NULL AS first_seq, NULL AS last_seq, NULL AS events;
+       NULL AS thread_status, NULL AS first_seq, NULL AS last_seq, NULL AS events, NULL AS cancel;
 
 -- The end of an attempt whose thread has nothing else in line. Guarded like the verbs that it stands for.
 CREATE TEMP TRIGGER end_alone_rows INSTEAD OF INSERT ON end_alone BEGIN
@@ -42,8 +42,8 @@ CREATE TEMP TRIGGER end_alone_rows INSTEAD OF INSERT ON end_alone BEGIN
     SET status = NEW.status, outcome = NEW.outcome, failure = NEW.failure, last_seq = NEW.last_seq,
         ended_at = NEW.now, updated_at = NEW.now, ready = 0, due_at = NULL, expires_at = NEW.expires_at,
         last_checkpoint = NEW.last_checkpoint
-    WHERE run_id = NEW.run_id AND status = 'running';
-    SELECT RAISE(ABORT, 'the run has ended already') WHERE changes() = 0;
+    WHERE run_id = NEW.run_id AND status = 'running' AND cancel IS NEW.cancel;
+    SELECT RAISE(ABORT, 'the run has ended already, or is to be cancelled') WHERE changes() = 0;
 
     INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
     VALUES (NEW.owner, NEW.thread_id, NEW.last_seq, NEW.first_seq, NEW.run_id, NEW.now, NEW.events);

@@ -275,8 +275,8 @@ WHERE runs.run_id = ? AND runs.status = 'running' AND threads.lease = ? AND thre
 
 -- name: end_alone
 INSERT INTO end_alone (owner, thread_id, run_id, lease, now, status, outcome, failure, expires_at, head,
-                       last_checkpoint, asking, thread_status, first_seq, last_seq, events)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                       last_checkpoint, asking, thread_status, first_seq, last_seq, events, cancel)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: end_run
 -- Guarded: a run ends once.

@@ -92,7 +92,7 @@ def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
     entries = [_input_entry(new)]
     if claimed:
         entries.append(line.running_entry(new.run_id, new.agent_id, 1, None))
-    t.run(
+    t.later(
         "begin_alone",
         (
             new.owner, thread_id, new.run_id, new.agent_id, now, new.metadata, new.request, new.max_attempts,
@@ -108,7 +108,11 @@ def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
         max_attempts=new.max_attempts, invocation=new.run_id, stateless=new.stateless,
         line=now if due_at is None else due_at, due_at=due_at, started_at=now if claimed else None,
     )  # fmt: skip
-    return Created(run, Claim(run, Attempt(new.run_id, new.owner, thread_id, 1, 1), 0) if claimed else None)
+    if not claimed:
+        return Created(run)
+    if t.begun is not None and new.stateless:
+        t.begun.remember(run, len(entries))
+    return Created(run, Claim(run, Attempt(new.run_id, new.owner, thread_id, 1, 1), 0))
 
 
 def _create_on_thread(t: Transaction, new: NewRun) -> Created:
@@ -183,12 +187,18 @@ def _clear_line(t: Transaction, waiting: Sequence[Place], strategy: Strategy, no
     for place in reversed(waiting):
         if place.status == "running":
             if place.cancel != "rollback":
-                t.run("request_cancel", (action, now, place.run_id))
+                _request_cancel(t, place.run_id, action, now)
             stopping = place.run_id
         else:
             _end_waiting(t, row_of(t, place.run_id), action, now, None)
             ended.append(place.run_id)
     return ended, stopping
+
+
+def _request_cancel(t: Transaction, run_id: str, action: CancelAction, now: int) -> None:
+    if t.begun is not None:
+        t.begun.pop(run_id, None)
+    t.run("request_cancel", (action, now, run_id))
 
 
 def _end_waiting(t: Transaction, run: Run, action: CancelAction, now: int, expires_at: int | None) -> None:
@@ -321,6 +331,8 @@ def join_due(t: Transaction, now: int) -> None:
 
 
 def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> int:
+    if t.begun is not None:
+        t.begun.pop(attempt.run_id, None)
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
     if batch.checkpoints:
@@ -335,6 +347,10 @@ def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) 
         append(t, attempt.owner, attempt.thread_id, attempt.run_id, now, batch.entries, last, states=batch.states)
     for checkpoint in batch.checkpoints:
         t.run("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint))
+    _record(t, attempt, batch)
+
+
+def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
     if batch.records:
         invocation = row_of(t, attempt.run_id).invocation
         for record in batch.records:
@@ -345,6 +361,10 @@ def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) 
 
 
 def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
+    begun = None if t.begun is None else t.begun.pop(attempt.run_id, None)
+    if begun is not None and _plain(ending) and not batch.records and attempt.lease == 1:
+        entries = [*batch.entries, *line.terminal_entries(attempt.run_id, ending.outcome, ending.failure)]
+        return _end_alone(t, attempt, begun.run, batch, ending, now, entries, begun.last_seq + len(entries), None)
     standing = t.one("attempt_standing", (attempt.run_id, attempt.lease))
     run = row_of(t, attempt.run_id) if standing is None else run_of(standing[:RUN_COLUMNS])
     if run.cancel is not None and run.cancel != ending.cancel and run.status == "running":
@@ -380,6 +400,10 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
     return row_of(t, run.run_id)
 
 
+def _plain(ending: Ending) -> bool:
+    return ending.cancel is None and not ending.delete_thread and ending.outcome not in ("asked", "rolled_back")
+
+
 def _end_alone(
     t: Transaction,
     attempt: Attempt,
@@ -392,7 +416,9 @@ def _end_alone(
     head: str | None,
 ) -> Run:
     """The hot path: nothing waits behind the run, so that the thread's standing follows from its end alone."""
-    _store(t, attempt, msgspec.structs.replace(batch, entries=()), now, last)
+    for checkpoint in batch.checkpoints:
+        t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint))
+    _record(t, attempt, batch)
     asking = 0
     last_checkpoint = run.last_checkpoint
     if batch.checkpoints:
@@ -400,12 +426,13 @@ def _end_alone(
     else:
         asking = line.asking_after(t, run, head, ending.outcome)
     status, first = status_of(ending.outcome), last - len(entries) + 1
-    t.run(
+    t.later(
         "end_alone",
         (
             run.owner, run.thread_id, run.run_id, attempt.lease, now, status, ending.outcome,
             failure_value(ending.failure), ending.expires_at, head, last_checkpoint, asking,
             threads.status_of(active=False, asking=bool(asking), last=ending.outcome), first, last, encode(entries),
+            run.cancel,
         ),
     )  # fmt: skip
     ended = msgspec.structs.replace(
@@ -434,6 +461,8 @@ def _end_attempt(t: Transaction, run: Run, written: Checkpoint | None, ending: E
 
 
 def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: int) -> Run:
+    if t.begun is not None:
+        t.begun.pop(attempt.run_id, None)
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
     written = batch.checkpoints[-1].checkpoint_id if batch.checkpoints else None
@@ -466,7 +495,7 @@ def cancel(
         return Cancelled("ended", row_of(t, run_id))
     if run.status == "running":
         if run.cancel != "rollback":
-            t.run("request_cancel", (action, now, run_id))
+            _request_cancel(t, run_id, action, now)
         return Cancelled("stopping", row_of(t, run_id))
     if action == "rollback":
         _roll_back_finished(t, run, now, expires_at)

@@ -29,6 +29,7 @@ from runyard.storage.sqlite.connection import (
     schema_version,
 )
 from runyard.storage.sqlite.faults import translate
+from runyard.storage.sqlite.put_off import Begun, Poisoned, PutOff
 from runyard.storage.sqlite.wal import Folding
 from runyard.telemetry import say
 
@@ -42,16 +43,31 @@ GROUP_LIMIT = 1000
 class Transaction:
     """What a verb sees: its connection, the statements, and the events that it appends."""
 
-    __slots__ = ("chunks", "connection", "outbox", "ready", "sql")
+    __slots__ = ("_connection", "_put_off", "begun", "chunks", "outbox", "ready", "sql")
 
-    def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
-        self.connection: Any = connection
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        sql: dict[str, str],
+        put_off: PutOff | None = None,
+        begun: Begun | None = None,
+    ) -> None:
+        """Without `put_off` every row is written at once, and nothing is taken for granted (`begun`)."""
+        self._connection: Any = connection
+        self._put_off = put_off
         self.sql = sql
+        self.begun = begun
         self.chunks: list[Chunk] = []
         self.ready = False
         """Whether a run became ready to be claimed."""
         self.outbox = False
         """Whether a webhook became due."""
+
+    @property
+    def connection(self) -> Any:
+        if self._put_off:
+            self._put_off.write()
+        return self._connection
 
     def all(self, query: str, values: Any = ()) -> list[Any]:
         """All rows of a named statement; a statement that writes is run to its end."""
@@ -65,6 +81,14 @@ class Transaction:
     def run(self, query: str, values: Any = ()) -> None:
         """Executes a named statement that returns nothing."""
         self.connection.execute(self.sql[query], values)
+
+    def later(self, query: str, values: tuple[Any, ...]) -> None:
+        """Has a named `INSERT ... VALUES (...)` done before anything else is asked of the database, and at the latest
+        with the commit. If it fails, the verb is done again with every row at once."""
+        if self._put_off is None:
+            self.run(query, values)
+        else:
+            self._put_off.add(query, values)
 
 
 class Reader(Transaction):
@@ -143,6 +167,7 @@ class Writer:
         self._closing = False
         self.problem: str | None = None
         """Why the last commit that had something to write failed; None since one succeeded."""
+        self._begun = Begun()
         self._folding = Folding(path, synchronous, vfs, self._suspect)
         self._open: Callable[[], Any] = lambda: connect(path, synchronous=synchronous, vfs=vfs)
         self._connection: Any = self._open()
@@ -307,27 +332,30 @@ class Writer:
             self._fail(group, error)
             return
         before = connection.total_changes()
+        put_off = PutOff(connection, self.sql)
         try:
             for job in group:
-                changes = connection.total_changes()
-                self._attempt(job)
+                changes, added = connection.total_changes(), put_off.added
+                self._attempt(job, put_off)
                 # After an I/O error or on a full disk SQLite may have rolled back everything by itself: what the next
                 # verb did would be a transaction statement by statement.
-                if job.error is not None and (connection.total_changes() != changes or not connection.in_transaction):
-                    raise _Poisoned
+                if job.error is not None and (
+                    connection.total_changes() != changes or put_off.added != added or not connection.in_transaction
+                ):
+                    raise Poisoned
+            put_off.write()
             connection.execute("COMMIT")
             self._committed(before)
-        except (_Poisoned, apsw.Error) as error:
+        except (Poisoned, apsw.Error) as error:
             self._rollback()
-            if len(group) == 1:
-                if isinstance(error, apsw.Error):
-                    self._fail(group, error)
-            else:
+            if len(group) > 1 or put_off.added:
                 self._commit_one_by_one(group)
+            elif isinstance(error, apsw.Error):
+                self._fail(group, error)
 
     def _commit_one_by_one(self, group: list[_Job]) -> None:
         """A verb failed after it wrote, or the commit did: each verb gets a transaction of its own, so that one of
-        them cannot take the others with it.
+        them cannot take the others with it, and puts nothing off, so that it learns what failed.
 
         Doing a verb again is sound: of a commit that failed nothing is visible, and the next one writes the same place
         of the WAL anew, so that not even a power cut brings back both.
@@ -361,12 +389,14 @@ class Writer:
             # What is folded into the file makes room for the next commits inside the WAL.
             self._folding.want()
 
-    def _attempt(self, job: _Job) -> None:
+    def _attempt(self, job: _Job, put_off: PutOff | None = None) -> None:
         job.error, job.chunks, job.ready, job.outbox = None, (), False, False
-        transaction = Transaction(self._connection, self.sql)
+        transaction = Transaction(self._connection, self.sql, put_off, None if put_off is None else self._begun)
         try:
             job.result = job.verb(transaction, *job.arguments)
             job.chunks, job.ready, job.outbox = transaction.chunks, transaction.ready, transaction.outbox
+        except Poisoned:
+            raise
         except apsw.Error as error:
             told = job.error = translate(error)
             if told.reason != "row_refused":
@@ -401,7 +431,3 @@ class Writer:
 
 def _died() -> Unavailable:
     return Unavailable("the database's writer has died; restart the server")
-
-
-class _Poisoned(Exception):
-    """A verb of the group failed after it had written."""

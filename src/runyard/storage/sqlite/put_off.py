@@ -1,0 +1,88 @@
+"""What a group of verbs need not ask the database for one by one: rows that are written together, and attempts whose
+standing is known because they were begun here.
+
+A statement gives the interpreter lock away and has to get it back. Forty rows in one statement do so once, and are
+written while the event loop works.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any, NamedTuple
+
+import apsw
+
+from runyard.runs import Run
+
+MOST_ROWS = 64
+"""Rows of one statement. It is prepared for each power of two up to this."""
+MOST_BEGUN = 10_000
+"""Attempts that are remembered."""
+
+
+class Poisoned(Exception):
+    """The verbs of a group cannot be committed together."""
+
+
+class PutOff:
+    """Rows of one transaction that have not been written yet, in the order in which their statements came first."""
+
+    __slots__ = ("_connection", "_rows", "_sql", "added")
+
+    def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
+        self._connection = connection
+        self._sql = sql
+        self._rows: dict[str, list[tuple[Any, ...]]] = {}
+        self.added = 0
+        """How many rows were put off in all."""
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def add(self, query: str, values: tuple[Any, ...]) -> None:
+        """Puts one row of a named `INSERT ... VALUES (...)` off."""
+        self.added += 1
+        rows = self._rows.get(query)
+        if rows is None:
+            self._rows[query] = [values]
+        else:
+            rows.append(values)
+
+    def write(self) -> None:
+        """Writes what was put off.
+
+        Raises:
+            Poisoned: a row was refused. Whose it was is not known.
+        """
+        rows, self._rows = self._rows, {}
+        try:
+            for query, waiting in rows.items():
+                self._insert(self._sql[query], waiting)
+        except apsw.Error as error:
+            raise Poisoned from error
+
+    def _insert(self, one_row: str, rows: list[tuple[Any, ...]]) -> None:
+        into, values = one_row.split("VALUES", 1)
+        done, left = 0, len(rows)
+        while left:
+            size = min(MOST_ROWS, 1 << (left.bit_length() - 1))
+            statement = f"{into}VALUES{','.join([values] * size)}"
+            self._connection.execute(statement, tuple(chain.from_iterable(rows[done : done + size])))
+            done, left = done + size, left - size
+
+
+class Standing(NamedTuple):
+    """An attempt as its first commit left it: the run, and the last number of its thread."""
+
+    run: Run
+    last_seq: int
+
+
+class Begun(dict[str, Standing]):
+    """Attempts that began alone on a new thread, and have written nothing since, by run. It is a guess: what ends such
+    an attempt is guarded all the same, and done the long way where the guess was wrong."""
+
+    def remember(self, run: Run, last_seq: int) -> None:
+        if len(self) >= MOST_BEGUN:
+            self.clear()
+        self[run.run_id] = Standing(run, last_seq)
