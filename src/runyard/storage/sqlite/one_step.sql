@@ -1,4 +1,4 @@
--- The two verbs that every run needs, each as one statement: an INSERT into a view whose trigger does all its rows.
+-- The verbs that every run needs, each as one statement: an INSERT into a view whose trigger does all its rows.
 -- A statement gives the interpreter lock away and has to get it back, which under load costs more than its rows do.
 -- The views and triggers live in the writer's connection, not in the file.
 
@@ -24,18 +24,41 @@ CREATE TEMP TRIGGER begin_alone_rows INSTEAD OF INSERT ON begin_alone BEGIN
     VALUES (NEW.owner, NEW.thread_id, NEW.last_seq, 1, NEW.run_id, NEW.now, NEW.events);
 END;
 
+CREATE TEMP VIEW begin_waiting AS
+SELECT NULL AS owner, NULL AS thread_id, NULL AS run_id, NULL AS number, NULL AS now, NULL AS lease, NULL AS last_seq,
+       NULL AS attempt, NULL AS concurrency, NULL AS base, NULL AS prior_head, NULL AS started_at, NULL AS events;
+
+-- An attempt of a run that was in line. A new lease, and one event: that the attempt has begun. An open question is
+-- answered or given up.
+CREATE TEMP TRIGGER begin_waiting_rows INSTEAD OF INSERT ON begin_waiting BEGIN
+    UPDATE threads SET lease = NEW.lease, last_seq = NEW.last_seq, status = 'busy', asking = 0, updated_at = NEW.now
+    WHERE owner = NEW.owner AND thread_id = NEW.thread_id AND lease = NEW.lease - 1 AND last_seq = NEW.last_seq - 1;
+    SELECT RAISE(ABORT, 'the thread has moved on') WHERE changes() = 0;
+
+    UPDATE runs
+    SET status = 'running', ready = 0, attempt = NEW.attempt, updated_at = NEW.now, concurrency = NEW.concurrency,
+        prior_head = NEW.prior_head, base = NEW.base, started_at = NEW.started_at
+    WHERE number = NEW.number AND status = 'pending' AND ready > 0;
+    SELECT RAISE(ABORT, 'the run does not wait') WHERE changes() = 0;
+
+    INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
+    VALUES (NEW.owner, NEW.thread_id, NEW.last_seq, NEW.last_seq, NEW.run_id, NEW.now, NEW.events);
+END;
+
 CREATE TEMP VIEW end_alone AS
 SELECT NULL AS owner, NULL AS thread_id, NULL AS run_id, NULL AS lease, NULL AS now, NULL AS status,
        NULL AS outcome, NULL AS failure, NULL AS expires_at, NULL AS head, NULL AS last_checkpoint, NULL AS asking,
-       NULL AS thread_status, NULL AS first_seq, NULL AS last_seq, NULL AS events, NULL AS cancel;
+       NULL AS thread_status, NULL AS first_seq, NULL AS last_seq, NULL AS events, NULL AS cancel,
+       NULL AS hidden;
 
--- The end of an attempt whose thread has nothing else in line. Guarded like the verbs that it stands for.
+-- The end of an attempt whose thread has nothing else in line. Guarded like the verbs that it stands for; where nobody
+-- looked at the line, the thread has to be one that no other run can be on (hidden = 1).
 CREATE TEMP TRIGGER end_alone_rows INSTEAD OF INSERT ON end_alone BEGIN
     UPDATE threads
     SET last_seq = NEW.last_seq, lease = lease + 1, head = NEW.head, asking = NEW.asking, last_outcome = NEW.outcome,
         status = NEW.thread_status, updated_at = NEW.now
     WHERE owner = NEW.owner AND thread_id = NEW.thread_id AND lease = NEW.lease AND last_seq = NEW.first_seq - 1
-      AND deleted_at IS NULL;
+      AND deleted_at IS NULL AND hidden >= NEW.hidden;
     SELECT RAISE(ABORT, 'the attempt has lost its lease') WHERE changes() = 0;
 
     UPDATE runs

@@ -72,17 +72,19 @@ class PutOff:
 
 
 class Standing(NamedTuple):
-    """An attempt as its first commit left it: the run, and the last number of its thread."""
+    """An attempt as its first commit left it: the run, its lease, and the last number and the head of its thread."""
 
     run: Run
+    lease: int
     last_seq: int
+    head: str | None
 
 
 class Begun(dict[str, Standing]):
-    """Attempts that began alone on a new thread, and have written nothing since, by run. It is a guess: what ends such
-    an attempt is guarded all the same, and done the long way where the guess was wrong."""
+    """Attempts on hidden threads, which no other run can be on, that have written nothing since they began; by run. It
+    is a guess: what ends such an attempt is guarded all the same, and done the long way where the guess was wrong."""
 
-    def remember(self, run: Run, last_seq: int) -> None:
+    def remember(self, standing: Standing) -> None:
         if len(self) >= MOST_BEGUN:
             self.clear()
-        self[run.run_id] = Standing(run, last_seq)
+        self[standing.run.run_id] = standing

@@ -206,14 +206,22 @@ UPDATE runs SET ready = 0 WHERE number = ?
 -- name: ready
 -- What can be claimed of one agent's runs, and since when: a run becomes ready when it joins the line, or when its
 -- thread is left to it.
-SELECT number, run_id, owner, thread_id,
-       max(line, (SELECT updated_at FROM threads WHERE owner = runs.owner AND thread_id = runs.thread_id))
+SELECT runs.run_id, runs.thread_id, runs.owner, agent_id, runs.status, runs.created_at, runs.updated_at, runs.metadata,
+       request, attempt, max_attempts, outcome, failure, cancel, invocation, base, prior_head, last_checkpoint,
+       first_seq, runs.last_seq, stateless, line, due_at, started_at, ended_at,
+       number, lease, threads.last_seq, head, max(line, threads.updated_at)
 FROM runs INDEXED BY runs_ready
+CROSS JOIN threads ON threads.owner = runs.owner AND threads.thread_id = runs.thread_id
 WHERE agent_id = ? AND ready = 1 ORDER BY line, number LIMIT ?
 
 -- name: ready_apart
 -- Runs that are suspected of ending the server, those that did least often first.
-SELECT number, run_id, owner, thread_id, agent_id FROM runs INDEXED BY runs_apart
+SELECT runs.run_id, runs.thread_id, runs.owner, agent_id, runs.status, runs.created_at, runs.updated_at, runs.metadata,
+       request, attempt, max_attempts, outcome, failure, cancel, invocation, base, prior_head, last_checkpoint,
+       first_seq, runs.last_seq, stateless, line, due_at, started_at, ended_at,
+       number, lease, threads.last_seq, head, NULL
+FROM runs INDEXED BY runs_apart
+CROSS JOIN threads ON threads.owner = runs.owner AND threads.thread_id = runs.thread_id
 WHERE ready = 2 ORDER BY losses, line, number LIMIT 50
 
 -- name: on_probation
@@ -231,15 +239,10 @@ UPDATE runs SET losses = losses + ? WHERE run_id = ?
 SELECT count(*) FROM runs INDEXED BY runs_limited
 WHERE agent_id = ? AND status = 'running' AND concurrency IS NOT NULL
 
--- name: claim_run
--- The attempt is counted here; the first one fixes what the run builds on.
-UPDATE runs
-SET status = 'running', ready = 0, attempt = attempt + 1, updated_at = :now, concurrency = :concurrency,
-    prior_head = CASE WHEN started_at IS NULL THEN :head ELSE prior_head END,
-    base = CASE WHEN started_at IS NULL THEN coalesce(base, :head) ELSE base END,
-    started_at = coalesce(started_at, :now)
-WHERE number = :number AND status = 'pending' AND ready > 0
-RETURNING 1
+-- name: begin_waiting
+INSERT INTO begin_waiting (owner, thread_id, run_id, number, now, lease, last_seq, attempt, concurrency, base, prior_head,
+                           started_at, events)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: due
 -- Delayed runs whose time has come.
@@ -275,8 +278,8 @@ WHERE runs.run_id = ? AND runs.status = 'running' AND threads.lease = ? AND thre
 
 -- name: end_alone
 INSERT INTO end_alone (owner, thread_id, run_id, lease, now, status, outcome, failure, expires_at, head,
-                       last_checkpoint, asking, thread_status, first_seq, last_seq, events, cancel)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                       last_checkpoint, asking, thread_status, first_seq, last_seq, events, cancel, hidden)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: end_run
 -- Guarded: a run ends once.

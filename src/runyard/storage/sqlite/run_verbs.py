@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -33,6 +34,7 @@ from runyard.storage.sqlite.line import (
     settle,
 )
 from runyard.storage.sqlite.outbox_verbs import announce
+from runyard.storage.sqlite.put_off import Standing
 from runyard.storage.sqlite.rows import (
     RUN_COLUMNS,
     checkpoint_of,
@@ -110,9 +112,9 @@ def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
     )  # fmt: skip
     if not claimed:
         return Created(run)
-    if t.begun is not None and new.stateless:
-        t.begun.remember(run, len(entries))
-    return Created(run, Claim(run, Attempt(new.run_id, new.owner, thread_id, 1, 1), 0))
+    attempt = Attempt(new.run_id, new.owner, thread_id, 1, 1)
+    _remember(t, run, attempt, len(entries), None)
+    return Created(run, Claim(run, attempt, 0))
 
 
 def _create_on_thread(t: Transaction, new: NewRun) -> Created:
@@ -260,49 +262,48 @@ def claim(t: Transaction, agents: dict[str, int | None], limit: int, now: int) -
             room = min(room, concurrency - t.one("running_of_agent", (agent_id,))[0])
         if room <= 0:
             continue
-        for number, run_id, owner, thread_id, ready_at in t.all("ready", (agent_id, room)):
-            found.append(_claim(t, number, run_id, owner, thread_id, concurrency, now, ready_at))
+        found += [_claim(t, row, concurrency, now) for row in t.all("ready", (agent_id, room))]
     return found
 
 
 def _claim_suspect(t: Transaction, agents: dict[str, int | None], now: int) -> list[Claim]:
-    for number, run_id, owner, thread_id, agent_id in t.all("ready_apart"):
+    for row in t.all("ready_apart"):
+        agent_id = run_of(row[:RUN_COLUMNS]).agent_id
         if agent_id not in agents or t.one("on_probation") is not None:
             continue
         concurrency = agents[agent_id]
         if concurrency is None or t.one("running_of_agent", (agent_id,))[0] < concurrency:
-            return [_claim(t, number, run_id, owner, thread_id, concurrency, now, now, apart=True)]
+            return [_claim(t, row, concurrency, now, apart=True)]
     return []
 
 
-def _claim(
-    t: Transaction,
-    number: int,
-    run_id: str,
-    owner: str,
-    thread_id: str,
-    concurrency: int | None,
-    now: int,
-    ready_at: int,
-    *,
-    apart: bool = False,
-) -> Claim:
-    lease, last, head = t.one("claim_thread", (1, now, owner, thread_id))
-    t.all("claim_run", {"number": number, "now": now, "head": head, "concurrency": concurrency})
-    run = row_of(t, run_id)
-    resumed_from = run.last_checkpoint or run.base
-    append(
-        t,
-        owner,
-        thread_id,
-        run_id,
-        now,
-        [line.running_entry(run_id, run.agent_id, run.attempt, resumed_from)],
-        last,
-    )
-    first = run.started_at == now  # an attempt that a drain gave back has the same number again
-    waited = now - ready_at if first else None
-    return Claim(run, Attempt(run_id, owner, thread_id, lease, run.attempt), waited, apart)
+def _claim(t: Transaction, row: Any, concurrency: int | None, now: int, *, apart: bool = False) -> Claim:
+    """An attempt of a run that was found ready, or ready apart. The first one fixes what the run builds on."""
+    waiting = run_of(row[:RUN_COLUMNS])
+    number, lease, last_seq, head, ready_at = row[RUN_COLUMNS:]
+    run = msgspec.structs.replace(waiting, status="running", attempt=waiting.attempt + 1, updated_at=now)
+    if waiting.started_at is None:
+        run = msgspec.structs.replace(run, base=waiting.base or head, prior_head=head, started_at=now)
+    began = line.running_entry(run.run_id, run.agent_id, run.attempt, run.last_checkpoint or run.base)
+    attempt = Attempt(run.run_id, run.owner, run.thread_id, lease + 1, run.attempt)
+    last_seq += 1
+    t.later(
+        "begin_waiting",
+        (
+            run.owner, run.thread_id, run.run_id, number, now, attempt.lease, last_seq, run.attempt, concurrency,
+            run.base, run.prior_head, run.started_at, encode([began]),
+        ),
+    )  # fmt: skip
+    t.chunks.append(Chunk(run.owner, run.thread_id, run.run_id, last_seq, now, [began]))
+    _remember(t, run, attempt, last_seq, head)
+    # An attempt that a drain gave back has the same number again, and is no longer waited for.
+    waited = None if apart or waiting.started_at is not None else now - ready_at
+    return Claim(run, attempt, waited, apart)
+
+
+def _remember(t: Transaction, run: Run, attempt: Attempt, last_seq: int, head: str | None) -> None:
+    if t.begun is not None and run.stateless:
+        t.begun.remember(Standing(run, attempt.lease, last_seq, head))
 
 
 def claim_of(t: Transaction, run_id: str) -> Claim | None:
@@ -362,9 +363,10 @@ def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
 
 def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
     begun = None if t.begun is None else t.begun.pop(attempt.run_id, None)
-    if begun is not None and _plain(ending) and not batch.records and attempt.lease == 1:
+    if begun is not None and begun.lease == attempt.lease and _plain(ending):
         entries = [*batch.entries, *line.terminal_entries(attempt.run_id, ending.outcome, ending.failure)]
-        return _end_alone(t, attempt, begun.run, batch, ending, now, entries, begun.last_seq + len(entries), None)
+        last = begun.last_seq + len(entries)
+        return _end_alone(t, attempt, begun.run, batch, ending, now, entries, last, begun.head, seen=False)
     standing = t.one("attempt_standing", (attempt.run_id, attempt.lease))
     run = row_of(t, attempt.run_id) if standing is None else run_of(standing[:RUN_COLUMNS])
     if run.cancel is not None and run.cancel != ending.cancel and run.status == "running":
@@ -414,8 +416,11 @@ def _end_alone(
     entries: list[Entry],
     last: int,
     head: str | None,
+    *,
+    seen: bool = True,
 ) -> Run:
-    """The hot path: nothing waits behind the run, so that the thread's standing follows from its end alone."""
+    """The hot path: nothing waits behind the run, so that the thread's standing follows from its end alone. `seen`:
+    the line was looked at; else the thread is one that has none."""
     for checkpoint in batch.checkpoints:
         t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint))
     _record(t, attempt, batch)
@@ -432,7 +437,7 @@ def _end_alone(
             run.owner, run.thread_id, run.run_id, attempt.lease, now, status, ending.outcome,
             failure_value(ending.failure), ending.expires_at, head, last_checkpoint, asking,
             threads.status_of(active=False, asking=bool(asking), last=ending.outcome), first, last, encode(entries),
-            run.cancel,
+            run.cancel, int(not seen),
         ),
     )  # fmt: skip
     ended = msgspec.structs.replace(
