@@ -11,18 +11,26 @@ import pytest
 
 from runyard.storage.contract import Storage
 from runyard.storage.sqlite import SqliteStorage
+from runyard.storage.sqlite.writer import Writer
 
 Case = Callable[[Storage], Awaitable[None]]
 
 ADAPTERS: dict[str, Callable[[Path], Storage]] = {
     "sqlite-full": lambda folder: SqliteStorage(folder / "runyard.db"),
     "sqlite-normal": lambda folder: SqliteStorage(folder / "runyard.db", synchronous="normal"),
+    "sqlite-one-by-one": lambda folder: SqliteStorage(folder / "runyard.db", synchronous="normal"),
 }
+"""The last commits each verb by itself, with every row at once, as the others do when verbs cannot be committed
+together."""
 
 
 @pytest.fixture(params=sorted(ADAPTERS))
-def on_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Case], None]:
+def on_storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Case], None]:
     """Runs an async case on a fresh, open storage."""
+    if request.param == "sqlite-one-by-one":
+        monkeypatch.setattr(Writer, "_commit_group", Writer._commit_one_by_one)
 
     def run(case: Case) -> None:
         async def whole() -> None:

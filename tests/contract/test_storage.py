@@ -11,7 +11,7 @@ import pytest
 
 from runyard import checkpoints
 from runyard.checkpoints import Asked, Checkpoint, Question, set_to
-from runyard.errors import Conflict, IdempotencyMismatch, LeaseLost, NotFound
+from runyard.errors import CancelRequested, Conflict, IdempotencyMismatch, LeaseLost, NotFound
 from runyard.events import ValuesPointer, entry
 from runyard.items import ItemSearch, NamespaceQuery
 from runyard.runs import Attempt, NewRun, RunFilter
@@ -308,6 +308,79 @@ def test_an_agents_concurrency_is_held(on_storage: OnStorage) -> None:
 
 
 # ends
+
+
+async def alone(storage: Storage, number: int, **more: Any) -> Claim:
+    return await claimed(storage, f"r{number}", f"t{number}", stateless=True, **more)
+
+
+def test_many_begin_and_end_in_one_commit_each_with_its_own_rows(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claims = await asyncio.gather(*(alone(storage, n) for n in range(150)))
+        waiting = await asyncio.gather(
+            *(storage.create_run(wish(f"w{n}", f"u{n}", stateless=True)) for n in range(150))
+        )
+        assert all(created.claim is None for created in waiting)
+        claims += await storage.claim({"a": None}, 1000, 7)
+        assert {c.run.run_id: (c.attempt.number, c.attempt.lease, c.run.started_at) for c in claims[150:]} == {
+            f"w{n}": (1, 1, 7) for n in range(150)
+        }
+        batches = [step(claim.attempt, n) for n, claim in enumerate(claims)]
+        ended = await asyncio.gather(
+            *(
+                storage.finish(claim.attempt, batch, Ending("completed"), 9)
+                for claim, (batch, _) in zip(claims, batches, strict=True)
+            )
+        )
+        for claim, (_, checkpoint), run in zip(claims, batches, ended, strict=True):
+            assert storage.run("", run.run_id) == run
+            assert (run.run_id, run.outcome) == (claim.run.run_id, "completed")
+            assert run.last_checkpoint == checkpoint.checkpoint_id
+            log = await storage.events("", run.thread_id, after=0, run_id=None, limit=10)
+            assert [event.kind for event in log] == ["input", "lifecycle", "values", "lifecycle"]
+            assert [event.seq for event in log] == [1, 2, 3, 4]
+            assert storage.last_seq("", run.thread_id) == 4
+
+    on_storage(case)
+
+
+def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        one, two, three, four = [await alone(storage, n) for n in range(4)]
+        await storage.abandon("r1", 2, None)
+        await storage.cancel("", "r2", "interrupt", 3, None)
+        answers = await asyncio.gather(
+            *(storage.finish(claim.attempt, Batch(), Ending("completed"), 4) for claim in (one, two, three, four)),
+            storage.finish(four.attempt, Batch(), Ending("completed"), 4),
+            return_exceptions=True,
+        )
+        assert [getattr(answer, "outcome", type(answer)) for answer in answers] == [
+            "completed", LeaseLost, CancelRequested, "completed", LeaseLost,
+        ]  # fmt: skip
+        assert [storage.run("", f"r{n}").outcome for n in range(4)] == ["completed", "abandoned", None, "completed"]
+        await storage.finish(three.attempt, Batch(), Ending("cancelled", cancel="interrupt"), 5)
+
+    on_storage(case)
+
+
+def test_an_attempt_that_has_written_ends_where_it_has_come_to(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await alone(storage, 1)
+        first, checkpoint = step(claim.attempt, 1)
+        await storage.append(claim.attempt, first, 2)
+        ended = await storage.finish(claim.attempt, Batch(), Ending("completed"), 3)
+        assert ended == storage.run("", "r1")
+        assert (ended.last_checkpoint, ended.last_seq) == (checkpoint.checkpoint_id, 4)
+        drained = await alone(storage, 2)
+        await storage.requeue(drained.attempt, Batch(), Requeue(refund=True), 4)
+        [again] = await storage.claim({"a": None}, 10, 5)
+        assert (again.attempt.number, again.waited) == (1, None)
+        assert again.attempt.lease > drained.attempt.lease
+        with pytest.raises(LeaseLost):
+            await storage.finish(drained.attempt, Batch(), Ending("completed"), 6)
+        assert await storage.finish(again.attempt, Batch(), Ending("failed"), 7) == storage.run("", "r2")
+
+    on_storage(case)
 
 
 def test_a_drained_attempt_costs_nothing_and_a_retry_keeps_its_place(on_storage: OnStorage) -> None:
