@@ -1,4 +1,4 @@
-"""The route table of the API, on one screen. Hot routes stand first: the router tries them in order."""
+"""The route table of the API, on one screen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import Router as StarletteRouter
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from runyard.api import agents, openapi, page, problems, runs, store, system, threads, webhooks
@@ -15,6 +15,7 @@ from runyard.api.call import Call
 from runyard.api.context import ApiContext
 from runyard.api.gate import Gate, refuse
 from runyard.api.operation import Endpoint, Operation, operation
+from runyard.api.router import Router
 from runyard.api.tracing import Traced
 
 Table = tuple[tuple[str, Mapping[str, Operation]], ...]
@@ -90,9 +91,13 @@ def build(api: ApiContext, lifespan: Lifespan[Any] | None = None) -> ASGIApp:
     endpoints: dict[str, ASGIApp] = {path: Endpoint(api, methods) for path, methods in ROUTES}
     if api.spans is not None:
         endpoints = {path: Traced(endpoint, path, api.spans) for path, endpoint in endpoints.items()}
-    routes: list[BaseRoute] = [Route(path, endpoint) for path, endpoint in endpoints.items()]
-    router = Router(routes, redirect_slashes=False, default=_nothing_there, lifespan=lifespan)
-    return Gate(router, api.allowed_hosts, api.cors_origins)
+    gate = Gate(Router(endpoints, _nothing_there), api.allowed_hosts, api.cors_origins)
+    life = StarletteRouter(lifespan=lifespan)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (life if scope["type"] == "lifespan" else gate)(scope, receive, send)
+
+    return app
 
 
 @lru_cache(maxsize=2)

@@ -34,9 +34,6 @@ class Gate:
         self._origins = frozenset(origin.rstrip("/").lower().encode() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         scope["runyard.headers"] = headers
         host = headers.get(b"host", b"")

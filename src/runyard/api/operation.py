@@ -89,9 +89,6 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(self._api, scope, receive, send, scope["runyard.headers"])
         try:
-            if scope["path"].endswith("\n"):
-                # The end of a line is where the router's patterns end too, but the path goes on.
-                raise problems.no_such_path(scope["path"])
             method: str = scope["method"]
             found = self.methods.get(method)
             if found is None:

@@ -30,7 +30,7 @@ class PutOff:
     __slots__ = ("_connection", "_rows", "_sql", "added")
 
     def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
-        self._connection = connection
+        self._connection: Any = connection
         self._sql = sql
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self.added = 0
