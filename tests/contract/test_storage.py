@@ -363,6 +363,20 @@ def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnSt
     on_storage(case)
 
 
+def test_a_request_to_cancel_outlives_the_attempt_that_it_came_in(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        first = await alone(storage, 1)
+        await storage.cancel("", "r1", "rollback", 2, None)
+        await storage.requeue(first.attempt, Batch(), Requeue(refund=True), 3)
+        [again] = await storage.claim({"a": None}, 10, 4)
+        assert again.run.cancel == "rollback"
+        with pytest.raises(CancelRequested):
+            await storage.finish(again.attempt, Batch(), Ending("completed"), 5)
+        await storage.finish(again.attempt, Batch(), Ending("rolled_back", cancel="rollback"), 6)
+
+    on_storage(case)
+
+
 def test_an_attempt_that_has_written_ends_where_it_has_come_to(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await alone(storage, 1)

@@ -97,9 +97,13 @@ class Context(About):
 
     async def emit(self, payload: Any, name: str | None = None) -> None:
         """Shows a `custom` event with any payload to those who watch the run."""
-        await self._enter()
-        self._execution.emit(payload, name)
-        await self._room()
+        execution = self._execution
+        execution.enter(asyncio.current_task())
+        if execution.frozen:
+            await execution.park()
+        execution.emit(payload, name)
+        if execution.end.credit():
+            await self._room()
 
     def message(self, role: str = "assistant", id: str | None = None, **extra: Any) -> Message:
         """A message that is shown piece by piece and added to the thread's messages as a whole at the end.

@@ -81,8 +81,9 @@ class Standing(NamedTuple):
 
 
 class Begun(dict[str, Standing]):
-    """Attempts on hidden threads, which no other run can be on, that have written nothing since they began; by run. It
-    is a guess: what ends such an attempt is guarded all the same, and done the long way where the guess was wrong."""
+    """Attempts on hidden threads, which no other run can be on, that have written nothing since they began and are not
+    asked to cancel; by run. It is a guess: what ends such an attempt is guarded all the same, and done the long way
+    where the guess was wrong."""
 
     def remember(self, standing: Standing) -> None:
         if len(self) >= MOST_BEGUN:

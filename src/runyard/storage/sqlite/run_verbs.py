@@ -302,7 +302,7 @@ def _claim(t: Transaction, row: Any, concurrency: int | None, now: int, *, apart
 
 
 def _remember(t: Transaction, run: Run, attempt: Attempt, last_seq: int, head: str | None) -> None:
-    if t.begun is not None and run.stateless:
+    if t.begun is not None and run.stateless and run.cancel is None:
         t.begun.remember(Standing(run, attempt.lease, last_seq, head))
 
 
