@@ -18,7 +18,7 @@ from chaos import full, kill, overload, points, poison, soak
 from chaos.report import Broken, Progress, Rows, on_terminal, silent, table
 
 EPILOG = """examples:
-  python -m chaos                              everything: about 25 minutes
+  python -m chaos                              everything: about 27 minutes
   python -m chaos kill --minutes 1 --seed 7    a minute of kills, again as they were
   python -m chaos points --points 500          the first 500 crash points
 """

@@ -66,9 +66,11 @@ class Reader:
         "ended",
         "eof",
         "first",
+        "left",
         "number",
         "opened",
         "pace",
+        "raw",
         "run_id",
         "socket",
         "tail",
@@ -95,7 +97,12 @@ class Reader:
         self.ended = False
         """Whether it has seen the end of its run."""
         self.connections = 0
+        self.raw = b""
+        """What came, and was not looked at yet."""
+        self.left = 0
+        """How much of a chunk is still to come."""
         self.tail = b""
+        """The beginning of an event."""
 
     def request(self) -> bytes:
         cursor = "" if self.after is None else f"last-event-id: {self.after}\r\n"
@@ -108,27 +115,51 @@ class Reader:
         Raises:
             Broken: an event is missing, came twice or out of order; or the answer is no stream.
         """
-        text = self.tail + data
+        self.raw += data
         if not self.opened:
-            if b"\r\n\r\n" not in text:
-                self.tail = text
+            head, found, self.raw = self.raw.partition(b"\r\n\r\n")
+            if not found:
+                self.raw = head
                 return
-            if not text.startswith(b"HTTP/1.1 200"):
-                raise Broken(f"a reader was answered {text[:500].decode(errors='replace')}")
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise Broken(f"a reader was answered {(head + self.raw)[:500].decode(errors='replace')}")
             self.opened = True
-        # Frames lie whole in the pieces of the answer, so that what is between the pieces does not matter.
+        text = self.tail + self._body()
         whole = text.rfind(b"\n\n") + 2
         if whole < 2:
             self.tail = text
             return
         self.tail = text[whole:]
-        if b": too slow" in data:
+        if b"\n: too slow" in text:
             self.cut = True
         now = time.monotonic_ns()
         for name, seq, number, at in _FRAME.findall(text, 0, whole):
             self._event(name, int(seq or 0), number)
             if at and self.delays is not None:
                 self.delays.append((now - int(at)) / 1e9)
+
+    def _body(self) -> bytes:
+        """What came of the answer's body, without the sizes of its chunks."""
+        raw, at = self.raw, 0
+        found: list[bytes] = []
+        while True:
+            if self.left:
+                piece = raw[at : at + self.left]
+                found.append(piece)
+                at += len(piece)
+                self.left -= len(piece)
+                if self.left:
+                    break
+            start = at + 2 if raw[at : at + 2] == b"\r\n" else at
+            end = raw.find(b"\r\n", start)
+            if end < 0:
+                break
+            self.left = int(raw[start:end], 16)
+            at = end + 2
+            if not self.left:
+                break
+        self.raw = raw[at:]
+        return found[0] if len(found) == 1 else b"".join(found)
 
     def _event(self, name: bytes, seq: int, number: bytes) -> None:
         if self.ended:
@@ -330,7 +361,8 @@ class Crowd:
         if reader.pace != "fast":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
         connection.connect_ex(("127.0.0.1", self.port))
-        reader.socket, reader.opened, reader.eof, reader.tail = connection, False, False, b""
+        reader.socket, reader.opened, reader.eof = connection, False, False
+        reader.raw, reader.left, reader.tail = b"", 0, b""
         reader.connections += 1
         self._here.add(reader)
         self._selector(reader).register(connection, selectors.EVENT_WRITE, reader)

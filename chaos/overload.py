@@ -11,7 +11,7 @@ import http.client
 import json
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +71,13 @@ def run(
         Broken: a promise did not hold, or this machine does not allow so many connections.
     """
     make_room(max(slow + 2 * fast, idle, returning))
-    stories: list[Callable[[], _Told]] = [
-        lambda: _slow_beside_fast(slow, fast, seconds, size, progress),
-        lambda: _idle(idle, progress),
-        lambda: _returning(returning, log, Random(seed), progress),
-    ]
-    told = [story() for story in stories]
+    with tempfile.TemporaryDirectory(prefix="runyard-overload-") as name:
+        folder = Path(name)
+        told = [
+            _slow_beside_fast(folder, slow, fast, seconds, size, progress),
+            _idle(folder, idle, progress),
+            _returning(folder, returning, log, Random(seed), progress),
+        ]
     complaints = [complaint for one in told for complaint in one.complaints]
     rows = [row for one in told for row in one.rows]
     if judged and complaints:
@@ -87,18 +88,17 @@ def run(
 # slow ones beside fast ones
 
 
-def _slow_beside_fast(slow: int, fast: int, seconds: float, size: int, progress: Progress) -> _Told:
-    with _served(reader_queue_bytes=QUEUE_BYTES) as (server, folder), Crowd(server.port) as crowd:
+def _slow_beside_fast(root: Path, slow: int, fast: int, seconds: float, size: int, progress: Progress) -> _Told:
+    with _served(root / "slow", reader_queue_bytes=QUEUE_BYTES) as (server, folder), Crowd(server.port) as crowd:
         progress(f"overload: {fast} fast readers alone")
         alone, _ = _steady(server, crowd, folder / "alone", fast, [], seconds / 2, size)
         before = _memory_from_here(server)
         progress(f"overload: {fast} fast readers, and {slow} slow ones")
         others = [Reader("", after=0, pace="still" if number % 2 else "trickle") for number in range(slow)]
         beside, count = _steady(server, crowd, folder / "beside", fast, others, seconds, size)
-        most = server.most_memory()
         progress(f"overload: {slow} slow readers read the rest")
         cut = _read_the_rest(crowd, others, count)
-        after = server.memory()
+        most, after = server.most_memory(), server.memory()
     p99_alone, p99_beside = _quantile(alone, 0.99), _quantile(beside, 0.99)
     complaints: list[str] = []
     if p99_beside > max(SLOWER * p99_alone, SLOWER_S):
@@ -157,9 +157,9 @@ def _read_the_rest(crowd: Crowd, readers: Sequence[Reader], count: int) -> int:
 # idle ones
 
 
-def _idle(idle: int, progress: Progress) -> _Told:
+def _idle(root: Path, idle: int, progress: Progress) -> _Told:
     said = 5
-    with _served() as (server, folder), Crowd(server.port) as crowd:
+    with _served(root / "idle") as (server, folder), Crowd(server.port) as crowd:
         gate = folder / "gate"
         run_id = _create(server, [{"count": said, "pause": 0.05, "gate": str(gate)}])
         before = _memory_from_here(server)
@@ -201,11 +201,12 @@ def _idle(idle: int, progress: Progress) -> _Told:
 # those who come back
 
 
-def _returning(count: int, log: int, dice: Random, progress: Progress) -> _Told:
-    more = 10
-    with _served() as (server, folder), Crowd(server.port) as crowd:
+def _returning(root: Path, count: int, log: int, dice: Random, progress: Progress) -> _Told:
+    more = 5
+    with _served(root / "returning") as (server, folder), Crowd(server.port) as crowd:
+        before = _memory_from_here(server)
         go_on = folder / "go_on"
-        run_id = _create(server, [{"count": log, "size": 200}, {"count": more, "pause": 0.2, "gate": str(go_on)}])
+        run_id = _create(server, [{"count": log, "size": 200}, {"count": more, "pause": 0.1, "gate": str(go_on)}])
         first = Reader(run_id, after=0)
         crowd.join([first])
         crowd.until(lambda: first.number == log, PATIENCE_S, "the log is written")
@@ -219,7 +220,6 @@ def _returning(count: int, log: int, dice: Random, progress: Progress) -> _Told:
             crowd.until(lambda some=some: _begun(some), PATIENCE_S, "readers are shown what they missed")
             crowd.leave(some)
         progress(f"overload: {count} readers come back at once")
-        before = _memory_from_here(server)
         crowd.ask(True)
         begun = time.monotonic()
         crowd.join(readers)
@@ -249,17 +249,18 @@ def _returning(count: int, log: int, dice: Random, progress: Progress) -> _Told:
 
 
 @contextmanager
-def _served(**settings: object) -> Generator[tuple[Server, Path]]:
-    with tempfile.TemporaryDirectory(prefix="runyard-overload-") as name:
-        folder = Path(name)
-        server = Server(folder, settings={"log_level": "warning", **settings})
-        try:
-            asyncio.run(server.start())
-            yield server, folder
-        except Exception as error:
-            raise Broken(f"overload: {type(error).__name__}: {error}\n{server.log_end()}") from error
-        finally:
-            server.end()
+def _served(folder: Path, **settings: object) -> Generator[tuple[Server, Path]]:
+    """A server and its folder. All servers of one parent folder share their byte code."""
+    folder.mkdir()
+    env = {"PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode")}
+    server = Server(folder, settings={"log_level": "warning", **settings}, env=env)
+    try:
+        asyncio.run(server.start())
+        yield server, folder
+    except Exception as error:
+        raise Broken(f"overload: {type(error).__name__}: {error}\n{server.log_end()}") from error
+    finally:
+        server.end()
 
 
 def _create(server: Server, stages: Sequence[Mapping[str, Any]]) -> str:

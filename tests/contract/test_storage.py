@@ -12,7 +12,7 @@ import pytest
 from runyard import checkpoints
 from runyard.checkpoints import Asked, Checkpoint, Question, set_to
 from runyard.errors import Conflict, IdempotencyMismatch, LeaseLost, NotFound
-from runyard.events import Chunk, Event, entry
+from runyard.events import Event, ValuesPointer, entry
 from runyard.items import ItemSearch, NamespaceQuery
 from runyard.runs import Attempt, NewRun, RunFilter
 from runyard.runtime.contract import Record
