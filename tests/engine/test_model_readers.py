@@ -21,7 +21,7 @@ from runyard.events import Chunk, entry, lifecycle
 from runyard.runs import Attempt, NewRun
 from runyard.storage.contract import Batch, Ending
 from runyard.storage.sqlite import SqliteStorage
-from runyard.storage.sqlite import adapter as adapter_module
+from runyard.storage.sqlite import replay as replay_module
 from runyard.streams import Reader, Streams, shown
 
 T = TypeVar("T")
@@ -100,7 +100,8 @@ class ReadersMachine(RuleBasedStateMachine):
             mock.patch.object(streams_module, "PAGE", 4),
             mock.patch.object(streams_module, "PIECE", 600),
             mock.patch.object(streams_module, "BESIDE", 10),
-            mock.patch.object(adapter_module, "READ_BYTES", 500),
+            mock.patch.object(replay_module, "READ_BYTES", 500),
+            mock.patch.object(replay_module, "KEPT_BYTES", 2000),
         ]
         for patch in self.patches:
             patch.start()

@@ -16,7 +16,6 @@ import apsw
 import msgspec
 
 from runyard import agents as agent_rules
-from runyard import events as event_log
 from runyard.checkpoints import Checkpoint, Snapshot, State, fold, render
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
 from runyard.errors import RunyardError, checkpoint_not_found, item_not_found, run_not_found, thread_not_found
@@ -40,6 +39,7 @@ from runyard.storage.contract import (
 from runyard.storage.sqlite import item_verbs, outbox_verbs, retention_verbs, run_verbs, thread_verbs, upkeep_verbs
 from runyard.storage.sqlite.connection import FileLock, Synchronous, close, connect
 from runyard.storage.sqlite.faults import translated
+from runyard.storage.sqlite.replay import Replay
 from runyard.storage.sqlite.rows import (
     checkpoint_of,
     item_of,
@@ -54,8 +54,6 @@ from runyard.threads import Thread, ThreadFilter
 T = TypeVar("T")
 
 READER_THREADS = 2
-READ_BYTES = 64_000
-"""Bytes of events after which one read of them ends: each of thousands of readers may have one read in hand."""
 RENEWAL_PAUSE = 0.5
 """Seconds between tries to open all connections anew."""
 SNAPSHOTS_KEPT = 512
@@ -97,6 +95,7 @@ class SqliteStorage:
         self._lock = FileLock(path)
         self._readers = _reader_pool()
         self._replays = _replay_pool()
+        self._replay = Replay()
         self._local = threading.local()
         self._reader_connections: list[apsw.Connection] = []
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
@@ -154,6 +153,7 @@ class SqliteStorage:
             return
         if self._writer.renew(self._close_readers):
             self._readers, self._replays = _reader_pool(), _replay_pool()
+            self._replay = Replay()
             self._reopen_inline()
         else:
             asyncio.get_running_loop().call_later(RENEWAL_PAUSE, self._suspected)
@@ -370,7 +370,9 @@ class SqliteStorage:
     # events
 
     async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
-        return await self._read(lambda reader: _events(reader, owner, thread_id, after, run_id, limit), self._replays)
+        return await self._read(
+            lambda reader: self._replay.read(reader, owner, thread_id, after, run_id, limit), self._replays
+        )
 
     def last_seq(self, owner: str, thread_id: str) -> int:
         row = self._inline.one("numbers", (owner, thread_id))
@@ -612,30 +614,6 @@ def _label(metadata: dict[str, Any] | None) -> tuple[str, str] | None:
         if isinstance(value, str) and len(value) <= LABEL_LENGTH and "\0" not in name + value:
             return name, value
     return None
-
-
-def _events(reader: Transaction, owner: str, thread_id: str, after: int, run_id: str | None, limit: int) -> list[Event]:
-    found: list[Event] = []
-    size = 0
-    cursor = reader.connection.execute(reader.sql["events"], (owner, thread_id, after))
-    for first_seq, _, chunk_run, at, body in cursor:
-        if run_id is not None and chunk_run != run_id:
-            continue
-        entries = event_log.decode(body)
-        for seq, item in enumerate(entries, first_seq):
-            if seq <= after:
-                continue
-            if len(found) >= limit or size >= READ_BYTES:
-                break
-            data = bytes(item.data)
-            if item.kind == "values":
-                data = render(_state(reader, event_log.pointer(data)))
-            found.append(Event(seq, chunk_run, item.kind, at, data))
-            size += len(data)
-        if len(found) >= limit or size >= READ_BYTES or (run_id is not None and event_log.ends_run(entries)):
-            break
-    cursor.close()
-    return found
 
 
 def _namespaces(reader: Transaction, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:
