@@ -33,11 +33,11 @@ SLOWER_S = 0.25
 """Fast readers may have their events so many times later beside slow ones, or so many seconds later."""
 ANSWER_S = 5.0
 """Seconds within which every other request is answered while thousands of readers come, or come back."""
-BASE_BYTES = 150_000_000
+BASE_BYTES = 60_000_000
 """Memory that a server may take for its work, whoever reads."""
-SLOW_BYTES = 250_000
-IDLE_BYTES = 40_000
-RETURNING_BYTES = 100_000
+SLOW_BYTES = 200_000
+IDLE_BYTES = 30_000
+RETURNING_BYTES = 40_000
 """Memory that it may take for each reader: a slow one, an idle one, one that is shown what it missed."""
 
 
