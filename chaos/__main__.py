@@ -4,6 +4,7 @@ kill      a server killed every few seconds under load, judged by its clients' o
 points    a fault or a power cut at a seeded place in the writing of the file, thousands of times
 full      a disk that fills up and is freed
 poison    a run that ends the server each time it is executed
+overload  slow readers beside fast ones, idle ones, and thousands that come back at once
 soak      a steady load; memory and latency, and how they grow
 """
 
@@ -13,15 +14,15 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from chaos import full, kill, points, poison, soak
+from chaos import full, kill, overload, points, poison, soak
 from chaos.report import Broken, Progress, Rows, on_terminal, silent, table
 
 EPILOG = """examples:
-  python -m chaos                              everything: about 25 minutes
+  python -m chaos                              everything: about 27 minutes
   python -m chaos kill --minutes 1 --seed 7    a minute of kills, again as they were
   python -m chaos points --points 500          the first 500 crash points
 """
-PARTS = ("kill", "points", "full", "poison", "soak")
+PARTS = ("kill", "points", "full", "poison", "overload", "soak")
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long kill and soak go on")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two kills")
     parser.add_argument("--points", type=int, default=2500, help="how many crash points")
-    parser.add_argument("--seed", type=int, default=1, help="of kill, and the first of the points")
+    parser.add_argument("--seed", type=int, default=1, help="of kill and overload, and the first of the points")
     options = parser.parse_args()
     unknown = [part for part in options.parts if part not in PARTS]
     if unknown:
@@ -44,6 +45,7 @@ def main() -> int:
         "points": lambda: points.run(seed=options.seed, points=options.points, progress=progress),
         "full": lambda: full.run(mount=True, progress=progress),
         "poison": lambda: poison.run(progress=progress),
+        "overload": lambda: overload.run(seed=options.seed, progress=progress),
         "soak": lambda: soak.run(seconds=seconds, progress=progress),
     }
     broken = 0

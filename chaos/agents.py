@@ -69,6 +69,35 @@ async def talk(input: Talk, ctx: Context) -> dict[str, Any]:
     return {"said": input.count}
 
 
+@dataclass(frozen=True)
+class Stage:
+    """So many numbers of so many bytes, and a pause after each, once the file `gate` is there ("": at once)."""
+
+    count: int
+    pause: float = 0.0
+    size: int = 20
+    gate: str = ""
+
+
+@agent(max_attempts=MANY)
+async def stages(input: list[Stage], ctx: Context) -> dict[str, Any]:
+    """Counts on through all stages, and tells with each number when it was said, in nanoseconds that never go back."""
+    number = 0
+    for stage in input:
+        while stage.gate and not _there(stage.gate):
+            await asyncio.sleep(0.02)
+        for _ in range(stage.count):
+            await ctx.emit({"number": number, "at": time.monotonic_ns(), "text": "x" * stage.size})
+            number += 1
+            if stage.pause:
+                await asyncio.sleep(stage.pause)
+    return {"said": number}
+
+
+def _there(path: str) -> bool:
+    return os.path.exists(path)
+
+
 def longer(old: list[Any] | None, new: list[Any]) -> list[Any]:
     return [*(old or []), *new]
 

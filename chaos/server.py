@@ -113,8 +113,19 @@ class Server:
 
     def memory(self) -> int:
         """Bytes of memory that it has."""
+        return self._memory("VmRSS")
+
+    def most_memory(self) -> int:
+        """The most bytes of memory that it had, since its start or since `forget_most_memory`."""
+        return self._memory("VmHWM")
+
+    def forget_most_memory(self) -> None:
+        """What it had until now does not count any more."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _memory(self, name: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
         return 0
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -157,6 +158,7 @@ def serve(settings: Settings) -> int:
     if not app.engine.verbs.agents:
         raise InvalidInput("there is no agent to serve; name some: runyard serve examples/", field="agents")
     _spare_collections()
+    _allow_connections()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         started, ended = runner.run(_serve(app, settings))
         if not ended:
@@ -189,6 +191,24 @@ def _spare_collections() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
+OPEN_FILES = 65_536
+"""How many files, most of them connections, a server may have open where the system permits."""
+UNSENT_BYTES = 131_072
+"""Bytes that the system takes for a connection ahead of what its client takes: without a bound it grows to megabytes
+for each slow reader. What is on its way does not count."""
+
+
+def _allow_connections() -> None:
+    """Each connection is an open file, and shells allow a thousand where the system would allow more."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+        except (OSError, ValueError):
+            pass  # then it is as many as before
+
+
 def _listen(host: str, port: int) -> socket.socket:
     """The socket to serve on, taken before anything else is: a server that nobody could reach changes nothing.
 
@@ -201,6 +221,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.set_inheritable(True)
+        if sys.platform == "linux":  # connections have it from the socket that they came in by
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     except OSError as error:
         raise Unavailable(
             f"{host}:{port} cannot be listened on ({error.strerror}); choose another with --host and --port"

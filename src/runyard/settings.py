@@ -155,7 +155,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     reader_queue_bytes: Annotated[
         int,
-        Meta(ge=65536, description="How far the reader of a stream may fall behind before it is cut off."),
+        Meta(
+            ge=65536,
+            description="How far the reader of a stream may fall behind before it is cut off; one commit counts for a "
+            "quarter of it at most.",
+        ),
     ] = 4_000_000
     sweep_interval: Annotated[float, Meta(gt=0, description="How often what has expired is removed.")] = 60.0
     webhook_secrets: Annotated[

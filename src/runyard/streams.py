@@ -3,12 +3,16 @@
 A reader registers first and takes the log's last number as its mark; it then reads what the log holds up to the mark
 and follows with what is told after commits. Whatever a commit tells has a larger number than the mark or is in the
 replay: no gap, no duplicate, no reordering at the seam. A reader that does not keep up is cut, never the run.
+
+What a reader has in hand of its own is small: it is given a piece at a time, and the next one when it has sent that.
+The events that wait for it are shared with all readers of its run.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from itertools import islice
 
 from runyard.clock import Clock
 from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, lifecycle, live_events
@@ -21,6 +25,19 @@ PAGE = 500
 """Events per read of a replay: bounds the length of a transaction and the memory of a reader far behind."""
 
 
+PIECE = 32_000
+"""Bytes of events after which a reader is given no more at once. What it is given becomes its own copy on the way to
+its client, and a thousand slow ones have one each."""
+BESIDE = 200
+"""Bytes that an event takes beside its data."""
+COMMIT_SHARE = 4
+"""A commit counts for a quarter of what may wait for a reader at most: one commit, however large, does not show that
+a reader is slow."""
+
+Commit = tuple[list[Event], int]
+"""The events that one commit appended for a run, and how much they count of what may wait for a reader."""
+
+
 class Ending(asyncio.Future[Chunk | None]):
     """Resolves when a run has ended, with the chunk that says so; None asks to look at the run again."""
 
@@ -28,15 +45,34 @@ class Ending(asyncio.Future[Chunk | None]):
 class Reader:
     """One reader of one run. Iterate it for lists of events; it ends after the run's terminal event."""
 
+    __slots__ = (
+        "_bytes",
+        "_first",
+        "_limit",
+        "_log",
+        "_mark",
+        "_over",
+        "_seen",
+        "_streams",
+        "_waiting",
+        "_wake",
+        "cut",
+        "drained",
+        "missed",
+        "run_id",
+    )
+
     def __init__(self, streams: Streams, run_id: str, limit: int) -> None:
         self._streams = streams
         self._limit = limit
-        self._waiting: list[list[Event]] = []  # a deque would take ten times as much of an idle reader
+        self._waiting: list[Commit] = []  # a deque would take ten times as much of an idle reader
         self._bytes = 0
         self._wake: asyncio.Future[None] | None = None
-        self._first: list[Event] = []
-        self._replay_from: int | None = None
-        self._run: Run | None = None
+        self._first: Event | None = None
+        self._log: Run | None = None
+        """The run, while its log is being read for this reader."""
+        self._mark = 0
+        """The log's last number when the reader registered: what is larger will be told, or is in the replay."""
         self._seen = 0
         self._over = False
         self.run_id = run_id
@@ -56,46 +92,68 @@ class Reader:
         return self
 
     async def __anext__(self) -> list[Event]:
-        if self._first:
-            events, self._first = self._first, []
-            return self._deliver(events)
-        while self._replay_from is not None:
-            events = await self._replay()
+        if self._first is not None:
+            first, self._first = self._first, None
+            return self._deliver([first])
+        while self._log is not None and not self._over:
+            events = await self._replay(self._log)
             if events:
                 return self._deliver(events)
-        if self._run is not None and self._run.finished and not self._over:
-            # Its last event has left the log since: retention was faster.
-            return self._deliver([_ended(self._run)])
         while True:
             if self._over or self.cut:
                 raise StopAsyncIteration
             if self._waiting:
-                break
+                events = self._take()
+                if events:
+                    return self._deliver(events)
+                continue
             if self.drained:
                 raise StopAsyncIteration
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
-        events = [event for batch in self._waiting for event in batch if event.seq > self._seen]
-        self._waiting.clear()
-        self._bytes = 0
-        return self._deliver(events) if events else await self.__anext__()
+
+    async def _replay(self, run: Run) -> list[Event]:
+        """The next events of the log. Where there are no more, the reader lets go of the log."""
+        events = await self._streams.storage.events(
+            run.owner, run.thread_id, after=self._seen, run_id=run.run_id, limit=PAGE
+        )
+        if not events:
+            self._log = None
+            if run.finished:
+                # Its last event has left the log since: retention was faster.
+                return [_ended(run)]
+        elif events[-1].seq >= self._mark:
+            self._log = None
+        return events
+
+    def _take(self) -> list[Event]:
+        """What waits and was not replayed, up to about a piece of it."""
+        seen, waiting = self._seen, self._waiting
+        if self._bytes <= PIECE:
+            events = [event for batch, _ in waiting for event in batch if event.seq > seen]
+            waiting.clear()
+            self._bytes = 0
+            return events
+        events, size, taken = list[Event](), 0, 0
+        for batch, counted in waiting:
+            for event in islice(batch, max(0, seen + 1 - batch[0].seq), None):
+                if size >= PIECE:
+                    break
+                events.append(event)
+                size += len(event.data) + BESIDE
+            if not events or events[-1] is batch[-1]:
+                taken += 1
+                self._bytes -= counted
+            if size >= PIECE:
+                break
+        del waiting[:taken]
+        return events
 
     def close(self) -> None:
         """Leaves; nothing more is kept for this reader."""
         self._over = True
         self._streams.leave(self)
         self._rouse()
-
-    async def _replay(self) -> list[Event]:
-        assert self._run is not None
-        assert self._replay_from is not None
-        run, after = self._run, self._replay_from
-        events = await self._streams.storage.events(
-            run.owner, run.thread_id, after=after, run_id=run.run_id, limit=PAGE
-        )
-        events = [event for event in events if event.seq > self._seen]
-        self._replay_from = events[-1].seq if len(events) >= PAGE else None
-        return events
 
     def _deliver(self, events: list[Event]) -> list[Event]:
         self._seen = max(self._seen, events[-1].seq)
@@ -106,10 +164,10 @@ class Reader:
             self._streams.leave(self)
         return events
 
-    def receive(self, events: list[Event], size: int) -> None:
-        """Events that were just committed."""
-        self._waiting.append(events)
-        self._bytes += size
+    def receive(self, commit: Commit) -> None:
+        """What was just committed."""
+        self._waiting.append(commit)
+        self._bytes += commit[1]
         if self._bytes > self._limit:
             self.cut = True
             self._streams.cut += 1
@@ -122,9 +180,9 @@ class Reader:
         self.drained = True
         self._rouse()
 
-    def begin(self, run: Run, *, first: list[Event], replay_from: int | None, seen: int) -> None:
-        """How the reader starts: made-up events, then the log from a cursor, then what is told."""
-        self._run, self._first, self._replay_from, self._seen = run, first, replay_from, seen
+    def begin(self, *, first: Event | None, log: Run | None, mark: int, seen: int) -> None:
+        """How the reader starts: a made-up event, then the log from a cursor, then what is told."""
+        self._first, self._log, self._mark, self._seen = first, log, mark, seen
 
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -138,6 +196,8 @@ class Streams:
         self.storage = storage
         self._clock = clock
         self._queue_bytes = queue_bytes
+        # More than a piece, so that what is large is taken piece by piece.
+        self._commit_bytes = max(queue_bytes // COMMIT_SHARE, PIECE + 1)
         self._readers: dict[str, list[Reader]] = {}
         self._endings: dict[str, list[Ending]] = {}
         self._recheck: asyncio.TimerHandle | None = None
@@ -161,9 +221,10 @@ class Streams:
             readers = self._readers.get(run_id)
             if readers:
                 events = live_events(chunk)
-                size = sum(len(event.data) for event in events)
+                size = sum(len(event.data) for event in events) + BESIDE * len(events)
+                commit = (events, min(size, self._commit_bytes))
                 for reader in tuple(readers):
-                    reader.receive(events, size)
+                    reader.receive(commit)
             endings = self._endings.get(run_id)
             if endings and ends_run(chunk.entries):
                 del self._endings[run_id]
@@ -204,19 +265,18 @@ class Streams:
             self.leave(reader)
             raise
         if after is not None:
-            floor = self.storage.floor_seq(run.owner, run.thread_id)
             # Nobody has seen what there is not: a cursor beyond the log would hide the run's end from its reader.
             start = max(min(after, mark), run.first_seq)
             if now.finished:
                 start = min(start, now.last_seq - 1)  # the last event is always delivered, also to who saw it
             if start < min(floor, now.last_seq or floor):
                 reader.missed = (start + 1, floor)
-            reader.begin(now, first=[], replay_from=start, seen=start)
+            reader.begin(first=None, log=now, mark=mark, seen=start)
         elif now.finished:
-            reader.begin(now, first=[_standing(now, self._clock)], replay_from=now.last_seq - 1, seen=0)
+            reader.begin(first=_standing(now, self._clock), log=now, mark=mark, seen=now.last_seq - 1)
         else:
-            first = [_standing(now, self._clock)] if now.status == "running" else []
-            reader.begin(now, first=first, replay_from=None, seen=mark)
+            first = _standing(now, self._clock) if now.status == "running" else None
+            reader.begin(first=first, log=None, mark=mark, seen=mark)
         if self.draining:
             reader.drain()
         return reader

@@ -23,6 +23,8 @@ class Connection:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.received = b""
+        self.largest_piece = 0
+        """Bytes that the server sent at once, at most."""
         self.complete = False
         """The answer has come to its end, in order."""
         self._server = server
@@ -55,7 +57,9 @@ class Connection:
             self.status = message["status"]
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
         else:
-            self.received += message.get("body", b"")
+            piece = message.get("body", b"")
+            self.received += piece
+            self.largest_piece = max(self.largest_piece, len(piece))
             self.complete = not message.get("more_body", False)
 
     @property

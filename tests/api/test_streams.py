@@ -13,6 +13,7 @@ from asgi_client import Connection, Puppet, WatchedClock, connect, frames
 from live_server import Server, Starter, play
 
 from runyard import Context, agent
+from runyard.api.sse import LARGEST_PIECE
 
 # Not that of any other wait in the server, so that a test can tell it from them.
 GRACE = 7.0
@@ -369,9 +370,12 @@ def test_a_slow_reader_is_cut_and_resumes_by_its_cursor_and_the_run_does_not_wai
             await slow.until("metadata")
             run_path = slow.headers["content-location"]
             slow.stop_reading()
+            beside = connect(s, "GET", f"{run_path}/stream", last_event_id="0")
             payloads = [f"{number} {'x' * 4000}" for number in range(60)]
-            puppet.emit(*payloads)
-            await s.until(lambda: s.app.engine.streams.readers == 0)
+            for payload in payloads:  # in commits of their own
+                puppet.emit(payload)
+                await beside.until(payload)
+            assert s.app.engine.streams.readers == 1
             puppet.emit("last")
             puppet.end()
             # The one who created the run is cut: that is no leaving, and the run goes on to its end.
@@ -386,6 +390,30 @@ def test_a_slow_reader_is_cut_and_resumes_by_its_cursor_and_the_run_does_not_wai
             assert rest.names[-1] == "end"
             numbers = slow.ids + rest.ids
             assert numbers == sorted(set(numbers))
+            assert (await beside.end()).payloads == [*payloads, "last"]
+
+    play(story())
+
+
+def test_no_reader_is_cut_for_one_large_commit_and_no_client_is_sent_it_in_one_piece(server: Starter) -> None:
+    async def story() -> None:
+        puppet = Puppet()
+        async with server(puppet.agent, reader_queue_bytes=65536) as s:
+            reading = connect(s, "POST", "/runs/stream", {"stream_mode": "custom"})
+            await reading.until("metadata")
+            payloads = [*("x" * 3000 + str(number) for number in range(100)), "y" * 300_000]
+
+            async def pour(ctx: Context) -> None:
+                for payload in payloads:
+                    await ctx.emit(payload)
+
+            puppet.do(pour)
+            puppet.end()
+            await reading.end()
+            assert reading.payloads == payloads
+            assert reading.names[-1] == "end"
+            assert s.app.engine.streams.cut == 0
+            assert reading.largest_piece <= LARGEST_PIECE
 
     play(story())
 

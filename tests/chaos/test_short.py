@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos import full, kill, poison
+from chaos import full, kill, overload, poison
 
 
 def count(figure: str) -> int:
@@ -26,3 +26,14 @@ def test_a_run_that_ends_the_server_each_time_stops_and_takes_none_with_it() -> 
     found = dict(poison.run(beside=2))
     assert found["attempts that ended the server, then no more"] == "3"
     assert "max_attempts is 3" in found["reason on the run"]
+
+
+def test_each_reader_of_a_crowd_sees_every_event_once_and_in_order() -> None:
+    found = dict(
+        overload.run(slow=20, fast=3, idle=100, returning=100, seconds=0.8, log=1000, size=12_000, judged=False)
+    )
+    assert found["fast readers; events of each, every one once and in order"] == "3; 160"
+    assert count(found["slow readers, each event once and in order in the end"]) == 20
+    assert count(found["of them cut, and gone on with their cursor"]) > 0
+    assert count(found["idle readers, each with all events and the end"]) == 100
+    assert count(found["readers back at once, each with every event it missed"]) == 100

@@ -12,7 +12,7 @@ import pytest
 from runyard import checkpoints
 from runyard.checkpoints import Asked, Checkpoint, Question, set_to
 from runyard.errors import CancelRequested, Conflict, IdempotencyMismatch, LeaseLost, NotFound
-from runyard.events import ValuesPointer, entry
+from runyard.events import Event, ValuesPointer, entry
 from runyard.items import ItemSearch, NamespaceQuery
 from runyard.runs import Attempt, NewRun, RunFilter
 from runyard.runtime.contract import Record
@@ -588,6 +588,24 @@ def test_events_are_told_after_the_commit_in_their_order(on_storage: OnStorage) 
         assert [first for first, _ in told[1:]] == [last + 1 for _, last in told[:-1]]
         events = await storage.events("", "t", after=4, run_id="r1", limit=1000)
         assert [event.seq for event in events] == list(range(5, told[-1][1] + 1))
+
+    on_storage(case)
+
+
+def test_a_read_of_events_is_bounded_by_their_number_and_their_size(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        sizes = [10] * 30 + [3000] * 100 + [2_000_000] * 3 + [10]
+        await storage.append(claim.attempt, Batch([entry("custom", "x" * size) for size in sizes]), 2)
+        last = await storage.append(claim.attempt, Batch([entry("custom", "last")]), 2)
+        reads: list[list[Event]] = []
+        while read := await storage.events("", "t", after=reads[-1][-1].seq if reads else 0, run_id="r1", limit=20):
+            reads.append(read)
+        assert [event.seq for read in reads for event in read] == list(range(1, last + 1))
+        assert max(map(len, reads)) == 20
+        for read in reads:
+            assert sum(len(event.data) for event in read[:-1]) < 256_000
+        assert await storage.events("", "t", after=last, run_id="r1", limit=20) == []
 
     on_storage(case)
 

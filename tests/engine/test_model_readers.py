@@ -21,6 +21,7 @@ from runyard.events import Chunk, entry, lifecycle
 from runyard.runs import Attempt, NewRun
 from runyard.storage.contract import Batch, Ending
 from runyard.storage.sqlite import SqliteStorage
+from runyard.storage.sqlite import replay as replay_module
 from runyard.streams import Reader, Streams, shown
 
 T = TypeVar("T")
@@ -95,7 +96,13 @@ class ReadersMachine(RuleBasedStateMachine):
         self.attempts: dict[str, Attempt] = {}
         self.followers: list[Follower] = []
         self.numbers = 0
-        self.patches = [mock.patch.object(streams_module, "PAGE", 4)]
+        self.patches = [
+            mock.patch.object(streams_module, "PAGE", 4),
+            mock.patch.object(streams_module, "PIECE", 600),
+            mock.patch.object(streams_module, "BESIDE", 10),
+            mock.patch.object(replay_module, "READ_BYTES", 500),
+            mock.patch.object(replay_module, "KEPT_BYTES", 2000),
+        ]
         for patch in self.patches:
             patch.start()
 
@@ -328,8 +335,12 @@ class ReadersMachine(RuleBasedStateMachine):
         assert self.streams.readers == 0
         for run_id, told in self.log.items():
             run = self.storage.run("", run_id)
-            kept = await self.storage.events("", run.thread_id, after=0, run_id=run_id, limit=10**6)
-            assert [event.seq for event in kept] == [seq for seq, _ in told]
+            kept: list[int] = []
+            while page := await self.storage.events(
+                "", run.thread_id, after=kept[-1] if kept else 0, run_id=run_id, limit=10**6
+            ):
+                kept += [event.seq for event in page]
+            assert kept == [seq for seq, _ in told]
         await self.storage.close()
 
 

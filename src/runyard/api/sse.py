@@ -1,7 +1,7 @@
 """Server-sent events: the transport of run streams. What a frame holds is the business of `runyard.streams`.
 
 A connection is one reader of the run's stream and one watch for the client's leaving: no server raises when something
-is sent to a client that has gone. All events that wait go out in one piece.
+is sent to a client that has gone. The events that a reader is given go out in one piece, unless they are large.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runyard.api.wire import StreamMode
 from runyard.errors import InvalidInput
 from runyard.events import Mode
 from runyard.runs import Run
-from runyard.streams import frame, shown
+from runyard.streams import PIECE, frame, shown
 
 DEFAULT_MODES: frozenset[Mode] = frozenset({"values"})
 
@@ -27,6 +27,8 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 )
+LARGEST_PIECE = 2 * PIECE
+"""Bytes that are sent at once: what a client does not take yet is kept for it alone."""
 _RETRY = b"retry: 1000\n\n"
 _BEAT = b": heartbeat\n\n"
 _DRAINING = b"retry: 1000\n: draining, reconnect with Last-Event-ID\n\n"
@@ -120,12 +122,17 @@ class _Connection:
         self._beating: asyncio.Task[None] | None = None
 
     async def write(self, frames: list[bytes]) -> None:
-        """Some frames, in one piece; there may be none."""
+        """Some frames, in one piece unless they are large; there may be none."""
         if not frames:
             return
         self._writing = True
-        await self._call.write(self._greeting + b"".join(frames))
+        text = self._greeting + b"".join(frames)
         self._greeting = b""
+        if len(text) <= LARGEST_PIECE:
+            await self._call.write(text)
+        else:
+            for start in range(0, len(text), LARGEST_PIECE):
+                await self._call.write(text[start : start + LARGEST_PIECE])
         self._writing = False
 
     def beat(self) -> None:

@@ -354,7 +354,8 @@ class Storage(Protocol):
     # events
 
     async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
-        """Events with a number above `after`, in order, `values` rendered; at most about `limit` of them."""
+        """Events with a number above `after`, in order, `values` rendered; at most `limit` of them, fewer where they
+        are large. None only where there are no more."""
         ...
 
     def last_seq(self, owner: str, thread_id: str) -> int:

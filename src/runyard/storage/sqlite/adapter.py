@@ -16,7 +16,6 @@ import apsw
 import msgspec
 
 from runyard import agents as agent_rules
-from runyard import events as event_log
 from runyard.checkpoints import Checkpoint, Snapshot, State, fold, render
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
 from runyard.errors import RunyardError, checkpoint_not_found, item_not_found, run_not_found, thread_not_found
@@ -40,6 +39,7 @@ from runyard.storage.contract import (
 from runyard.storage.sqlite import item_verbs, outbox_verbs, retention_verbs, run_verbs, thread_verbs, upkeep_verbs
 from runyard.storage.sqlite.connection import FileLock, Synchronous, close, connect
 from runyard.storage.sqlite.faults import translated
+from runyard.storage.sqlite.replay import Replay
 from runyard.storage.sqlite.rows import (
     checkpoint_of,
     item_of,
@@ -93,7 +93,9 @@ class SqliteStorage:
         self._synchronous: Synchronous = synchronous
         self._closed = True
         self._lock = FileLock(path)
-        self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
+        self._readers = _reader_pool()
+        self._replays = _replay_pool()
+        self._replay = Replay()
         self._local = threading.local()
         self._reader_connections: list[apsw.Connection] = []
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
@@ -132,6 +134,7 @@ class SqliteStorage:
 
     def _close_readers(self) -> None:
         self._readers.shutdown(wait=True)
+        self._replays.shutdown(wait=True)
         for connection in self._reader_connections:
             close(connection)
         self._reader_connections.clear()
@@ -149,7 +152,8 @@ class SqliteStorage:
         if self._closed:
             return
         if self._writer.renew(self._close_readers):
-            self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
+            self._readers, self._replays = _reader_pool(), _replay_pool()
+            self._replay = Replay()
             self._reopen_inline()
         else:
             asyncio.get_running_loop().call_later(RENEWAL_PAUSE, self._suspected)
@@ -184,12 +188,12 @@ class SqliteStorage:
             self._local.reader = reader
         return reader
 
-    async def _read(self, question: Callable[[Transaction], T]) -> T:
+    async def _read(self, question: Callable[[Transaction], T], pool: ThreadPoolExecutor | None = None) -> T:
         def ask() -> T:
             with translated():
                 return question(self._reader())
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
+        return await asyncio.get_running_loop().run_in_executor(pool or self._readers, ask)
 
     def _keep(self, snapshot: Snapshot) -> Snapshot:
         if sum(map(len, snapshot.state.values())) <= SNAPSHOT_BYTES:
@@ -366,7 +370,9 @@ class SqliteStorage:
     # events
 
     async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
-        return await self._read(lambda reader: _events(reader, owner, thread_id, after, run_id, limit))
+        return await self._read(
+            lambda reader: self._replay.read(reader, owner, thread_id, after, run_id, limit), self._replays
+        )
 
     def last_seq(self, owner: str, thread_id: str) -> int:
         row = self._inline.one("numbers", (owner, thread_id))
@@ -496,6 +502,16 @@ class SqliteStorage:
         return figures
 
 
+def _reader_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(READER_THREADS, thread_name_prefix="runyard-reader")
+
+
+def _replay_pool() -> ThreadPoolExecutor:
+    """A thread of their own for reads of events: when thousands of readers come back at once, nobody else waits for
+    their reads."""
+    return ThreadPoolExecutor(1, thread_name_prefix="runyard-replay")
+
+
 def _nobody(chunks: Sequence[Chunk]) -> None:
     """Nobody listens yet."""
 
@@ -598,27 +614,6 @@ def _label(metadata: dict[str, Any] | None) -> tuple[str, str] | None:
         if isinstance(value, str) and len(value) <= LABEL_LENGTH and "\0" not in name + value:
             return name, value
     return None
-
-
-def _events(reader: Transaction, owner: str, thread_id: str, after: int, run_id: str | None, limit: int) -> list[Event]:
-    found: list[Event] = []
-    cursor = reader.connection.execute(reader.sql["events"], (owner, thread_id, after))
-    for first_seq, _, chunk_run, at, body in cursor:
-        if run_id is not None and chunk_run != run_id:
-            continue
-        entries = event_log.decode(body)
-        for index, item in enumerate(entries):
-            seq = first_seq + index
-            if seq <= after:
-                continue
-            data = bytes(item.data)
-            if item.kind == "values":
-                data = render(_state(reader, event_log.pointer(data)))
-            found.append(Event(seq, chunk_run, item.kind, at, data))
-        if len(found) >= limit or (run_id is not None and event_log.ends_run(entries)):
-            break
-    cursor.close()
-    return found
 
 
 def _namespaces(reader: Transaction, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:

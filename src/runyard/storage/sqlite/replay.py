@@ -1,0 +1,72 @@
+"""Reading a thread's log, a bounded part at a time, for readers who may be thousands on the same part of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from itertools import islice
+
+from runyard.checkpoints import fold, render
+from runyard.events import Event, decode, lifecycle, pointer
+from runyard.storage.sqlite.writer import Transaction
+
+READ_BYTES = 64_000
+"""Bytes of events after which one read ends: each of thousands of readers may have one in hand."""
+KEPT_BYTES = 4_000_000
+"""Bytes of chunks that are kept decoded: what one reader was shown the next one shares, with its frames."""
+
+
+class Replay:
+    """Reads of events. Of one thread only: what it keeps is not guarded."""
+
+    def __init__(self) -> None:
+        self._chunks: OrderedDict[tuple[str, int], tuple[list[Event], int]] = OrderedDict()
+        self._bytes = 0
+
+    def read(
+        self, reader: Transaction, owner: str, thread_id: str, after: int, run_id: str | None, limit: int
+    ) -> list[Event]:
+        """As the storage's `events`."""
+        found: list[Event] = []
+        size = 0
+        cursor = reader.connection.execute(reader.sql["events"], (owner, thread_id, after))
+        for first_seq, last_seq, chunk_run, at, body in cursor:
+            if run_id is not None and chunk_run != run_id:
+                continue
+            events = self._chunk(first_seq, last_seq, chunk_run, at, body)
+            for event in islice(events, max(0, after + 1 - first_seq), None):
+                if len(found) >= limit or size >= READ_BYTES:
+                    break
+                shown = _rendered(reader, event) if event.kind == "values" else event
+                found.append(shown)
+                size += len(shown.data)
+            if len(found) >= limit or size >= READ_BYTES or (run_id is not None and _ends_run(events[-1])):
+                break
+        cursor.close()
+        return found
+
+    def _chunk(self, first_seq: int, last_seq: int, run_id: str | None, at: int, body: bytes) -> list[Event]:
+        """The events of a row, `values` as they are stored."""
+        # A thread's number may come again when the thread was deleted long ago; a run does not.
+        key = (run_id or "", last_seq)
+        kept = self._chunks.get(key)
+        if kept is not None:
+            self._chunks.move_to_end(key)
+            return kept[0]
+        events = [
+            Event(seq, run_id, item.kind, at, bytes(item.data)) for seq, item in enumerate(decode(body), first_seq)
+        ]
+        if run_id is not None and len(body) <= KEPT_BYTES // 2:
+            self._chunks[key] = events, len(body)
+            self._bytes += len(body)
+            while self._bytes > KEPT_BYTES:
+                self._bytes -= self._chunks.popitem(last=False)[1][1]
+        return events
+
+
+def _rendered(reader: Transaction, event: Event) -> Event:
+    state = fold(reader.all("chain", (pointer(event.data),)))
+    return Event(event.seq, event.run_id, event.kind, event.at, render(state))
+
+
+def _ends_run(last: Event) -> bool:
+    return last.kind == "lifecycle" and lifecycle(last.data).terminal
