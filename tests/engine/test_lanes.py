@@ -4,7 +4,7 @@ tasks on it. What becomes of the others is said here."""
 from __future__ import annotations
 
 import asyncio
-import gc
+import selectors
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -212,13 +212,28 @@ def test_a_loop_that_cannot_be_closed_fails_only_who_tried(server: Starter) -> N
     play(story())
 
 
-def _break_lane(loop: asyncio.AbstractEventLoop) -> None:
-    """What closing it in the moment between two turns comes to: it can wait for nothing any more."""
-    loop._selector.close()  # type: ignore[attr-defined]
+BreakLane = Callable[[], None]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_lane_that_dies_is_replaced_and_its_runs_are_tried_again_or_end(server: Starter) -> None:
+@pytest.fixture
+def break_lane() -> Iterator[BreakLane]:
+    """Does to the loop of whoever calls it what closing it in the moment between two turns comes to: it can wait for
+    nothing any more. Afterwards it is mended as far as it needs to be closed."""
+    broken: list[Any] = []
+
+    def break_it() -> None:
+        broken.append(asyncio.get_running_loop())
+        broken[-1]._selector.close()
+
+    yield break_it
+    for loop in broken:
+        loop._selector = selectors.DefaultSelector()
+        loop.close()
+
+
+def test_a_lane_that_dies_is_replaced_and_its_runs_are_tried_again_or_end(
+    server: Starter, break_lane: BreakLane
+) -> None:
     attempts: list[int] = []
     waits = threading.Semaphore(0)
 
@@ -240,7 +255,7 @@ def test_a_lane_that_dies_is_replaced_and_its_runs_are_tried_again_or_end(server
 
     @agent(max_attempts=1)
     async def breaks() -> None:
-        _break_lane(asyncio.get_running_loop())
+        break_lane()
 
     async def story() -> None:
         async with server(sound, innocent, innocent_blocking, breaks, agent_threads=1) as s:
@@ -257,14 +272,12 @@ def test_a_lane_that_dies_is_replaced_and_its_runs_are_tried_again_or_end(server
             await s.until(lambda: s.app.engine.worker.executing == 0)
 
     play(story())
-    gc.collect()  # the broken loop complains when it goes: here, and not in another test
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_run_that_breaks_its_lane_each_time_stops_after_its_attempts(server: Starter) -> None:
+def test_a_run_that_breaks_its_lane_each_time_stops_after_its_attempts(server: Starter, break_lane: BreakLane) -> None:
     @agent(max_attempts=2)
     async def breaks() -> None:
-        _break_lane(asyncio.get_running_loop())
+        break_lane()
         await asyncio.sleep(0)
 
     async def story() -> None:
