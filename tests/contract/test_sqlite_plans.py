@@ -42,6 +42,7 @@ LISTS: dict[str, dict[str, Any]] = {
 READS: dict[str, tuple[Any, ...]] = {
     "run": ("r7", ""),
     "thread": ("", "t1"),
+    "thread_alone": ("", "t2"),
     "numbers": ("", "t1"),
     "line": ("", "t1"),
     "ready": ("a", 10),

@@ -344,6 +344,38 @@ def test_many_begin_and_end_in_one_commit_each_with_its_own_rows(on_storage: OnS
     on_storage(case)
 
 
+def test_runs_of_many_threads_begin_and_end_in_one_commit_and_one_of_each_at_a_time(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        threads = [f"t{n}" for n in range(40)]
+        heads: dict[str, str] = {}
+        for turn in range(3):
+            created = await asyncio.gather(
+                *(storage.create_run(wish(f"{t}-{turn}-{n}", t, claim=True)) for t in threads for n in range(2))
+            )
+            claims = [c.claim for c in created if c.claim is not None]
+            assert [claim.run.run_id for claim in claims] == [f"{t}-{turn}-0" for t in threads]
+            assert [claim.run.base for claim in claims] == [heads.get(t) for t in threads]
+            assert storage.thread("", "t0").status == "busy"
+            batches = [step(claim.attempt, turn * 100 + n) for n, claim in enumerate(claims)]
+            written = await asyncio.gather(
+                *(storage.append(claim.attempt, batch, 3) for claim, (batch, _) in zip(claims, batches, strict=True))
+            )
+            for claim, (_, checkpoint), last in zip(claims, batches, written, strict=True):
+                heads[claim.run.thread_id] = checkpoint.checkpoint_id
+                assert storage.thread("", claim.run.thread_id).head == checkpoint.checkpoint_id
+                assert storage.run("", claim.run.run_id).last_checkpoint == checkpoint.checkpoint_id
+                assert storage.last_seq("", claim.run.thread_id) == last
+            await asyncio.gather(*(storage.finish(c.attempt, Batch(), Ending("completed"), 4) for c in claims))
+            behind = await storage.claim({"a": None}, 1000, 5)
+            assert {claim.run.run_id for claim in behind} == {f"{t}-{turn}-1" for t in threads}
+            await asyncio.gather(*(storage.finish(c.attempt, Batch(), Ending("completed"), 6) for c in behind))
+            log = await storage.events("", "t7", after=0, run_id=None, limit=1000)
+            assert [event.seq for event in log] == list(range(1, 7 * (turn + 1) + 1))
+        assert {storage.thread("", t).status for t in threads} == {"idle"}
+
+    on_storage(case)
+
+
 def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         one, two, three, four = [await alone(storage, n) for n in range(4)]

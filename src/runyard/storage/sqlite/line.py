@@ -31,7 +31,7 @@ def append(
 ) -> int:
     """Writes a chunk whose numbers end at `last_seq`, and keeps it to be told after the commit."""
     first = last_seq - len(entries) + 1
-    t.run("insert_events", (owner, thread_id, last_seq, first, run_id, now, encode(entries)))
+    t.later("insert_events", (owner, thread_id, last_seq, first, run_id, now, encode(entries)), thread_id)
     t.chunks.append(Chunk(owner, thread_id, run_id, first, now, list(entries), states or {}, final, None, over))
     return last_seq
 
@@ -57,7 +57,8 @@ def fenced_numbers(t: Transaction, attempt: Attempt, count: int) -> int:
     Raises:
         LeaseLost: the thread's lease is another's by now.
     """
-    row = t.one("take_numbers_fenced", (count, attempt.owner, attempt.thread_id, attempt.lease))
+    numbers = (count, attempt.owner, attempt.thread_id, attempt.lease)
+    row = t.look("take_numbers_fenced", numbers, attempt.thread_id)
     if row is None:
         raise LeaseLost(f"attempt {attempt.number} of run {attempt.run_id} has lost its lease")
     return row[0]

@@ -24,6 +24,39 @@ CREATE TEMP TRIGGER begin_alone_rows INSTEAD OF INSERT ON begin_alone BEGIN
     VALUES (NEW.owner, NEW.thread_id, NEW.last_seq, 1, NEW.run_id, NEW.now, NEW.events);
 END;
 
+CREATE TEMP VIEW begin_next AS
+SELECT NULL AS owner, NULL AS thread_id, NULL AS run_id, NULL AS agent_id, NULL AS now, NULL AS metadata,
+       NULL AS request, NULL AS max_attempts, NULL AS head, NULL AS first_seq, NULL AS lease, NULL AS strategy,
+       NULL AS last_seq, NULL AS events;
+
+-- A run that executes at once on a thread that nothing is in line on. An open question is given up.
+CREATE TEMP TRIGGER begin_next_rows INSTEAD OF INSERT ON begin_next BEGIN
+    UPDATE threads SET lease = NEW.lease, last_seq = NEW.last_seq, status = 'busy', asking = 0, updated_at = NEW.now
+    WHERE owner = NEW.owner AND thread_id = NEW.thread_id AND lease = NEW.lease - 1 AND last_seq = NEW.first_seq
+      AND deleted_at IS NULL AND head IS NEW.head;
+    SELECT RAISE(ABORT, 'the thread has moved on') WHERE changes() = 0;
+
+    INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
+                      max_attempts, invocation, base, prior_head, first_seq, stateless, line, started_at, strategy,
+                      ready)
+    VALUES (NEW.run_id, NEW.thread_id, NEW.owner, NEW.agent_id, 'running', NEW.now, NEW.now, NEW.metadata,
+            NEW.request, 1, NEW.max_attempts, NEW.run_id, NEW.head, NEW.head, NEW.first_seq, 0, NEW.now, NEW.now,
+            NEW.strategy, 0);
+
+    INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
+    VALUES (NEW.owner, NEW.thread_id, NEW.last_seq, NEW.first_seq + 1, NEW.run_id, NEW.now, NEW.events);
+END;
+
+CREATE TEMP VIEW move_on AS
+SELECT NULL AS owner, NULL AS thread_id, NULL AS run_id, NULL AS head, NULL AS now;
+
+-- An attempt has come to another state.
+CREATE TEMP TRIGGER move_on_rows INSTEAD OF INSERT ON move_on BEGIN
+    UPDATE threads SET head = NEW.head, asking = 0, updated_at = NEW.now
+    WHERE owner = NEW.owner AND thread_id = NEW.thread_id;
+    UPDATE runs SET last_checkpoint = NEW.head, updated_at = NEW.now WHERE run_id = NEW.run_id;
+END;
+
 CREATE TEMP VIEW begin_waiting AS
 SELECT NULL AS owner, NULL AS thread_id, NULL AS run_id, NULL AS number, NULL AS now, NULL AS lease, NULL AS last_seq,
        NULL AS attempt, NULL AS concurrency, NULL AS base, NULL AS prior_head, NULL AS started_at, NULL AS events;

@@ -27,21 +27,27 @@ class Poisoned(Exception):
 class PutOff:
     """Rows of one transaction that have not been written yet, in the order in which their statements came first."""
 
-    __slots__ = ("_connection", "_rows", "_sql", "added")
+    __slots__ = ("_connection", "_rows", "_sql", "_threads", "added")
 
     def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
         self._connection: Any = connection
         self._sql = sql
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
+        self._threads: set[str] = set()
         self.added = 0
         """How many rows were put off in all."""
 
     def __bool__(self) -> bool:
         return bool(self._rows)
 
-    def add(self, query: str, values: tuple[Any, ...]) -> None:
+    def concerns(self, thread_id: str) -> bool:
+        """Whether a row of the thread has been put off."""
+        return thread_id in self._threads
+
+    def add(self, query: str, values: tuple[Any, ...], thread_id: str) -> None:
         """Puts one row of a named `INSERT ... VALUES (...)` off."""
         self.added += 1
+        self._threads.add(thread_id)
         rows = self._rows.get(query)
         if rows is None:
             self._rows[query] = [values]
@@ -55,6 +61,7 @@ class PutOff:
             Poisoned: a row was refused. Whose it was is not known.
         """
         rows, self._rows = self._rows, {}
+        self._threads.clear()
         try:
             for query, waiting in rows.items():
                 self._insert(self._sql[query], waiting)

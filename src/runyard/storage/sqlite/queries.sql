@@ -28,6 +28,14 @@ SELECT thread_id, owner, created_at, updated_at, metadata, status, head, last_se
 FROM threads
 WHERE owner = ? AND thread_id = ? AND deleted_at IS NULL
 
+-- name: thread_alone
+-- A thread that can be seen, and that no run executes or waits on: its head, its last number, its lease.
+SELECT head, last_seq, lease FROM threads
+WHERE owner = ?1 AND thread_id = ?2 AND deleted_at IS NULL AND hidden = 0 AND NOT EXISTS (
+    SELECT 1 FROM runs INDEXED BY runs_active
+    WHERE runs.owner = ?1 AND runs.thread_id = ?2 AND status IN ('pending', 'running')
+)
+
 -- name: search_threads
 -- Newest first.
 SELECT thread_id, owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden, floor_seq, asking
@@ -239,6 +247,11 @@ UPDATE runs SET losses = losses + ? WHERE run_id = ?
 SELECT count(*) FROM runs INDEXED BY runs_limited
 WHERE agent_id = ? AND status = 'running' AND concurrency IS NOT NULL
 
+-- name: begin_next
+INSERT INTO begin_next (owner, thread_id, run_id, agent_id, now, metadata, request, max_attempts, head, first_seq, lease,
+                        strategy, last_seq, events)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
 -- name: begin_waiting
 INSERT INTO begin_waiting (owner, thread_id, run_id, number, now, lease, last_seq, attempt, concurrency, base, prior_head,
                            started_at, events)
@@ -255,8 +268,8 @@ UPDATE runs SET due_at = NULL, line = coalesce(?, line) WHERE number = ?
 -- name: next_due
 SELECT min(due_at) FROM runs INDEXED BY runs_due WHERE due_at IS NOT NULL AND status = 'pending'
 
--- name: set_last_checkpoint
-UPDATE runs SET last_checkpoint = ?, updated_at = ? WHERE run_id = ?
+-- name: move_on
+INSERT INTO move_on (owner, thread_id, run_id, head, now) VALUES (?, ?, ?, ?, ?)
 
 -- name: request_cancel
 UPDATE runs SET cancel = ?, updated_at = ? WHERE run_id = ? AND status = 'running'

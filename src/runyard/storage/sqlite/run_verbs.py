@@ -101,6 +101,7 @@ def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
             int(new.stateless), new.strategy, new.concurrency, status, int(claimed), int(ready), due_at,
             now if claimed else None, "busy" if due_at is None else "idle", len(entries), encode(entries),
         ),
+        thread_id,
     )  # fmt: skip
     t.chunks.append(Chunk(new.owner, thread_id, new.run_id, 1, now, entries))
     t.ready = ready
@@ -118,6 +119,10 @@ def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
 
 
 def _create_on_thread(t: Transaction, new: NewRun) -> Created:
+    if new.claim and not new.resumes and new.base is None and new.due_at is None and new.concurrency is None:
+        row = t.look("thread_alone", (new.owner, new.thread_id), new.thread_id)
+        if row is not None:
+            return _begin_on_thread(t, new, *row)
     row = t.one("thread", (new.owner, new.thread_id))
     if row is None and new.create_thread:
         values = {
@@ -153,6 +158,23 @@ def _create_on_thread(t: Transaction, new: NewRun) -> Created:
     append(t, new.owner, new.thread_id, new.run_id, now, entries, last)
     attempt = Attempt(new.run_id, new.owner, new.thread_id, lease, 1)
     return Created(run, Claim(run, attempt, 0), ended=tuple(ended), stopping=stopping)
+
+
+def _begin_on_thread(t: Transaction, new: NewRun, head: str | None, last_seq: int, lease: int) -> Created:
+    """The hot path of a thread that nothing is in line on: the run executes at once."""
+    run = _new_run(new, claimed=True, first_seq=last_seq, head=head)
+    attempt = Attempt(new.run_id, new.owner, new.thread_id, lease + 1, 1)
+    entries = [_input_entry(new), line.running_entry(new.run_id, new.agent_id, 1, run.base)]
+    t.later(
+        "begin_next",
+        (
+            new.owner, new.thread_id, new.run_id, new.agent_id, new.created_at, new.metadata, new.request,
+            new.max_attempts, head, last_seq, attempt.lease, new.strategy, last_seq + len(entries), encode(entries),
+        ),
+        new.thread_id,
+    )  # fmt: skip
+    t.chunks.append(Chunk(new.owner, new.thread_id, new.run_id, last_seq + 1, new.created_at, entries))
+    return Created(run, Claim(run, attempt, 0))
 
 
 def _belongs(t: Transaction, owner: str, thread_id: str, checkpoint_id: str) -> bool:
@@ -231,25 +253,28 @@ def _insert(
     head: str | None,
     asked: Asked | None = None,
 ) -> Run:
-    now = new.created_at
-    status = "running" if claimed else "pending"
-    base = new.base or (head if claimed else None)
-    invocation = new.run_id if asked is None else asked.invocation
-    prior = head if claimed else None
-    run_line = new.due_at if new.due_at is not None else now
+    run = _new_run(new, claimed=claimed, first_seq=first_seq, head=head, asked=asked)
     t.run(
         "insert_run",
         (
-            new.run_id, new.thread_id, new.owner, new.agent_id, status, now, now, new.metadata, new.request,
-            int(claimed), new.max_attempts, invocation, base, prior, first_seq, int(new.stateless), run_line,
-            new.due_at, now if claimed else None, int(new.resumes), new.strategy, 0, new.concurrency,
+            run.run_id, run.thread_id, run.owner, run.agent_id, run.status, run.created_at, run.updated_at,
+            run.metadata, run.request, run.attempt, run.max_attempts, run.invocation, run.base, run.prior_head,
+            run.first_seq, int(run.stateless), run.line, run.due_at, run.started_at, int(new.resumes), new.strategy, 0,
+            new.concurrency,
         ),
     )  # fmt: skip
+    return run
+
+
+def _new_run(new: NewRun, *, claimed: bool, first_seq: int, head: str | None, asked: Asked | None = None) -> Run:
+    now = new.created_at
     return Run(
-        run_id=new.run_id, thread_id=new.thread_id, owner=new.owner, agent_id=new.agent_id, status=status,
-        created_at=now, updated_at=now, metadata=new.metadata, request=new.request, attempt=int(claimed),
-        max_attempts=new.max_attempts, invocation=invocation, base=base, prior_head=prior, first_seq=first_seq,
-        stateless=new.stateless, line=run_line, due_at=new.due_at, started_at=now if claimed else None,
+        run_id=new.run_id, thread_id=new.thread_id, owner=new.owner, agent_id=new.agent_id,
+        status="running" if claimed else "pending", created_at=now, updated_at=now, metadata=new.metadata,
+        request=new.request, attempt=int(claimed), max_attempts=new.max_attempts,
+        invocation=new.run_id if asked is None else asked.invocation, base=new.base or (head if claimed else None),
+        prior_head=head if claimed else None, first_seq=first_seq, stateless=new.stateless,
+        line=now if new.due_at is None else new.due_at, due_at=new.due_at, started_at=now if claimed else None,
     )  # fmt: skip
 
 
@@ -293,6 +318,7 @@ def _claim(t: Transaction, row: Any, concurrency: int | None, now: int, *, apart
             run.owner, run.thread_id, run.run_id, number, now, attempt.lease, last_seq, run.attempt, concurrency,
             run.base, run.prior_head, run.started_at, encode([began]),
         ),
+        run.thread_id,
     )  # fmt: skip
     t.chunks.append(Chunk(run.owner, run.thread_id, run.run_id, last_seq, now, [began]))
     _remember(t, run, attempt, last_seq, head)
@@ -338,8 +364,7 @@ def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> in
     _store(t, attempt, batch, now, last)
     if batch.checkpoints:
         head = batch.checkpoints[-1].checkpoint_id
-        t.run("move_head", (head, 0, now, attempt.owner, attempt.thread_id))
-        t.run("set_last_checkpoint", (head, now, attempt.run_id))
+        t.later("move_on", (attempt.owner, attempt.thread_id, attempt.run_id, head, now), attempt.thread_id)
     return last
 
 
@@ -347,7 +372,7 @@ def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) 
     if batch.entries:
         append(t, attempt.owner, attempt.thread_id, attempt.run_id, now, batch.entries, last, states=batch.states)
     for checkpoint in batch.checkpoints:
-        t.run("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint))
+        t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint), attempt.thread_id)
     _record(t, attempt, batch)
 
 
@@ -367,7 +392,7 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
         entries = [*batch.entries, *line.terminal_entries(attempt.run_id, ending.outcome, ending.failure)]
         last = begun.last_seq + len(entries)
         return _end_alone(t, attempt, begun.run, batch, ending, now, entries, last, begun.head, seen=False)
-    standing = t.one("attempt_standing", (attempt.run_id, attempt.lease))
+    standing = t.look("attempt_standing", (attempt.run_id, attempt.lease), attempt.thread_id)
     run = row_of(t, attempt.run_id) if standing is None else run_of(standing[:RUN_COLUMNS])
     if run.cancel is not None and run.cancel != ending.cancel and run.status == "running":
         raise CancelRequested(f"run {run.run_id} was asked to cancel ({run.cancel})", action=run.cancel)
@@ -422,7 +447,7 @@ def _end_alone(
     """The hot path: nothing waits behind the run, so that the thread's standing follows from its end alone. `seen`:
     the line was looked at; else the thread is one that has none."""
     for checkpoint in batch.checkpoints:
-        t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint))
+        t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint), attempt.thread_id)
     _record(t, attempt, batch)
     asking = 0
     last_checkpoint = run.last_checkpoint
@@ -439,6 +464,7 @@ def _end_alone(
             threads.status_of(active=False, asking=bool(asking), last=ending.outcome), first, last, encode(entries),
             run.cancel, int(not seen),
         ),
+        run.thread_id,
     )  # fmt: skip
     ended = msgspec.structs.replace(
         run, status=status, outcome=ending.outcome, failure=ending.failure, last_seq=last, ended_at=now,
