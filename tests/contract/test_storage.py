@@ -376,6 +376,25 @@ def test_runs_of_many_threads_begin_and_end_in_one_commit_and_one_of_each_at_a_t
     on_storage(case)
 
 
+def test_the_state_that_a_run_leaves_is_the_one_that_is_read(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        batch, checkpoint = step(claim.attempt, 1)
+        await storage.finish(claim.attempt, batch, Ending("completed", final={"n": b"1"}), 2)
+        left = await storage.snapshot("", "t", "c1")
+        assert (left.checkpoint, left.state) == (checkpoint, {"n": b"1"})
+        assert (await storage.history("", "t", before=None, limit=9))[0] == left
+        undone = await claimed(storage, "r2")
+        batch, _ = step(undone.attempt, 2, checkpoint)
+        await storage.cancel("", "r2", "rollback", 3, None)
+        await storage.finish(undone.attempt, batch, Ending("rolled_back", cancel="rollback", final={"n": b"2"}), 4)
+        assert storage.thread("", "t").head == "c1"
+        with pytest.raises(NotFound):
+            await storage.snapshot("", "t", "c2")
+
+    on_storage(case)
+
+
 def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         one, two, three, four = [await alone(storage, n) for n in range(4)]

@@ -306,7 +306,11 @@ class SqliteStorage:
         return await self._writer.do(run_verbs.append_batch, attempt, batch, now)
 
     async def finish(self, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
-        return await self._writer.do(run_verbs.finish, attempt, batch, ending, now)
+        run = await self._writer.do(run_verbs.finish, attempt, batch, ending, now)
+        if run.outcome != "rolled_back" and batch.checkpoints and ending.final is not None and not run.stateless:
+            # Where the thread's next run begins; the thread of a stateless run has no other.
+            self._keep(Snapshot(batch.checkpoints[-1], ending.final))
+        return run
 
     async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:
         return await self._writer.do(run_verbs.requeue, attempt, batch, requeue, now)
