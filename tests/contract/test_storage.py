@@ -395,6 +395,23 @@ def test_the_state_that_a_run_leaves_is_the_one_that_is_read(on_storage: OnStora
     on_storage(case)
 
 
+def test_a_key_that_is_used_twice_in_one_commit_makes_one_run(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        wishes = [
+            wish(f"r{n}", f"t{n}", stateless=True, claim=True, idempotency=("create_run", f"k{n % 20}", "digest"))
+            for n in range(40)
+        ]
+        wishes.append(wish("r40", "t40", idempotency=("create_run", "k3", "another digest")))
+        made = await asyncio.gather(*map(storage.create_run, wishes), return_exceptions=True)
+        assert isinstance(made[40], IdempotencyMismatch)
+        created = [one for one in made[:40] if isinstance(one, Created)]
+        assert [one.run.run_id for one in created] == [f"r{n % 20}" for n in range(40)]
+        assert [one.repeated for one in created] == [False] * 20 + [True] * 20
+        assert sum(one.claim is not None for one in created) == 20
+
+    on_storage(case)
+
+
 def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         one, two, three, four = [await alone(storage, n) for n in range(4)]

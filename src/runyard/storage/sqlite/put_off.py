@@ -27,27 +27,27 @@ class Poisoned(Exception):
 class PutOff:
     """Rows of one transaction that have not been written yet, in the order in which their statements came first."""
 
-    __slots__ = ("_connection", "_rows", "_sql", "_threads", "added")
+    __slots__ = ("_about", "_connection", "_rows", "_sql", "added")
 
     def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
         self._connection: Any = connection
         self._sql = sql
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
-        self._threads: set[str] = set()
+        self._about: set[str] = set()
         self.added = 0
         """How many rows were put off in all."""
 
     def __bool__(self) -> bool:
         return bool(self._rows)
 
-    def concerns(self, thread_id: str) -> bool:
-        """Whether a row of the thread has been put off."""
-        return thread_id in self._threads
+    def concerns(self, about: str) -> bool:
+        """Whether a row about that has been put off: a thread (its id), or an idempotency key."""
+        return about in self._about
 
-    def add(self, query: str, values: tuple[Any, ...], thread_id: str) -> None:
+    def add(self, query: str, values: tuple[Any, ...], about: str) -> None:
         """Puts one row of a named `INSERT ... VALUES (...)` off."""
         self.added += 1
-        self._threads.add(thread_id)
+        self._about.add(about)
         rows = self._rows.get(query)
         if rows is None:
             self._rows[query] = [values]
@@ -61,7 +61,7 @@ class PutOff:
             Poisoned: a row was refused. Whose it was is not known.
         """
         rows, self._rows = self._rows, {}
-        self._threads.clear()
+        self._about.clear()
         try:
             for query, waiting in rows.items():
                 self._insert(self._sql[query], waiting)

@@ -57,18 +57,23 @@ def create_run(t: Transaction, new: NewRun) -> Created:
             return Created(repeated, repeated=True)
     created = _create_on_new_thread(t, new) if new.stateless else _create_on_thread(t, new)
     if new.trace is not None:
-        t.run("insert_trace", (new.run_id, new.trace))
+        t.later("insert_trace", (new.run_id, new.trace), new.thread_id)
     if new.idempotency is not None:
         route, key, digest = new.idempotency
         run = created.run
-        t.run("insert_key", (new.owner, route, key, digest, keep_run(run), run.run_id, new.created_at))
+        values = (new.owner, route, key, digest, keep_run(run), run.run_id, new.created_at)
+        t.later("insert_key", values, _key(new.owner, route, key))
     return created
+
+
+def _key(owner: str, route: str, key: str) -> str:
+    return f"{owner}\0{route}\0{key}"
 
 
 def known_run(t: Transaction, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
     """The run that the key made before, as it is now, or as it was created where it is gone."""
     route, key, digest = idempotency
-    row = t.one("known_key", (owner, route, key))
+    row = t.look("known_key", (owner, route, key), _key(owner, route, key))
     if row is None:
         return None
     if row[0] != digest:

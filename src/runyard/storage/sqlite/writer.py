@@ -82,18 +82,18 @@ class Transaction:
         """Executes a named statement that returns nothing."""
         self.connection.execute(self.sql[query], values)
 
-    def later(self, query: str, values: tuple[Any, ...], thread_id: str) -> None:
-        """Has a named `INSERT ... VALUES (...)` for a thread done before anything else is asked of the database, but
-        for looks at other threads, and at the latest with the commit. If it fails, the verb is done again with every
-        row at once."""
+    def later(self, query: str, values: tuple[Any, ...], about: str) -> None:
+        """Has a named `INSERT ... VALUES (...)` done before anything else is asked of the database, but for looks at
+        what it is not about, and at the latest with the commit. If it fails, the verb is done again with every row at
+        once. `about` is a thread's id, or an idempotency key with owner and route."""
         if self._put_off is None:
             self.run(query, values)
         else:
-            self._put_off.add(query, values, thread_id)
+            self._put_off.add(query, values, about)
 
-    def look(self, query: str, values: tuple[Any, ...], thread_id: str) -> Any:
-        """The first row of a named statement that concerns one thread and its runs and nothing else, or None."""
-        if self._put_off and self._put_off.concerns(thread_id):
+    def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
+        """The first row, or None, of a named statement about nothing but one thread and its runs, or one key."""
+        if self._put_off and self._put_off.concerns(about):
             self._put_off.write()
         rows = self._connection.execute(self.sql[query], values).fetchall()
         return rows[0] if rows else None
@@ -119,6 +119,9 @@ class Reader(Transaction):
             return super().one(query, values)
         except apsw.Error as error:
             raise translate(error) from error
+
+    def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
+        return self.one(query, values)
 
 
 class _Job:
