@@ -12,7 +12,10 @@ from runyard.storage.sqlite.writer import Transaction
 READ_BYTES = 64_000
 """Bytes of events after which one read ends: each of thousands of readers may have one in hand."""
 KEPT_BYTES = 4_000_000
-"""Bytes of chunks that are kept decoded: what one reader was shown the next one shares, with its frames."""
+"""Bytes of memory for chunks that are kept decoded: what one reader was shown the next one shares, with its frames."""
+CHUNK_BYTES = 500
+EVENT_BYTES = 300
+"""What a chunk, and each event in it, takes beside its data, which is there twice: once in its frame."""
 
 
 class Replay:
@@ -55,9 +58,10 @@ class Replay:
         events = [
             Event(seq, run_id, item.kind, at, bytes(item.data)) for seq, item in enumerate(decode(body), first_seq)
         ]
-        if run_id is not None and len(body) <= KEPT_BYTES // 2:
-            self._chunks[key] = events, len(body)
-            self._bytes += len(body)
+        weight = CHUNK_BYTES + EVENT_BYTES * len(events) + 2 * len(body)
+        if run_id is not None and weight <= KEPT_BYTES // 2:
+            self._chunks[key] = events, weight
+            self._bytes += weight
             while self._bytes > KEPT_BYTES:
                 self._bytes -= self._chunks.popitem(last=False)[1][1]
         return events
