@@ -82,7 +82,7 @@ def test_little_of_the_log_is_kept_for_the_next_reader(on_run: Callable[[Case], 
         last = 0
         for _ in range(10):
             last = await storage.append(attempt, Batch([entry("custom", "x" * 300)]), 2)
-        with mock.patch.object(replay_module, "KEPT_BYTES", 1000):
+        with mock.patch.object(replay_module, "KEPT_BYTES", 5000):
             one = await storage.events("", "t", after=last - 10, run_id="r1", limit=20)
             two = await storage.events("", "t", after=last - 3, run_id="r1", limit=20)
             three = await storage.events("", "t", after=last - 10, run_id="r1", limit=1)
