@@ -58,6 +58,10 @@ chaos: $(READY) ## Kill servers, break disks, crowd and soak, for half an hour (
 fuzz: $(READY) ## Send a server bad, odd and broken requests, for minutes (ARGS="--seed 7" repeats)
 	@$(BIN)/python -m fuzz $(ARGS)
 
+.PHONY: oracle
+oracle: $(READY) ## Compare with clients generated from documents of the protocol (Java; ARGS="a.json b.json")
+	@$(BIN)/python -m tools.oracle $(ARGS)
+
 .PHONY: format
 format: $(READY) ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --quiet --fix-only .

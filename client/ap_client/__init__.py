@@ -3,7 +3,7 @@
 Start with `BackgroundRunsApi(ApiClient(Configuration(host="http://localhost:8000")))`.
 """
 
-from ap_client.api import AgentsApi, BackgroundRunsApi, RunsApi, StoreApi, ThreadsApi, WebhooksApi
+from ap_client.api import AgentsApi, BackgroundRunsApi, RunsApi, StoreApi, StreamingApi, ThreadsApi, WebhooksApi
 from ap_client.api_client import ApiClient
 from ap_client.api_response import ApiResponse
 from ap_client.configuration import Configuration
@@ -25,6 +25,7 @@ from ap_client.models import (
     Content,
     ContentOneOfInner,
     ErrorResponse,
+    EventStreamRequest,
     Input,
     Item,
     Message,
@@ -42,6 +43,13 @@ from ap_client.models import (
     StoreListNamespacesRequest,
     StorePutRequest,
     StoreSearchRequest,
+    StreamingChannel,
+    StreamingCommand,
+    StreamingCommandResponse,
+    StreamingErrorResponse,
+    StreamingEvent,
+    StreamingSuccessResponse,
+    StreamingSuccessResponseMeta,
     StreamMode,
     Thread,
     ThreadCheckpoint,
@@ -76,6 +84,7 @@ __all__ = [
     "ContentOneOfInner",
     "ErrorResponse",
     "EventStream",
+    "EventStreamRequest",
     "Input",
     "Item",
     "Message",
@@ -98,6 +107,14 @@ __all__ = [
     "StorePutRequest",
     "StoreSearchRequest",
     "StreamMode",
+    "StreamingApi",
+    "StreamingChannel",
+    "StreamingCommand",
+    "StreamingCommandResponse",
+    "StreamingErrorResponse",
+    "StreamingEvent",
+    "StreamingSuccessResponse",
+    "StreamingSuccessResponseMeta",
     "Thread",
     "ThreadCheckpoint",
     "ThreadCreate",

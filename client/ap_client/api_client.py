@@ -1,18 +1,19 @@
 """The sync shell: sends calls, one after the other, over one pool of connections."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
 from ap_client.api_response import ApiResponse
-from ap_client.call import Call, build_request, read_answer
+from ap_client.call import Call, Timeout, build_request, read_answer
 from ap_client.configuration import Configuration
+from ap_client.low_level import LowLevel, Pairs, request_of
 from ap_client.rest import RESTClientObject, RESTResponse
-from ap_client.version import __version__
 
 R = TypeVar("R")
 
 
-class ApiClient:
+class ApiClient(LowLevel):
     """A client of one server; threads may share it.
 
     `header_name` and `header_value` are sent with every request, and so is `cookie`. `http_client` is an
@@ -31,11 +32,7 @@ class ApiClient:
         *,
         http_client: Any = None,
     ) -> None:
-        self.configuration = Configuration.get_default() if configuration is None else configuration
-        self.default_headers: dict[str, str] = {"User-Agent": f"runyard-client/{__version__} (python)"}
-        if header_name is not None:
-            self.default_headers[header_name] = header_value or ""
-        self.cookie = cookie
+        super().__init__(configuration, header_name, header_value, cookie, "python")
         self.rest_client = RESTClientObject(self.configuration, http_client)
 
     @classmethod
@@ -50,18 +47,17 @@ class ApiClient:
         """Make this the client that an API object takes when it gets none."""
         cls._default = default
 
-    @property
-    def user_agent(self) -> str:
-        """How this client names itself to servers."""
-        return self.default_headers["User-Agent"]
-
-    @user_agent.setter
-    def user_agent(self, value: str) -> None:
-        self.default_headers["User-Agent"] = value
-
-    def set_default_header(self, header_name: str, header_value: str) -> None:
-        """Send this header with every request."""
-        self.default_headers[header_name] = header_value
+    def call_api(
+        self,
+        method: str,
+        url: str,
+        header_params: Mapping[str, str] | None = None,
+        body: Any = None,
+        post_params: Pairs | None = None,
+        _request_timeout: Timeout = None,
+    ) -> RESTResponse:
+        """Send what `param_serialize` made; the answer is not read yet. Raises TransportException when none comes."""
+        return self.rest_client.send(request_of(method, url, header_params, body, post_params, _request_timeout))
 
     def open(self, call: Call[Any]) -> RESTResponse:
         """Send a call, and return as soon as the headers of the answer are here, whatever its status code.

@@ -29,6 +29,7 @@ Timeout = float | tuple[float | None, float | None] | None
 """Seconds for everything, or (to connect, between two pieces of the answer); None waits for ever."""
 
 JSON = "application/json"
+SWITCHING_PROTOCOLS = 101
 ANY_STREAM = "text/event-stream, application/json"
 
 
@@ -55,7 +56,10 @@ _OPTIONS = frozenset(RequestOptions.__annotations__)
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[R]):
-    """One wish to ask a server something. Query values that are None are not sent."""
+    """One wish to ask a server something. Query values that are None are not sent.
+
+    `headers` are what the operation itself needs; those of the options win over them.
+    """
 
     method: str
     path: str
@@ -65,6 +69,7 @@ class Call(Generic[R]):
     query: Mapping[str, object] = field(default_factory=dict[str, object])
     body: Model | None = None
     accept: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.options) - _OPTIONS)
@@ -108,7 +113,7 @@ def build_request(
     """
     if call.body is not None and configuration.client_side_validation:
         call.body.validate()
-    headers = {**default_headers, "Accept": call.accept}
+    headers = {**default_headers, "Accept": call.accept, **call.headers}
     query = [*_query_pairs(call.query)]
     content = None
     if call.body is not None:
@@ -118,12 +123,12 @@ def build_request(
         headers["Cookie"] = cookie
     request_auth = call.options.get("_request_auth")
     for auth in [request_auth] if request_auth else configuration.auth_settings().values():
-        _apply_auth(auth, headers, query)
+        apply_auth(auth, headers, query)
     headers = _with(headers, call.options.get("_headers") or {})
     url = configuration.host_at(call.options.get("_host_index", 0)) + _path(call, configuration)
     if query:
         url += "?" + urlencode(query, quote_via=quote)
-    return Request(call.method, url, headers, content, _timeout(call.options))
+    return Request(call.method, url, headers, content, timeout_pair(call.options.get("_request_timeout")))
 
 
 def _with(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
@@ -156,8 +161,8 @@ def _query_pairs(query: Mapping[str, object]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _timeout(options: RequestOptions) -> tuple[float | None, float | None] | None:
-    given = options.get("_request_timeout")
+def timeout_pair(given: Timeout) -> tuple[float | None, float | None] | None:
+    """Seconds to connect and between two pieces of the answer; None where none were given."""
     if given is None:
         return None
     if isinstance(given, tuple):
@@ -165,7 +170,8 @@ def _timeout(options: RequestOptions) -> tuple[float | None, float | None] | Non
     return given, given
 
 
-def _apply_auth(auth: Mapping[str, Any], headers: dict[str, str], query: list[tuple[str, str]]) -> None:
+def apply_auth(auth: Mapping[str, Any], headers: dict[str, str], query: list[tuple[str, str]]) -> None:
+    """Put one credential where it says. Raises ApiValueError for another place than header, query or cookie."""
     place, key, value = auth.get("in"), str(auth.get("key")), auth.get("value")
     if not value:
         return
@@ -195,12 +201,12 @@ def read_answer(
     Raises the ApiException of its status code outside 2xx, and for a body that cannot be read.
     """
     media = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
-    if not 200 <= status <= 299:
+    if not (200 <= status <= 299 or (status == SWITCHING_PROTOCOLS and "Upgrade" in call.headers)):
         raise failure(status, reason, content, raw)
     returns = cast("Any", call.returns)
     if returns is NoneType:
         return ApiResponse(status, headers, cast("R", None), content)
-    if returns is str or (returns is object and not _is_json(media)):
+    if returns is str or (returns is object and not is_json(media)):
         return ApiResponse(status, headers, cast("R", content.decode("utf-8", "replace")), content)
     try:
         plain = msgspec.json.decode(content)
@@ -225,7 +231,8 @@ def failure(status: int, reason: str | None, content: bytes, raw: Any) -> ApiExc
     return exception_for(status)(status, reason, raw, body=text, data=data)
 
 
-def _is_json(media: str) -> bool:
+def is_json(media: str) -> bool:
+    """Whether a media type is JSON; none at all is taken for it."""
     name = media.partition(";")[0].strip().lower()
     return name in ("", JSON) or name.endswith("+json")
 

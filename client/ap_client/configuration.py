@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Self
 
 from ap_client.exceptions import ApiValueError
 
+_SHARED_BY_COPIES = frozenset({"logger", "logger_file_handler", "logger_stream_handler", "refresh_api_key_hook"})
+
 
 class Configuration:
     """Settings of a client.
@@ -59,6 +61,9 @@ class Configuration:
         self.password = password
         self.access_token = access_token
         self.logger = {"package_logger": logging.getLogger("ap_client")}
+        self.logger_stream_handler: logging.StreamHandler[Any] | None = None
+        self.logger_file_handler: logging.FileHandler | None = None
+        self._logger_file: str | None = None
         self.logger_format = "%(asctime)s %(levelname)s %(message)s"
         self.debug = bool(debug)
         self.verify_ssl = True
@@ -83,7 +88,7 @@ class Configuration:
         made = type(self).__new__(type(self))
         memo[id(self)] = made
         for name, value in self.__dict__.items():
-            shared = name in ("logger", "refresh_api_key_hook")
+            shared = name in _SHARED_BY_COPIES
             made.__dict__[name] = value if shared else copy.deepcopy(value, memo)
         return made
 
@@ -132,6 +137,35 @@ class Configuration:
         if value:
             for logger in self.logger.values():
                 logger.setLevel(logging.DEBUG)
+
+    @property
+    def logger_format(self) -> str:
+        """How a line in `logger_file` is written, as `logging.Formatter` takes it."""
+        return self._logger_format
+
+    @logger_format.setter
+    def logger_format(self, value: str) -> None:
+        self._logger_format = value
+        self.logger_formatter = logging.Formatter(value)
+
+    @property
+    def logger_file(self) -> str | None:
+        """The path of a file that the loggers of this package write to as well; None for none."""
+        return self._logger_file
+
+    @logger_file.setter
+    def logger_file(self, value: str | None) -> None:
+        if self.logger_file_handler is not None:
+            for logger in self.logger.values():
+                logger.removeHandler(self.logger_file_handler)
+            self.logger_file_handler.close()
+            self.logger_file_handler = None
+        self._logger_file = value
+        if value:
+            self.logger_file_handler = logging.FileHandler(value)
+            self.logger_file_handler.setFormatter(self.logger_formatter)
+            for logger in self.logger.values():
+                logger.addHandler(self.logger_file_handler)
 
     def get_api_key_with_prefix(self, identifier: str, alias: str | None = None) -> str | None:
         """An API key as a header would hold it, or None when there is none of that identifier."""

@@ -19,7 +19,7 @@ Any other status code is a plain `ApiException`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 
 class OpenApiException(Exception):
@@ -82,6 +82,11 @@ class ApiException(OpenApiException):
                 self.reason = http_resp.reason
             self.headers = http_resp.getheaders()
         super().__init__(status, reason)
+
+    @classmethod
+    def from_response(cls, *, http_resp: Any, body: str | None, data: Any) -> Self:
+        """Raises the error that an answer outside 2xx means; it never returns."""
+        raise exception_for(http_resp.status)(http_resp=http_resp, body=body, data=data)
 
     @property
     def code(self) -> str | None:

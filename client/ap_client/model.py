@@ -18,6 +18,7 @@ import msgspec
 
 from ap_client.conversion import Path, Problem, Structured, encode, path_text, plain, problems, read, shown
 from ap_client.exceptions import ApiAttributeError, ApiTypeError, ApiValueError
+from ap_client.json_schema import OfClassToo, object_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def field(
     """Say more about a field than its annotation does.
 
     `alias` is its name in JSON; `nullable` sends an explicit None as null (else it means "not given");
-    `converter` turns what may be given into what is kept; `at_least` and `at_most` bound a number.
+    `converter` turns what may be given into what is kept; `at_least` and `at_most` bound a number, or the
+    length of a list.
     """
     return Field(
         wire_name=alias,
@@ -56,6 +58,21 @@ def field(
         at_least=at_least,
         at_most=at_most,
     )
+
+
+def _bound_problems(found: Field, value: Any, path: Path) -> Iterator[Problem]:
+    size: int
+    if isinstance(value, int) and not isinstance(value, bool):
+        size, text = value, str(value)
+    elif isinstance(value, list | tuple):
+        size = len(cast("list[Any]", value))
+        text = f"a length of {size}"
+    else:
+        return
+    if found.at_least is not None and size < found.at_least:
+        yield path, f"{text} is less than {found.at_least}"
+    if found.at_most is not None and size > found.at_most:
+        yield path, f"{text} is more than {found.at_most}"
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -190,21 +207,23 @@ class Model(Structured):
         """A readable, many-line text of `to_dict`."""
         return pprint.pformat(self.to_dict())
 
+    if not TYPE_CHECKING:
+        # On the class they tell its JSON Schema.
+        to_dict = OfClassToo(to_dict, object_schema)
+        to_json = OfClassToo(to_json, lambda cls: encode(object_schema(cls)).decode())
+        to_str = OfClassToo(to_str, lambda cls: pprint.pformat(object_schema(cls)))
+
     def problems(self, path: Path = ()) -> Iterator[Problem]:
         """What the protocol does not allow in here: pairs of a path and a sentence."""
         for name, found in self._fields.items():
             value = self.__dict__.get(name)
             here = (*path, found.wire_name)
             if value is None:
-                if found.required:
+                if found.required and not (found.nullable and name in self.__dict__):
                     yield here, "is required"
                 continue
             yield from problems(found.annotation, value, here)
-            if isinstance(value, int) and not isinstance(value, bool):
-                if found.at_least is not None and value < found.at_least:
-                    yield here, f"{value} is less than {found.at_least}"
-                if found.at_most is not None and value > found.at_most:
-                    yield here, f"{value} is more than {found.at_most}"
+            yield from _bound_problems(found, value, here)
 
     def validate(self) -> Self:
         """Check the values as sending would.

@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx2
 import msgspec
 
-from ap_client.call import Request
+from ap_client.call import SWITCHING_PROTOCOLS, Request, Timeout, timeout_pair
 from ap_client.configuration import Configuration
 from ap_client.exceptions import ApiException, ApiTypeError, ApiValueError, TransportException
 
@@ -101,13 +101,16 @@ class RESTResponse:
         self._request = request
         self._pieces: Iterator[bytes] | None = None
         self._waiting = b""
+        self._whole: bytes | None = None
         self.status: int = answer.status_code
         self.reason: str = answer.reason_phrase
         self.headers: Mapping[str, str] = answer.headers
 
     @property
     def data(self) -> bytes:
-        """The whole body."""
+        """The whole body; after pieces of it were read, what is left."""
+        if self._whole is not None:
+            return self._whole
         if self._pieces is not None:
             self._waiting += b"".join(self._pieces)
             return self._waiting
@@ -121,6 +124,9 @@ class RESTResponse:
 
     def read(self, amt: int | None = None) -> bytes:
         """The next `amt` bytes of the body, or all that is left."""
+        if self._pieces is None and amt is None:
+            self._whole, self._pieces = self.data, iter(())
+            return self._whole
         if self._pieces is None:
             self._pieces = self.stream()
         while amt is None or len(self._waiting) < amt:
@@ -146,6 +152,11 @@ class RESTResponse:
     def getheader(self, name: str, default: str | None = None) -> str | None:
         """One header."""
         return self.headers.get(name, default)
+
+    @property
+    def network_stream(self) -> Any:
+        """The open connection of an answer that switched protocols (httpx2's network stream); None for any other."""
+        return self._answer.extensions.get("network_stream") if self.status == SWITCHING_PROTOCOLS else None
 
     def close(self) -> None:
         """Give the connection back, or end it when the body is not read to its end."""
@@ -202,6 +213,17 @@ class RESTClientObject:
         with Failing(request):
             message = http.build_request(**request_arguments(request, self.configuration))
             return RESTResponse(http.send(message, stream=True), request)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        _request_timeout: Timeout = None,
+    ) -> RESTResponse:
+        """Send these bytes. Raises TransportException when no answer comes."""
+        return self.send(Request(method, url, headers or {}, body, timeout_pair(_request_timeout)))
 
     def close(self) -> None:
         """Close the connections. A later `send` opens new ones."""

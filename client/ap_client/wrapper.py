@@ -6,12 +6,13 @@ as those do (true, false and null alone cannot: they are Python's own).
 """
 
 from collections.abc import Iterable
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import msgspec
 
 from ap_client.conversion import Path, Problem, Structured, encode, plain
 from ap_client.exceptions import ApiValueError
+from ap_client.json_schema import OfClassToo
 
 
 class _Plain:
@@ -97,6 +98,12 @@ class Wrapper(Structured):
     def to_str(self) -> str:
         """The plain value as Python shows it."""
         return repr(self.to_wire())
+
+    if not TYPE_CHECKING:
+        # On the class they tell that it may hold anything.
+        to_dict = OfClassToo(to_dict, lambda cls: {"title": cls.__name__})
+        to_json = OfClassToo(to_json, lambda cls: encode({"title": cls.__name__}).decode())
+        to_str = OfClassToo(to_str, lambda cls: repr({"title": cls.__name__}))
 
     def problems(self, path: Path = ()) -> Iterable[Problem]:
         return self.actual_instance.problems(path) if isinstance(self.actual_instance, Structured) else ()

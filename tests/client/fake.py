@@ -38,6 +38,7 @@ ITEM = {
     "created_at": RUN["created_at"],
     "updated_at": RUN["updated_at"],
 }
+COMMANDED = {"type": "success", "id": 1, "result": {"runId": RUN["run_id"]}, "meta": {"appliedThroughSeq": 7}}
 DELIVERY = {
     "delivery_id": "msg_1",
     "run_id": RUN["run_id"],
@@ -55,6 +56,10 @@ def _answer_of(method: str, path: str) -> httpx2.Response:
     parts = path.strip("/").split("/")
     if method == "DELETE" or (path == "/store/items" and method == "PUT") or parts[-1] == "cancel":
         return httpx2.Response(204)
+    if parts[-1] == "commands":
+        return httpx2.Response(200, json=COMMANDED)
+    if (method, parts[0], parts[-1]) == ("GET", "threads", "stream"):
+        return httpx2.Response(101)
     if parts[-1] == "stream":
         return httpx2.Response(200, text=STREAM, headers={"content-type": "text/event-stream"})
     if parts[-1] == "wait":

@@ -21,11 +21,12 @@ MODULES = {
     "configuration": ["Configuration"],
     "api_client": ["ApiClient"],
     "api_response": ["ApiResponse"],
-    "api": ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "ThreadsApi", "WebhooksApi"],
+    "api": ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "StreamingApi", "ThreadsApi", "WebhooksApi"],
     "api.agents_api": ["AgentsApi"],
     "api.background_runs_api": ["BackgroundRunsApi"],
     "api.runs_api": ["RunsApi"],
     "api.store_api": ["StoreApi"],
+    "api.streaming_api": ["StreamingApi"],
     "api.threads_api": ["ThreadsApi"],
 }
 MODELS = [
@@ -37,6 +38,7 @@ MODELS = [
     "Content",
     "ContentOneOfInner",
     "ErrorResponse",
+    "EventStreamRequest",
     "Input",
     "Item",
     "Message",
@@ -55,6 +57,13 @@ MODELS = [
     "StorePutRequest",
     "StoreSearchRequest",
     "StreamMode",
+    "StreamingChannel",
+    "StreamingCommand",
+    "StreamingCommandResponse",
+    "StreamingErrorResponse",
+    "StreamingEvent",
+    "StreamingSuccessResponse",
+    "StreamingSuccessResponseMeta",
     "Thread",
     "ThreadCheckpoint",
     "ThreadCreate",
@@ -65,7 +74,7 @@ MODELS = [
     "WebhookDelivery",
     "WebhookSearchRequest",
 ]
-APIS = ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "ThreadsApi", "WebhooksApi"]
+APIS = ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "StreamingApi", "ThreadsApi", "WebhooksApi"]
 
 
 @pytest.mark.parametrize("module", MODULES)

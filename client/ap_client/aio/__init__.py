@@ -9,6 +9,7 @@ from ap_client.aio.client import ApiClient, RESTResponse
 from ap_client.aio.event_stream import EventStream
 from ap_client.aio.runs_api import RunsApi
 from ap_client.aio.store_api import StoreApi
+from ap_client.aio.streaming_api import StreamingApi
 from ap_client.aio.threads_api import ThreadsApi
 from ap_client.aio.webhooks_api import WebhooksApi
 
@@ -20,6 +21,7 @@ __all__ = [
     "RESTResponse",
     "RunsApi",
     "StoreApi",
+    "StreamingApi",
     "ThreadsApi",
     "WebhooksApi",
 ]

@@ -7,15 +7,15 @@ from typing import Any, Self, TypeVar
 import httpx2
 
 from ap_client.api_response import ApiResponse
-from ap_client.call import Call, Request, build_request, read_answer
+from ap_client.call import SWITCHING_PROTOCOLS, Call, Request, Timeout, build_request, read_answer
 from ap_client.configuration import Configuration
+from ap_client.low_level import LowLevel, Pairs, request_of
 from ap_client.rest import (
     Failing,
     client_settings,
     request_arguments,
     transport_settings,
 )
-from ap_client.version import __version__
 
 R = TypeVar("R")
 
@@ -45,6 +45,11 @@ class RESTResponse:
         """All headers; names in any case."""
         return self.headers
 
+    @property
+    def network_stream(self) -> Any:
+        """The open connection of an answer that switched protocols (httpx2's network stream); None for any other."""
+        return self._answer.extensions.get("network_stream") if self.status == SWITCHING_PROTOCOLS else None
+
     async def close(self) -> None:
         """Give the connection back, or end it when the body is not read to its end."""
         await self._answer.aclose()
@@ -58,7 +63,7 @@ class RESTResponse:
         await self.close()
 
 
-class ApiClient:
+class ApiClient(LowLevel):
     """`ap_client.ApiClient` with `await`. It belongs to one event loop; `http_client` is an async client."""
 
     def __init__(
@@ -70,11 +75,7 @@ class ApiClient:
         *,
         http_client: Any = None,
     ) -> None:
-        self.configuration = Configuration.get_default() if configuration is None else configuration
-        self.default_headers: dict[str, str] = {"User-Agent": f"runyard-client/{__version__} (python, async)"}
-        if header_name is not None:
-            self.default_headers[header_name] = header_value or ""
-        self.cookie = cookie
+        super().__init__(configuration, header_name, header_value, cookie, "python, async")
         self._given = http_client
         self._own: httpx2.AsyncClient | None = None
 
@@ -83,7 +84,21 @@ class ApiClient:
 
         Raises TransportException when they do not come, ApiValueError when the call cannot be sent.
         """
-        request = build_request(call, self.configuration, self.default_headers, self.cookie)
+        return await self._send(build_request(call, self.configuration, self.default_headers, self.cookie))
+
+    async def call_api(
+        self,
+        method: str,
+        url: str,
+        header_params: Mapping[str, str] | None = None,
+        body: Any = None,
+        post_params: Pairs | None = None,
+        _request_timeout: Timeout = None,
+    ) -> RESTResponse:
+        """Send what `param_serialize` made; the answer is not read yet. Raises TransportException when none comes."""
+        return await self._send(request_of(method, url, header_params, body, post_params, _request_timeout))
+
+    async def _send(self, request: Request) -> RESTResponse:
         http = self._given if self._given is not None else self._own_client()
         with Failing(request):
             message = http.build_request(**request_arguments(request, self.configuration))

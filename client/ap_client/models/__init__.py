@@ -8,6 +8,7 @@ from ap_client.models.config import Config
 from ap_client.models.content import Content
 from ap_client.models.content_one_of_inner import ContentOneOfInner
 from ap_client.models.error_response import ErrorResponse
+from ap_client.models.event_stream_request import EventStreamRequest
 from ap_client.models.input import Input
 from ap_client.models.item import Item
 from ap_client.models.message import Message
@@ -26,6 +27,13 @@ from ap_client.models.store_list_namespaces_request import StoreListNamespacesRe
 from ap_client.models.store_put_request import StorePutRequest
 from ap_client.models.store_search_request import StoreSearchRequest
 from ap_client.models.stream_mode import StreamMode
+from ap_client.models.streaming_channel import StreamingChannel
+from ap_client.models.streaming_command import StreamingCommand
+from ap_client.models.streaming_command_response import StreamingCommandResponse
+from ap_client.models.streaming_error_response import StreamingErrorResponse
+from ap_client.models.streaming_event import StreamingEvent
+from ap_client.models.streaming_success_response import StreamingSuccessResponse
+from ap_client.models.streaming_success_response_meta import StreamingSuccessResponseMeta
 from ap_client.models.thread import Thread
 from ap_client.models.thread_checkpoint import ThreadCheckpoint
 from ap_client.models.thread_create import ThreadCreate
@@ -45,6 +53,7 @@ __all__ = [
     "Content",
     "ContentOneOfInner",
     "ErrorResponse",
+    "EventStreamRequest",
     "Input",
     "Item",
     "Message",
@@ -63,6 +72,13 @@ __all__ = [
     "StorePutRequest",
     "StoreSearchRequest",
     "StreamMode",
+    "StreamingChannel",
+    "StreamingCommand",
+    "StreamingCommandResponse",
+    "StreamingErrorResponse",
+    "StreamingEvent",
+    "StreamingSuccessResponse",
+    "StreamingSuccessResponseMeta",
     "Thread",
     "ThreadCheckpoint",
     "ThreadCreate",
