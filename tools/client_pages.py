@@ -79,6 +79,11 @@ def words_of(operation: Callable[..., Any]) -> str:
     return inspect.getdoc(operation) or ""
 
 
+def literal(value: Any) -> str:
+    """A value as the formatter of this project writes it."""
+    return repr(value).replace("'", '"')
+
+
 def example(api: str, name: str, operation: Callable[..., Call[Any]]) -> Iterator[str]:
     yield "import ap_client"
     yield "from pprint import pprint"
@@ -91,7 +96,7 @@ def example(api: str, name: str, operation: Callable[..., Call[Any]]) -> Iterato
     for parameter in parameters(operation).values():
         model = request_model(operation, parameter.name)
         value = f"ap_client.{model.__name__}({REQUESTS.get(model.__name__, '')})" if model else None
-        yield f"    {parameter.name} = {value or repr(EXAMPLES[parameter.name])}"
+        yield f"    {parameter.name} = {value or literal(EXAMPLES[parameter.name])}"
         optional = parameter.default is not parameter.empty and model is None
         arguments.append(f"{parameter.name}={parameter.name}" if optional else parameter.name)
     yield ""
