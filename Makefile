@@ -62,6 +62,10 @@ fuzz: $(READY) ## Send a server bad, odd and broken requests, for minutes (ARGS=
 oracle: $(READY) ## Compare with clients generated from documents of the protocol (Java; ARGS="a.json b.json")
 	@$(BIN)/python -m tools.oracle $(ARGS)
 
+.PHONY: client-pages
+client-pages: $(READY) ## Write the client's reference pages (docs/client) from its code
+	@$(BIN)/python tools/client_pages.py
+
 .PHONY: format
 format: $(READY) ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --quiet --fix-only .

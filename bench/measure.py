@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from bench.moments import Moments, Starts, moments, starts
-from bench.servers import bare, runyard
+from bench.servers import bare, run, runyard
 from bench.streams import Idle, Streams, idle_readers, many_readers, one_reader
 from bench.throughput import ROWS, Row, row
 
 IDLE_READERS = 10_000
+
+
+@dataclass(frozen=True)
+class ClientCost:
+    """`GET /runs/{id}` by bare httpx2 and by `ap_client`: microseconds a call, and the ratio."""
+
+    bare_us: float
+    client_us: float
+    of_bare: float
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,7 @@ class Report:
     rows: list[Row]
     fsync_ms: float
     moments: Moments
+    client: ClientCost
     starts: Starts | None
     streams: Streams | None
     idle: Idle | None
@@ -44,6 +54,8 @@ def measure(
             for what, concurrency in ROWS
         ]
         single = moments(server, progress)
+        progress("client")
+        client = ClientCost(**run("client.py", f"http://127.0.0.1:{server.port}", seconds, seconds=seconds))
     streams = idle = begun = None
     if whole:
         for name in ("streams", "starts", "idle"):
@@ -53,7 +65,7 @@ def measure(
             streams = Streams(rate, of_raw, many_readers(server, rounds, progress))
         begun = starts(folder / "starts", progress)
         idle = idle_readers(folder / "idle", IDLE_READERS, progress)
-    return Report(rows, fsync, single, begun, streams, idle)
+    return Report(rows, fsync, single, client, begun, streams, idle)
 
 
 def _fsync_ms(folder: Path) -> float:

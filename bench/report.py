@@ -43,6 +43,9 @@ def _figures(report: Report) -> Iterator[tuple[str, str, str]]:
     yield "create -> first event, concurrency 1", _p50_p99(told.first_event_p50, told.first_event_p99), "p50 <= 3 ms"
     yield "the code's end -> wait answered", _p50_p99(told.wait_answered_p50, told.wait_answered_p99), "p50 <= 3 ms"
     yield "cancel -> code stopped", _p50_p99(told.cancel_p50, told.cancel_p99), "p99 <= 250 ms"
+    cost = report.client
+    measured = f"{cost.client_us:,.0f} us, {cost.of_bare:.2f} of bare httpx2"
+    yield "`get_run` by `ap_client`", measured, "<= 1.5 of bare httpx2"
     if report.streams is not None:
         one = f"{report.streams.per_second:,.0f}/s, {report.streams.of_raw:.2f} of raw `send`"
         yield "events, one run to one reader", one, ">= 0.5 of raw"

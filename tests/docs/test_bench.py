@@ -20,6 +20,7 @@ def test_a_short_bench_prints_every_row_and_its_ratios() -> None:
     assert all(row["per_second"] > 0 and row["of_store"] > 0 for row in rows.values())
     assert all(row["of_echo"] > 0 for (what, _), row in rows.items() if what == "wait")
     assert report["fsync_ms"] > 0
+    assert all(figure > 0 for figure in report["client"].values())
     assert all(figure > 0 for figure in report["moments"].values())
 
 
