@@ -23,11 +23,7 @@ SILENCE_SECONDS = 60.0
 
 
 class Subscription:
-    """What has to be remembered between connections.
-
-    `observe` is told every event before the iterator yields it. `epilogue` is a flow (see `ap_client.flow`) that is
-    performed once, when the run's end has been yielded.
-    """
+    """What has to be remembered between connections."""
 
     def __init__(
         self,
@@ -38,8 +34,6 @@ class Subscription:
         modes: Collection[str] | None = None,
         reconnect: bool = True,
         backoff: Backoff | None = None,
-        observe: Callable[[ServerEvent], None] | None = None,
-        epilogue: Callable[[], Generator[Any, Any, None]] | None = None,
     ) -> None:
         self.run_id = run_id
         self.finished = False
@@ -50,8 +44,8 @@ class Subscription:
         self._reconnect = reconnect
         self._backoff = backoff or Backoff()
         self._retries = self._backoff.tries
-        self._observe = observe
-        self._epilogue = epilogue
+        self._observe: Callable[[ServerEvent], None] | None = None
+        self._epilogue: Callable[[], Generator[Any, Any, None]] | None = None
         self._ended = False
         self._opened = False
         self._parser = EventParser()
@@ -62,6 +56,12 @@ class Subscription:
         self._retries = configuration.retries_at_most
         if self._retries and self._reconnect and self._call.creates:
             self._call = keyed(self._call)
+
+    def watched_by(
+        self, observe: Callable[[ServerEvent], None], epilogue: Callable[[], Generator[Any, Any, None]]
+    ) -> None:
+        """Have `observe` told every event before it is yielded, and the flow performed when the end has been."""
+        self._observe, self._epilogue = observe, epilogue
 
     def epilogue(self) -> Generator[Any, Any, None] | None:
         """The flow to perform now that the iteration is over; given once, and only where the run has ended."""
