@@ -13,7 +13,7 @@ from ap_client.rest import RESTClientObject
 from .fake import FakeServer
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/client.md", "client/README.md"]
+PAGES = ["docs/client.md", "docs/runyard-client.md", "client/README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from ap_client import RunAsks, RunCancelled, RunFailed, RunTimedOut, Runyard, WaitTimeout, aio
 from ap_client.exceptions import ConflictException, NotFoundException
-from server_process import STORY_AGENTS, Serve, ServerProcess, wait_until
+from server_process import EXAMPLES, STORY_AGENTS, Serve, ServerProcess, wait_until
 
 CLIENT_AGENTS = Path(__file__).with_name("client_agents.py")
 
@@ -185,6 +187,22 @@ def test_a_notebook_gets_one_output_that_is_drawn_anew(ry: Runyard, monkeypatch:
     ry.run("speaks", "<b>").show()
     assert "assistant: <b>" in bundles[-1]["text/plain"]
     assert "assistant: &lt;b&gt;" in bundles[-1]["text/html"]
+
+
+def test_the_example_does_what_it_says(examples_server: ServerProcess) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "client" / "daily.py")],
+        env={**os.environ, "RUNYARD_URL": examples_server.url},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert "it asks: Refund EUR 389.00 to" in done.stdout
+    assert lines[-1] == "refused: agent_error"
+    kept = "{'order': 'A-1002', 'amount': 38900, 'decided_by': 'person'}"
+    assert lines[-3:-1] == [f"refund: {kept}", f"kept: {kept}"]
 
 
 def test_a_result_is_there_through_kill_9_in_the_middle_of_waiting(serve: Serve, tmp_path: Path) -> None:
