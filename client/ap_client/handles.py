@@ -371,6 +371,11 @@ def search_items(
     return (yield from send(place, store.search_items(found))).items
 
 
+def list_namespaces(place: Core, prefix: Sequence[str] = (), *, limit: int | None = None) -> Flow[list[list[str]]]:
+    """The namespaces below another; 100 unless `limit` says otherwise."""
+    return (yield from send(place, store.list_namespaces(_given(prefix=labels(prefix), limit=limit))))
+
+
 def labels(namespace: Sequence[str]) -> list[str]:
     """A namespace as it is sent: one label may stand for a list of one."""
     return [namespace] if isinstance(namespace, str) else list(namespace)

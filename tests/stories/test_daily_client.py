@@ -108,6 +108,7 @@ def test_threads_agents_and_the_store(ry: Runyard) -> None:
     ry.store.put(["notes", "ada"], "first", {"text": "hi"})
     assert ry.store.get(["notes", "ada"], "first") == {"text": "hi"}
     assert [item.key for item in ry.store.search("notes")] == ["first"]
+    assert ry.store.namespaces("notes") == [["notes", "ada"]]
     ry.store.delete(["notes", "ada"], "first")
     assert ry.store.get(["notes", "ada"], "first") is None
 

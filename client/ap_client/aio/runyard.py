@@ -91,6 +91,7 @@ class StoreHandle(Core):
     get = does(handles.get_item)
     delete = does(handles.delete_item)
     search = does(handles.search_items)
+    namespaces = does(handles.list_namespaces)
 
 
 class Runyard(Core):
