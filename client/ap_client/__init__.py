@@ -1,6 +1,7 @@
 """A client of the Agent Protocol: background runs, threads, store.
 
-Start with `BackgroundRunsApi(ApiClient(Configuration(host="http://localhost:8000")))`.
+Start with `Runyard("http://localhost:8000")`; or, in the words of the protocol, with
+`BackgroundRunsApi(ApiClient(Configuration(host="http://localhost:8000")))`.
 """
 
 from ap_client.api import AgentsApi, BackgroundRunsApi, RunsApi, StoreApi, StreamingApi, ThreadsApi, WebhooksApi
@@ -61,6 +62,8 @@ from ap_client.models import (
     WebhookDelivery,
     WebhookSearchRequest,
 )
+from ap_client.outcomes import RunAsks, RunCancelled, RunError, RunFailed, RunLost, RunTimedOut, WaitTimeout
+from ap_client.runyard import RunHandle, Runyard, StoreHandle, ThreadHandle
 from ap_client.sse import ServerEvent
 from ap_client.version import __version__
 
@@ -92,17 +95,26 @@ __all__ = [
     "MessageTextBlock",
     "OpenApiException",
     "Run",
+    "RunAsks",
+    "RunCancelled",
     "RunCreate",
+    "RunError",
+    "RunFailed",
+    "RunHandle",
+    "RunLost",
     "RunSearchRequest",
     "RunStatus",
     "RunStream",
+    "RunTimedOut",
     "RunWaitResponse",
     "RunsApi",
+    "Runyard",
     "SearchAgentsRequest",
     "SearchItemsResponse",
     "ServerEvent",
     "StoreApi",
     "StoreDeleteRequest",
+    "StoreHandle",
     "StoreListNamespacesRequest",
     "StorePutRequest",
     "StoreSearchRequest",
@@ -118,11 +130,13 @@ __all__ = [
     "Thread",
     "ThreadCheckpoint",
     "ThreadCreate",
+    "ThreadHandle",
     "ThreadPatch",
     "ThreadSearchRequest",
     "ThreadState",
     "ThreadStatus",
     "ThreadsApi",
+    "WaitTimeout",
     "WebhookDelivery",
     "WebhookSearchRequest",
     "WebhooksApi",

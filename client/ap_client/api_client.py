@@ -1,5 +1,7 @@
 """The sync shell: sends calls, one after the other, over one pool of connections."""
 
+import time
+from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -7,8 +9,13 @@ from typing import Any, ClassVar, Self, TypeVar
 from ap_client.api_response import ApiResponse
 from ap_client.call import Call, Timeout, build_request, read_answer
 from ap_client.configuration import Configuration
+from ap_client.event_stream import EventStream
+from ap_client.exceptions import ApiException
+from ap_client.flow import Exchange, Flow, Follow, Now, Pause, Step
 from ap_client.low_level import LowLevel, Pairs, request_of
 from ap_client.rest import RESTClientObject, RESTResponse
+from ap_client.sending import sending
+from ap_client.subscription import Subscription
 
 R = TypeVar("R")
 
@@ -67,9 +74,42 @@ class ApiClient(LowLevel):
         return self.rest_client.send(build_request(call, self.configuration, self.default_headers, self.cookie))
 
     def send(self, call: Call[R]) -> ApiResponse[R]:
-        """Send a call and read the answer. Raises ApiException for an answer outside 2xx."""
-        with self.open(call) as answer:
-            return read_answer(call, answer.status, answer.reason, answer.headers, answer.data, answer)
+        """Send a call and read the answer, again after failures that may pass (see `Configuration.retries`).
+
+        Raises ApiException for an answer outside 2xx.
+        """
+        return self.perform(sending(call, self.configuration))
+
+    def perform(self, flow: Flow[R]) -> R:
+        """Do what a flow says, and return what it returns. Raises what it raises."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    result = self._do(step)
+                except ApiException as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(result)
+        except StopIteration as done:
+            return done.value
+
+    def _do(self, step: Step) -> Any:
+        match step:
+            case Exchange(call, seconds):
+                with self.open(call) as answer:
+                    content = answer.data if seconds is None else answer.read_within(seconds)
+                    return read_answer(call, answer.status, answer.reason, answer.headers, content, answer)
+            case Pause(seconds):
+                time.sleep(seconds)
+            case Now():
+                return time.monotonic()
+            case Follow(subscription):
+                deque(self.events(subscription), maxlen=0)
+
+    def events(self, subscription: Subscription) -> EventStream:
+        """The events of a subscription; the first request is sent at once."""
+        return EventStream(self, subscription)
 
     def close(self) -> None:
         """Close the connections."""

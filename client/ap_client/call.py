@@ -5,12 +5,13 @@ An operation makes a `Call`; `build_request` turns it into the bytes to send, wi
 """
 
 import base64
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import NoneType
 from typing import Any, Generic, TypedDict, TypeVar, cast, get_args, get_origin
 from urllib.parse import quote, urlencode
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 
@@ -27,6 +28,9 @@ M = TypeVar("M", bound=Model)
 Id = str | UUID
 Timeout = float | tuple[float | None, float | None] | None
 """Seconds for everything, or (to connect, between two pieces of the answer); None waits for ever."""
+
+RUN_IN_PATH = re.compile(r"/runs/([^/?#]+)")
+"""Where an address, such as that in `Content-Location`, names a run."""
 
 JSON = "application/json"
 SWITCHING_PROTOCOLS = 101
@@ -52,13 +56,16 @@ class RequestOptions(TypedDict, total=False):
 
 
 _OPTIONS = frozenset(RequestOptions.__annotations__)
+_IDEMPOTENT = frozenset({"GET", "PUT", "DELETE"})
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[R]):
     """One wish to ask a server something. Query values that are None are not sent.
 
-    `headers` are what the operation itself needs; those of the options win over them.
+    `headers` are what the operation itself needs; those of the options win over them. `idempotent`: doing it twice is
+    the same as doing it once; where not said, the method says it. `creates`: it creates a run, once for each
+    `Idempotency-Key`. `waits`: it is answered when a run has ended.
     """
 
     method: str
@@ -70,11 +77,32 @@ class Call(Generic[R]):
     body: Model | None = None
     accept: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    idempotent: bool | None = None
+    creates: bool = False
+    waits: bool = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether sending it twice is the same as sending it once; a creation is keyed when it is sent."""
+        return self.creates or (self.method in _IDEMPOTENT if self.idempotent is None else self.idempotent)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.options) - _OPTIONS)
         if unknown:
             raise ApiTypeError(f"unexpected keyword {unknown[0]!r}; beyond its own a method takes {sorted(_OPTIONS)}")
+
+
+def with_options(call: Call[R], **changes: Any) -> Call[R]:
+    """The call with other options in these places."""
+    return replace(call, options=cast("RequestOptions", {**call.options, **changes}))
+
+
+def keyed(call: Call[R]) -> Call[R]:
+    """The call with an `Idempotency-Key`, so that sending it twice creates one run; a key of its own stays."""
+    headers = dict(call.options.get("_headers") or {})
+    if any(name.lower() == "idempotency-key" for name in headers):
+        return call
+    return with_options(call, _headers=headers | {"Idempotency-Key": str(uuid4())})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from ap_client.exceptions import ApiValueError
+from ap_client.retry import DEFAULT_RETRIES, Backoff
 
 _SHARED_BY_COPIES = frozenset({"logger", "logger_file_handler", "logger_stream_handler", "refresh_api_key_hook"})
 
@@ -22,8 +23,11 @@ class Configuration:
     `api_key` and `api_key_prefix` are there for `get_api_key_with_prefix` and are not sent.
 
     Of TLS: `verify_ssl`, `ssl_ca_cert` (file), `ca_cert_data` (PEM text or DER bytes), `cert_file` and
-    `key_file`, `assert_hostname` (False to skip), `tls_server_name`. Of connections: `retries` (of
-    connecting), `connection_pool_maxsize`, `proxy`, `proxy_headers`, `socket_options`.
+    `key_file`, `assert_hostname` (False to skip), `tls_server_name`. Of connections:
+    `connection_pool_maxsize`, `proxy`, `proxy_headers`, `socket_options`.
+
+    `retries`: how often a call is sent again that failed in a way that may pass and that may be repeated (5 unless
+    given; 0 sends everything once, creations without a key of their own). `backoff` says how long it waits between.
     """
 
     _default: ClassVar["Configuration | None"] = None
@@ -78,6 +82,7 @@ class Configuration:
         self.proxy_headers: Mapping[str, str] | None = None
         self.safe_chars_for_path_param = ""
         self.retries = retries
+        self.backoff = Backoff()
         self.client_side_validation = True
         self.socket_options: list[tuple[Any, ...]] | None = None
         self.datetime_format = "%Y-%m-%dT%H:%M:%S.%f%z"
@@ -125,6 +130,11 @@ class Configuration:
         """The URL for one request, without a slash at its end: `host`, or another of `get_host_settings`."""
         url = self.host if index == 0 else self.get_host_from_settings(index)
         return url.rstrip("/")
+
+    @property
+    def retries_at_most(self) -> int:
+        """How often a call is sent again: `retries`, or what holds where it is not given."""
+        return DEFAULT_RETRIES if self.retries is None else self.retries
 
     @property
     def debug(self) -> bool:

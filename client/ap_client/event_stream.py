@@ -4,14 +4,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from ap_client.api_client import ApiClient
 from ap_client.call import Call, read_answer
 from ap_client.exceptions import ApiException
 from ap_client.rest import RESTResponse
 from ap_client.sse import ServerEvent
 from ap_client.subscription import Subscription
+
+if TYPE_CHECKING:
+    from ap_client.api_client import ApiClient
 
 
 class EventStream(Iterator[ServerEvent]):
@@ -21,13 +23,18 @@ class EventStream(Iterator[ServerEvent]):
     connection.
     """
 
-    def __init__(self, client: ApiClient, subscription: Subscription) -> None:
+    def __init__(self, client: "ApiClient", subscription: Subscription) -> None:
         self._client = client
         self._subscription = subscription
         self._waiting: deque[ServerEvent] = deque()
         self._answer: RESTResponse | None = None
         self._pieces: Iterator[bytes] = iter(())
-        self._open(subscription.next_call())
+        subscription.begin(client.configuration)
+        while self._answer is None:
+            try:
+                self._open(subscription.next_call())
+            except ApiException as error:
+                time.sleep(subscription.lost(error))
 
     @property
     def run_id(self) -> str | None:
@@ -43,6 +50,9 @@ class EventStream(Iterator[ServerEvent]):
         while not self._waiting:
             if self._subscription.finished:
                 self.close()
+                epilogue = self._subscription.epilogue()
+                if epilogue is not None:
+                    self._client.perform(epilogue)
                 raise StopIteration
             self._fill()
         return self._waiting.popleft()

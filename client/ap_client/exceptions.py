@@ -104,7 +104,13 @@ class ApiException(OpenApiException):
 
 
 class TransportException(ApiException):
-    """No whole answer came: `status` is 0 and `__cause__` is the HTTP library's own error."""
+    """No whole answer came: `status` is 0 and `__cause__` is the HTTP library's own error.
+
+    `unsent`: the server cannot have seen the request. `timed_out`: the time for it is up.
+    """
+
+    unsent: bool = False
+    timed_out: bool = False
 
 
 class BadRequestException(ApiException):

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -47,7 +48,6 @@ def transport_settings(configuration: Configuration) -> dict[str, Any]:
     return {
         "verify": configuration.tls(),
         "limits": _limits(configuration),
-        "retries": configuration.retries or 0,
         "socket_options": configuration.socket_options,
         "proxy": proxy,
     }
@@ -61,17 +61,21 @@ def _limits(configuration: Configuration) -> httpx2.Limits:
 
 def transport_errors() -> tuple[type[Exception], ...]:
     """The errors by which an HTTP library says that no whole answer came; httpx's too where it is in use."""
-    found: list[type[Exception]] = [httpx2.HTTPError, httpx2.InvalidURL]
-    httpx = sys.modules.get("httpx")
-    if httpx is not None:
-        found += [httpx.HTTPError, httpx.InvalidURL]
-    return tuple(found)
+    return _library_errors("HTTPError", "InvalidURL")
 
 
-def transport_failure(error: Exception, request: Request) -> TransportException:
-    """Status 0, with a reason that says which request met which error."""
+def _library_errors(*names: str) -> tuple[type[Exception], ...]:
+    libraries = [httpx2, sys.modules.get("httpx")]
+    return tuple(getattr(library, name) for library in libraries for name in names if hasattr(library, name))
+
+
+def transport_failure(error: Exception, request: Request, answer: Any = None) -> TransportException:
+    """Status 0, with a reason that says which request met which error; `answer` is one that had begun."""
     text = str(error) or type(error).__name__
-    return TransportException(0, f"{request.method} {request.url}: {text}")
+    failure = TransportException(0, f"{request.method} {request.url}: {text}", answer)
+    failure.unsent = isinstance(error, _library_errors("ConnectError", "ConnectTimeout", "PoolTimeout"))
+    failure.timed_out = isinstance(error, (TimeoutError, *_library_errors("TimeoutException")))
+    return failure
 
 
 def request_arguments(request: Request, configuration: Configuration) -> dict[str, Any]:
@@ -172,8 +176,19 @@ class RESTResponse:
     ) -> None:
         self.close()
 
+    def read_within(self, seconds: float) -> bytes:
+        """The whole body. Raises TransportException when that takes longer, looking when a piece has come."""
+        until = time.monotonic() + seconds
+        with self._failing():
+            pieces: list[bytes] = []
+            for piece in self._answer.iter_bytes():
+                pieces.append(piece)
+                if time.monotonic() > until:
+                    raise transport_failure(TimeoutError(f"no answer within {seconds:g} s"), self._request, self)
+            return b"".join(pieces)
+
     def _failing(self) -> "Failing":
-        return Failing(self._request)
+        return Failing(self._request, self)
 
 
 RESTResponseType = RESTResponse
@@ -182,8 +197,9 @@ RESTResponseType = RESTResponse
 class Failing:
     """Turns the HTTP library's errors into ours."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, answer: Any = None) -> None:
         self._request = request
+        self._answer = answer
 
     def __enter__(self) -> None:
         return None
@@ -192,7 +208,7 @@ class Failing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, transport_errors()):
-            raise transport_failure(error, self._request) from error
+            raise transport_failure(error, self._request, self._answer) from error
 
 
 class RESTClientObject:

@@ -4,14 +4,15 @@ A shell asks `next_call` what to send, tells `opened` and `feed` what came, and 
 broke; `lost` says how long to wait before the next call, or raises when it is time to give up.
 """
 
-import random
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
-from ap_client.call import Call
+from ap_client.call import RUN_IN_PATH, Call, keyed
+from ap_client.configuration import Configuration
 from ap_client.exceptions import ApiException
+from ap_client.retry import LONGEST_ASKED_SECONDS, Backoff, asked_seconds, may_repeat
 from ap_client.sse import EventParser, ServerEvent
 
 ALWAYS = frozenset({"metadata", "error", "end"})
@@ -19,24 +20,6 @@ ALWAYS = frozenset({"metadata", "error", "end"})
 
 SILENCE_SECONDS = 60.0
 """A server sends at least a heartbeat within this time; if not, the connection is taken for dead."""
-
-_WORTH_ANOTHER_TRY = frozenset({0, 429, 502, 503, 504})
-_RUN_IN_PATH = re.compile(r"/runs/([^/?#]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long to wait before the n-th try without progress: doubled each time, jittered, `tries` in all."""
-
-    first: float = 0.1
-    limit: float = 5.0
-    tries: int = 10
-    jitter: Callable[[], float] = field(default=random.random)
-
-    def seconds(self, failures: int, at_least: float = 0.0) -> float:
-        """Between a half and the whole of the time of this failure (counted from 1)."""
-        whole = min(self.limit, self.first * 2.0 ** (failures - 1))
-        return max(at_least, whole * (0.5 + self.jitter() / 2))
 
 
 class Subscription:
@@ -60,8 +43,30 @@ class Subscription:
         self._modes = modes
         self._reconnect = reconnect
         self._backoff = backoff or Backoff()
+        self._retries = self._backoff.tries
+        self._observe: Callable[[ServerEvent], None] | None = None
+        self._epilogue: Callable[[], Generator[Any, Any, None]] | None = None
+        self._ended = False
+        self._opened = False
         self._parser = EventParser()
         self._failures = 0
+
+    def begin(self, configuration: Configuration) -> None:
+        """Told once, before the first call: until a stream is open, it is tried as often as any other call."""
+        self._retries = configuration.retries_at_most
+        if self._retries and self._reconnect and self._call.creates:
+            self._call = keyed(self._call)
+
+    def watched_by(
+        self, observe: Callable[[ServerEvent], None], epilogue: Callable[[], Generator[Any, Any, None]]
+    ) -> None:
+        """Have `observe` told every event before it is yielded, and the flow performed when the end has been."""
+        self._observe, self._epilogue = observe, epilogue
+
+    def epilogue(self) -> Generator[Any, Any, None] | None:
+        """The flow to perform now that the iteration is over; given once, and only where the run has ended."""
+        made, self._epilogue = self._epilogue, None
+        return made() if made is not None and self._ended else None
 
     def next_call(self) -> Call[str]:
         """What to send now; after a loss it asks for what comes after the last event seen."""
@@ -78,7 +83,9 @@ class Subscription:
     def opened(self, headers: Mapping[str, str]) -> None:
         """The headers are here: a new stream begins, perhaps with the run's address."""
         self._parser = EventParser()
-        found = _RUN_IN_PATH.search(headers.get("content-location") or headers.get("location") or "")
+        if not self._opened:
+            self._opened, self._failures = True, 0
+        found = RUN_IN_PATH.search(headers.get("content-location") or headers.get("location") or "")
         if self.run_id is None and found:
             self.run_id = found[1]
 
@@ -91,8 +98,10 @@ class Subscription:
                 self.run_id = _get(event.data, "run_id")
             if event.event == "end" and _get(event.data, "status") not in ("pending", "running"):
                 # A server that shuts down may end a stream whose run goes on.
-                self.finished = True
+                self.finished = self._ended = True
             if self._wanted(event.event):
+                if self._observe is not None:
+                    self._observe(event)
                 yield event
             if self.finished:
                 return
@@ -111,18 +120,15 @@ class Subscription:
     def lost(self, error: ApiException) -> float:
         """The connection failed: seconds to wait before the next call. Raises the error when it is final."""
         self._failures += 1
-        hopeless = self.run_id is None or self._failures > self._backoff.tries
-        if not self._reconnect or hopeless or error.status not in _WORTH_ANOTHER_TRY:
+        hopeless = self._failures > (self._backoff.tries if self._opened else self._retries)
+        if not self._reconnect or hopeless or not may_repeat(error, self._call.repeatable):
             self.finished = True
             raise error
-        self._call = self._follow(cast("str", self.run_id))
-        asked = _seconds((error.headers or {}).get("retry-after")) or self._parser.retry_seconds or 0.0
-        return self._backoff.seconds(self._failures, at_least=min(asked, 60.0))
+        if self.run_id is not None:
+            self._call = self._follow(self.run_id)
+        asked = asked_seconds(error.headers) or min(self._parser.retry_seconds or 0.0, LONGEST_ASKED_SECONDS)
+        return self._backoff.seconds(self._failures, at_least=asked)
 
 
 def _get(data: object, key: str) -> Any:
     return cast("Mapping[str, Any]", data).get(key) if isinstance(data, Mapping) else None
-
-
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdigit() else None

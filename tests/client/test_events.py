@@ -11,7 +11,8 @@ import pytest
 from ap_client import ServerEvent, aio
 from ap_client.call import Call
 from ap_client.exceptions import ApiException, NotFoundException, ServiceException, TransportException
-from ap_client.subscription import Backoff, Subscription
+from ap_client.retry import Backoff
+from ap_client.subscription import Subscription
 
 from .fake import FakeServer
 from .stream_server import Scene, serving
@@ -28,11 +29,6 @@ FIRST = Scene(event(1, "metadata", {"run_id": RUN_ID, "attempt": 1}) + event(2) 
 SECOND = Scene(event(3) + event(4, "updates|child"), cut=True)
 THIRD = Scene(event(5, "custom") + END)
 NUMBERS = ["1", "2", "3", "4", "5", "9"]
-
-
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Backoff, "seconds", lambda self, failures, at_least=0.0: 0.001)
 
 
 def background(url: str) -> ap_client.BackgroundRunsApi:

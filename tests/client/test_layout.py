@@ -74,6 +74,7 @@ MODELS = [
     "WebhookDelivery",
     "WebhookSearchRequest",
 ]
+HANDLES = ["RunHandle", "Runyard", "StoreHandle", "ThreadHandle"]
 APIS = ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "StreamingApi", "ThreadsApi", "WebhooksApi"]
 
 
@@ -96,11 +97,11 @@ def test_what_is_exported_is_there_and_sorted() -> None:
         assert len(set(module.__all__)) == len(module.__all__)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", APIS + HANDLES)
 def test_both_shells_have_the_same_methods(api: str) -> None:
     def methods(owner: type) -> dict[str, str]:
         return {
-            name: str(inspect.signature(value)).partition(" -> ")[0]
+            name: str(inspect.signature(value)).partition(" -> ")[0].replace("ap_client.aio.", "ap_client.")
             for name, value in vars(owner).items()
             if not name.startswith("_")
         }
@@ -124,7 +125,7 @@ def test_the_version_is_the_distributions() -> None:
 
 
 def test_the_core_does_no_input_and_output() -> None:
-    shells = {"rest.py", "api_client.py", "event_stream.py"} | {
+    shells = {"rest.py", "api_client.py", "event_stream.py", "display.py"} | {
         f"aio/{name}" for name in ("client.py", "event_stream.py")
     }
     for path in CLIENT.rglob("*.py"):

@@ -13,7 +13,7 @@ from ap_client.rest import RESTClientObject
 from .fake import FakeServer
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/client.md", "client/README.md"]
+PAGES = ["docs/client.md", "docs/runyard-client.md", "client/README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -21,6 +21,7 @@ def test_the_examples_run(page: str, server: FakeServer, monkeypatch: pytest.Mon
     transport = httpx2.MockTransport(server)
     monkeypatch.setattr(RESTClientObject, "_own_client", lambda self: httpx2.Client(transport=transport))
     monkeypatch.setattr(aio.ApiClient, "_own_client", lambda self: httpx2.AsyncClient(transport=transport))
+    monkeypatch.setenv("RUNYARD_URL", "localhost:8000")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     names: dict[str, object] = {}

@@ -8,6 +8,7 @@ from ap_client.aio.background_runs_api import BackgroundRunsApi
 from ap_client.aio.client import ApiClient, RESTResponse
 from ap_client.aio.event_stream import EventStream
 from ap_client.aio.runs_api import RunsApi
+from ap_client.aio.runyard import RunHandle, Runyard, StoreHandle, ThreadHandle
 from ap_client.aio.store_api import StoreApi
 from ap_client.aio.streaming_api import StreamingApi
 from ap_client.aio.threads_api import ThreadsApi
@@ -19,9 +20,13 @@ __all__ = [
     "BackgroundRunsApi",
     "EventStream",
     "RESTResponse",
+    "RunHandle",
     "RunsApi",
+    "Runyard",
     "StoreApi",
+    "StoreHandle",
     "StreamingApi",
+    "ThreadHandle",
     "ThreadsApi",
     "WebhooksApi",
 ]

@@ -1,21 +1,23 @@
 """The async shell: sends the same calls over an async httpx2 client."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx2
 
+from ap_client.aio.event_stream import EventStream
 from ap_client.api_response import ApiResponse
 from ap_client.call import SWITCHING_PROTOCOLS, Call, Request, Timeout, build_request, read_answer
 from ap_client.configuration import Configuration
+from ap_client.exceptions import ApiException, TransportException
+from ap_client.flow import Exchange, Flow, Follow, Now, Pause, Step
 from ap_client.low_level import LowLevel, Pairs, request_of
-from ap_client.rest import (
-    Failing,
-    client_settings,
-    request_arguments,
-    transport_settings,
-)
+from ap_client.rest import Failing, client_settings, request_arguments, transport_settings
+from ap_client.sending import sending
+from ap_client.subscription import Subscription
 
 R = TypeVar("R")
 
@@ -32,12 +34,12 @@ class RESTResponse:
 
     async def read(self) -> bytes:
         """The whole body."""
-        with Failing(self._request):
+        with Failing(self._request, self):
             return bytes(await self._answer.aread())
 
     async def stream(self, amt: int | None = None) -> AsyncIterator[bytes]:
         """The body in pieces as they come (of `amt` bytes where given)."""
-        with Failing(self._request):
+        with Failing(self._request, self):
             async for piece in self._answer.aiter_bytes(amt):
                 yield piece
 
@@ -105,10 +107,53 @@ class ApiClient(LowLevel):
             return RESTResponse(await http.send(message, stream=True), request)
 
     async def send(self, call: Call[R]) -> ApiResponse[R]:
-        """Send a call and read the answer. Raises ApiException for an answer outside 2xx."""
-        async with await self.open(call) as answer:
-            content = await answer.read()
-            return read_answer(call, answer.status, answer.reason, answer.headers, content, answer)
+        """Send a call and read the answer, again after failures that may pass (see `Configuration.retries`).
+
+        Raises ApiException for an answer outside 2xx.
+        """
+        return await self.perform(sending(call, self.configuration))
+
+    async def perform(self, flow: Flow[R]) -> R:
+        """Do what a flow says, and return what it returns. Raises what it raises."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    result = await self._do(step)
+                except ApiException as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(result)
+        except StopIteration as done:
+            return done.value
+
+    async def _do(self, step: Step) -> Any:
+        match step:
+            case Exchange(call, seconds):
+                return await self._exchange(call, seconds)
+            case Pause(seconds):
+                await asyncio.sleep(seconds)
+            case Now():
+                return time.monotonic()
+            case Follow(subscription):
+                async for _ in self.events(subscription):
+                    pass
+
+    async def _exchange(self, call: Call[R], seconds: float | None) -> ApiResponse[R]:
+        answer: RESTResponse | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                async with await self.open(call) as answer:
+                    content = await answer.read()
+                    return read_answer(call, answer.status, answer.reason, answer.headers, content, answer)
+        except TimeoutError as error:
+            failure = TransportException(0, f"{call.method} {call.path}: no answer within {seconds:g} s", answer)
+            failure.timed_out = True
+            raise failure from error
+
+    def events(self, subscription: Subscription) -> EventStream:
+        """The events of a subscription; the first request is sent when the first event is asked for."""
+        return EventStream(self, subscription)
 
     async def close(self) -> None:
         """Close the connections. A later call opens new ones."""

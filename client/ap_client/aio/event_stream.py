@@ -4,13 +4,15 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from ap_client.aio.client import ApiClient, RESTResponse
 from ap_client.call import Call, read_answer
 from ap_client.exceptions import ApiException
 from ap_client.sse import ServerEvent
 from ap_client.subscription import Subscription
+
+if TYPE_CHECKING:
+    from ap_client.aio.client import ApiClient, RESTResponse
 
 
 class EventStream(AsyncIterator[ServerEvent]):
@@ -20,12 +22,13 @@ class EventStream(AsyncIterator[ServerEvent]):
     the connection.
     """
 
-    def __init__(self, client: ApiClient, subscription: Subscription) -> None:
+    def __init__(self, client: "ApiClient", subscription: Subscription) -> None:
         self._client = client
         self._subscription = subscription
         self._waiting: deque[ServerEvent] = deque()
         self._answer: RESTResponse | None = None
         self._pieces: AsyncIterator[bytes] | None = None
+        subscription.begin(client.configuration)
 
     @property
     def run_id(self) -> str | None:
@@ -41,6 +44,9 @@ class EventStream(AsyncIterator[ServerEvent]):
         while not self._waiting:
             if self._subscription.finished:
                 await self.close()
+                epilogue = self._subscription.epilogue()
+                if epilogue is not None:
+                    await self._client.perform(epilogue)
                 raise StopAsyncIteration
             await self._fill()
         return self._waiting.popleft()
@@ -48,7 +54,7 @@ class EventStream(AsyncIterator[ServerEvent]):
     async def _fill(self) -> None:
         try:
             if self._pieces is None:
-                await self.connect()
+                await self._open()
             piece = None if self._pieces is None else await anext(self._pieces, None)
         except ApiException as error:
             await self._drop()
@@ -65,7 +71,14 @@ class EventStream(AsyncIterator[ServerEvent]):
             await asyncio.sleep(seconds)
 
     async def connect(self) -> None:
-        """Send the next request. Raises ApiException for an answer outside 2xx."""
+        """Open the stream, if it is not. Raises ApiException for an answer outside 2xx."""
+        while self._pieces is None:
+            try:
+                await self._open()
+            except ApiException as error:
+                await asyncio.sleep(self._subscription.lost(error))
+
+    async def _open(self) -> None:
         call: Call[str] = self._subscription.next_call()
         answer = await self._client.open(call)
         if not 200 <= answer.status <= 299:

@@ -24,4 +24,4 @@ def search_agents(
 ) -> Call[list[Agent]]:
     """The agents whose name and metadata match."""
     body = body_of(SearchAgentsRequest, search_agents_request, "search_agents_request")
-    return Call("POST", "/agents/search", list[Agent], options, body=body)
+    return Call("POST", "/agents/search", list[Agent], options, body=body, idempotent=True)

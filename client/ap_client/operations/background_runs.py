@@ -20,7 +20,7 @@ def create_run(
 
     Raises ConflictException when the thread is busy and the wish says to reject then.
     """
-    return Call("POST", "/runs", Run, options, body=wish_of(run_create, run_stream))
+    return Call("POST", "/runs", Run, options, body=wish_of(run_create, run_stream), creates=True)
 
 
 def get_run(run_id: Id, **options: Unpack[RequestOptions]) -> Call[Run]:
@@ -29,8 +29,14 @@ def get_run(run_id: Id, **options: Unpack[RequestOptions]) -> Call[Run]:
 
 
 def wait_run(run_id: Id, **options: Unpack[RequestOptions]) -> Call[RunWaitResponse]:
-    """Wait until the run has ended; its final output. A failed run is an answer too, with `error`."""
-    return Call("GET", "/runs/{run_id}/wait", RunWaitResponse, options, ids={"run_id": run_id})
+    """Wait until the run has ended; its final output. A failed run is an answer too, with `error`.
+
+    A connection that breaks, and a server that is away for a while, do not end the wait: it is asked again. A number
+    as `_request_timeout` is how long to wait in all, in seconds.
+
+    Raises TransportException when that time is over, NotFoundException when there is no such run.
+    """
+    return Call("GET", "/runs/{run_id}/wait", RunWaitResponse, options, ids={"run_id": run_id}, waits=True)
 
 
 def stream_run(run_id: Id, **options: Unpack[RequestOptions]) -> Call[object]:
@@ -38,7 +44,9 @@ def stream_run(run_id: Id, **options: Unpack[RequestOptions]) -> Call[object]:
 
     `stream_run_events` gives the events one by one, as they happen.
     """
-    return Call("GET", "/runs/{run_id}/stream", object, options, ids={"run_id": run_id}, accept=ANY_STREAM)
+    # What is streamed from now on is less than what was streamed from then on.
+    path, ids = "/runs/{run_id}/stream", {"run_id": run_id}
+    return Call("GET", path, object, options, ids=ids, accept=ANY_STREAM, idempotent=False)
 
 
 def cancel_run(
@@ -50,7 +58,9 @@ def cancel_run(
     checkpoints.
     """
     query = {"wait": wait, "action": action}
-    return Call("POST", "/runs/{run_id}/cancel", type(None), options, ids={"run_id": run_id}, query=query)
+    # To roll back what is rolled back already is refused.
+    path, ids, again = "/runs/{run_id}/cancel", {"run_id": run_id}, action != "rollback"
+    return Call("POST", path, type(None), options, ids=ids, query=query, idempotent=again)
 
 
 def delete_run(run_id: Id, **options: Unpack[RequestOptions]) -> Call[None]:
@@ -71,4 +81,4 @@ def search_runs(
 ) -> Call[list[Run]]:
     """The runs that match, newest first."""
     body = body_of(RunSearchRequest, run_search_request, "run_search_request")
-    return Call("POST", "/runs/search", list[Run], options, body=body)
+    return Call("POST", "/runs/search", list[Run], options, body=body, idempotent=True)

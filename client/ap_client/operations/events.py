@@ -48,7 +48,7 @@ def create_and_stream_run_events(
 
     `modes` becomes the wish's `stream_mode`, unless it says one itself. With `reconnect` the wish says
     `on_disconnect="continue"`, unless it says something else itself: a broken connection must not cancel the
-    run. The creation is sent once: an `Idempotency-Key` in `_headers` lets you repeat it.
+    run. The creation may be sent again, too: its `Idempotency-Key` has it done once.
     """
     wish = wish_of(run_create, run_stream)
     chosen = _modes(modes)
@@ -56,7 +56,7 @@ def create_and_stream_run_events(
         wish = wish.but(stream_mode=list(chosen))
     if reconnect and wish.on_disconnect is None:
         wish = wish.but(on_disconnect="continue")
-    first = Call("POST", "/runs/stream", str, options, body=wish, accept=EVENTS)
+    first = Call("POST", "/runs/stream", str, options, body=wish, accept=EVENTS, creates=True)
     # Once it is created the run knows its modes itself.
     return Subscription(first, _follow(options, 0, None), modes=chosen, reconnect=reconnect)
 

@@ -33,12 +33,15 @@ def create_and_stream_run(
     `create_and_stream_run_events` gives the events one by one, as they happen.
     """
     wish = wish_of(run_create, run_stream)
-    return Call("POST", "/runs/stream", str, options, body=wish, accept=ANY_STREAM)
+    return Call("POST", "/runs/stream", str, options, body=wish, accept=ANY_STREAM, creates=True)
 
 
 def create_and_wait_run(
     run_create: RunCreate | Mapping[str, Any], **options: Unpack[RequestOptions]
 ) -> Call[RunWaitResponse]:
-    """Create a run and wait until it has ended; its final output."""
+    """Create a run and wait until it has ended; its final output.
+
+    A connection that breaks does not end the wait, as with `wait_run`, and never creates a second run.
+    """
     body = body_of(RunCreate, run_create, "run_create")
-    return Call("POST", "/runs/wait", RunWaitResponse, options, body=body)
+    return Call("POST", "/runs/wait", RunWaitResponse, options, body=body, creates=True, waits=True)

@@ -38,7 +38,7 @@ def search_items(
 ) -> Call[SearchItemsResponse]:
     """The items below a namespace that match."""
     body = body_of(StoreSearchRequest, store_search_request, "store_search_request")
-    return Call("POST", "/store/items/search", SearchItemsResponse, options, body=body)
+    return Call("POST", "/store/items/search", SearchItemsResponse, options, body=body, idempotent=True)
 
 
 def list_namespaces(
@@ -47,4 +47,4 @@ def list_namespaces(
 ) -> Call[list[list[str]]]:
     """The namespaces that match."""
     body = body_of(StoreListNamespacesRequest, store_list_namespaces_request, "store_list_namespaces_request")
-    return Call("POST", "/store/namespaces", list[list[str]], options, body=body)
+    return Call("POST", "/store/namespaces", list[list[str]], options, body=body, idempotent=True)

@@ -58,4 +58,4 @@ def search_threads(
 ) -> Call[list[Thread]]:
     """The threads whose metadata, values and status match, newest first."""
     body = body_of(ThreadSearchRequest, thread_search_request, "thread_search_request")
-    return Call("POST", "/threads/search", list[Thread], options, body=body)
+    return Call("POST", "/threads/search", list[Thread], options, body=body, idempotent=True)

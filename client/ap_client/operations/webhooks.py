@@ -13,7 +13,7 @@ def search_webhooks(
 ) -> Call[list[WebhookDelivery]]:
     """The deliveries that match, newest first."""
     body = body_of(WebhookSearchRequest, webhook_search_request, "webhook_search_request")
-    return Call("POST", "/webhooks/search", list[WebhookDelivery], options, body=body)
+    return Call("POST", "/webhooks/search", list[WebhookDelivery], options, body=body, idempotent=True)
 
 
 def get_webhook(delivery_id: Id, **options: Unpack[RequestOptions]) -> Call[WebhookDelivery]:

@@ -61,7 +61,8 @@ def connected(url: str, api_key: str | None = None) -> Generator[ApiClient]:
 
     if "://" not in url:
         url = f"http://{url}"
-    configuration = Configuration(host=url, access_token=api_key)
+    # A person looks on: that no server answers is told at once.
+    configuration = Configuration(host=url, access_token=api_key, retries=0)
     configuration.connection_pool_maxsize = CONNECTIONS
     try:
         with ApiClient(configuration) as client:
