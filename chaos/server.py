@@ -115,6 +115,10 @@ class Server:
         """Bytes of memory that it has."""
         return self._memory("VmRSS")
 
+    def own_memory(self) -> int:
+        """Bytes of it that are its own: without what it sees of files, which the system keeps for all."""
+        return self._memory("RssAnon")
+
     def most_memory(self) -> int:
         """The most bytes of memory that it had, since its start or since `forget_most_memory`."""
         return self._memory("VmHWM")

@@ -91,7 +91,7 @@ async def _work(server: Server, seconds: float, progress: Progress) -> _Samples:
 def _sample(server: Server, samples: _Samples, now: float) -> None:
     took = sorted(samples.took)
     samples.at.append(now)
-    samples.memory.append(server.memory() / 1e6)
+    samples.memory.append(server.own_memory() / 1e6)
     samples.p50.append(took[len(took) // 2] * 1e3)
     samples.p99.append(took[int(len(took) * 0.99)] * 1e3)
     samples.file.append(server.database.stat().st_size / 1e6)
