@@ -37,6 +37,25 @@ REQUESTS = {
     "StreamingCommand": 'id=1, method="state.get"',
 }
 FORMS = ("_with_http_info", "_without_preload_content", "_events")
+MEANINGS = {
+    "action": "What becomes of what the run did: `interrupt` keeps it, `rollback` removes it.",
+    "agent_id": "The id of the agent.",
+    "before": "The id of a checkpoint: only what is older.",
+    "delivery_id": "The id of the delivery.",
+    "key": "The key of the item.",
+    "limit": "The most to return.",
+    "modes": "The events to yield: values, updates, messages, custom.",
+    "namespace": "The namespace of the item, from its root on.",
+    "offset": "How many to skip.",
+    "reconnect": "Whether a connection that breaks is resumed.",
+    "run_id": "The id of the run.",
+    "since": "The id of an event: only what came after it.",
+    "thread_id": "The id of the thread.",
+    "wait": "Whether to return only when the run's code has stopped.",
+}
+AUTHORIZATION = "What the configuration holds, if anything: `access_token` as a bearer token, `api_key` as `X-API-Key`."
+KINDS = {"since": "int", "modes": "list[str]", "reconnect": "bool"}
+TABLE = ("Name | Type | Description | Notes", "------------- | ------------- | ------------- | -------------")
 
 
 def operations(api: type[Api]) -> dict[str, Callable[..., Call[Any]]]:
@@ -46,6 +65,12 @@ def operations(api: type[Api]) -> dict[str, Callable[..., Call[Any]]]:
         for name, method in sorted(vars(api).items())
         if not name.startswith("_") and not name.endswith(FORMS)
     }
+
+
+def iterators(api: type[Api]) -> dict[str, Callable[..., Any]]:
+    """The methods of a class that yield events, by name."""
+    found = {name: inspect.unwrap(method) for name, method in sorted(vars(api).items()) if name.endswith("_events")}
+    return {name: method for name, method in found.items() if not name.startswith("_")}
 
 
 def parameters(operation: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -139,8 +164,14 @@ def page(api: type[Api]) -> str:
     for each, call in calls.items():
         sentence = words_of(found[each]).split("\n")[0]
         lines.append(f"[**{each}**]({name}.md#{each}) | **{call.method}** {call.path} | {sentence}")
+    for each, iterator in iterators(api).items():
+        sentence = words_of(iterator).split("\n")[0]
+        lines.append(f"[**{each}**]({name}.md#{each}) | **{_followed(iterator)}** | {sentence}")
     for each, operation in found.items():
         lines += ["", *_section(name, each, operation, calls[each])]
+    for each, iterator in iterators(api).items():
+        lines += ["", *_iterator_section(name, each, iterator)]
+    lines += ["", "[[Back to top]](#) [[Back to the client]](../client.md)"]
     return "\n".join(lines) + "\n"
 
 
@@ -154,18 +185,63 @@ def _section(api: str, name: str, operation: Callable[..., Call[Any]], call: Cal
     yield words_of(operation)
     yield from ("", "### Example", "", "```python", *example(api, name, operation), "```")
     yield from ("", "### Parameters", "")
-    yield from ("Name | Type | Notes", "------------- | ------------- | -------------")
+    yield from TABLE
     for each in known:
         model = request_model(operation, each)
         kind = model.__name__ if model else type_name(type(EXAMPLES[each]) if each != "namespace" else list[str])
         note = "a mapping is taken too" if model else "[optional]" if each in optional else ""
-        yield f" **{each}** | **{kind}** | {note}".rstrip()
+        meaning = _first_sentence(model) if model else MEANINGS[each]
+        yield f" **{each}** | **{kind}** | {meaning} | {note}".rstrip()
     media = ", ".join(["application/json"] if call.body is not None else []) or "Not defined"
     yield from ("", "### Return type", "", f"**{returned(call)}**" if returned(call) else "void (empty response body)")
+    yield from ("", "### Authorization", "", AUTHORIZATION)
     yield from ("", "### HTTP request headers", "", f" - **Content-Type**: {media}", f" - **Accept**: {call.accept}")
     yield from ("", "### HTTP response details", "")
     yield from ("| Status code | Description |", "|-------------|-------------|")
     yield from (f"**{code}** | {text} |" for code, text in details(operation, call))
+
+
+def _followed(iterator: Callable[..., Any]) -> str:
+    """The request that an iteration begins with."""
+    creates = "run_create" in inspect.signature(iterator).parameters
+    return "POST** /runs/stream" if creates else "GET** /runs/{run_id}/stream"
+
+
+def _iterator_section(api: str, name: str, iterator: Callable[..., Any]) -> Iterator[str]:
+    """A method that yields events as they happen."""
+    first, *others = parameters(iterator)
+    model = request_model(iterator, first)
+    yield f"## **{name}**"
+    yield f"> EventStream {name}({', '.join([first, *(f'{each}={each}' for each in others)])})"
+    yield from ("", words_of(iterator), "", "### Example", "", "```python")
+    yield from ("import ap_client", "", 'configuration = ap_client.Configuration(host="http://localhost")', "")
+    yield "with ap_client.ApiClient(configuration) as api_client:"
+    yield f"    api_instance = ap_client.{api}(api_client)"
+    yield f"    {first} = {f'ap_client.{model.__name__}()' if model else literal(EXAMPLES[first])}"
+    yield from ("", "    try:")
+    yield f"        with api_instance.{name}({first}) as events:"
+    yield "            for event in events:"
+    yield "                print(event.id, event.event, event.data)"
+    yield "    except ap_client.ApiException as e:"
+    yield f'        print("Exception when calling {api}->{name}: %s\\n" % e)'
+    yield from ("```", "", "### Parameters", "", *TABLE)
+    kind, meaning = (model.__name__, _first_sentence(model)) if model else ("str", MEANINGS[first])
+    yield f" **{first}** | **{kind}** | {meaning} |"
+    for each in others:
+        default = inspect.signature(iterator).parameters[each].default
+        note = f"[optional] [default to {default}]"
+        yield f" **{each}** | **{KINDS[each]}** | {MEANINGS[each]} | {note}"
+    yield from ("", "### Return type", "", "**EventStream**: an iterator of events", "", "### Authorization", "")
+    yield from (AUTHORIZATION, "", "### HTTP response details", "")
+    yield from ("| Status code | Description |", "|-------------|-------------|", "**200** | Success |")
+    yield "**404** | Not Found |"
+    if model:
+        yield "**409** | Conflict |"
+    yield "**422** | Validation Error |"
+
+
+def _first_sentence(model: type[Model]) -> str:
+    return (inspect.getdoc(model) or "").split("\n")[0]
 
 
 def pages() -> dict[str, str]:

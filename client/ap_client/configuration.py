@@ -19,8 +19,8 @@ class Configuration:
     """Settings of a client.
 
     `host` is the server's URL (default `http://localhost`). `access_token` is sent as a bearer token; without
-    one, `username` and `password` are sent as basic authentication. The protocol declares no API key scheme:
-    `api_key` and `api_key_prefix` are there for `get_api_key_with_prefix` and are not sent.
+    one, `username` and `password` are sent as basic authentication. `api_key` is sent as `X-API-Key`, or as
+    `Authorization` where it stands under that name, behind its `api_key_prefix` if it has one.
 
     Of TLS: `verify_ssl`, `ssl_ca_cert` (file), `ca_cert_data` (PEM text or DER bytes), `cert_file` and
     `key_file`, `assert_hostname` (False to skip), `tls_server_name`. Of connections:
@@ -194,12 +194,17 @@ class Configuration:
         """The credentials to send: what they are called -> where they go."""
         if self.refresh_api_key_hook is not None:
             self.refresh_api_key_hook(self)
+        found: dict[str, dict[str, Any]] = {}
+        for identifier in tuple(self.api_key):
+            key = "Authorization" if identifier.lower() == "authorization" else "X-API-Key"
+            value = self.get_api_key_with_prefix(identifier)
+            found[identifier] = {"in": "header", "key": key, "type": "api_key", "value": value}
         header = {"in": "header", "key": "Authorization"}
         if self.access_token is not None:
-            return {"bearer": {**header, "type": "bearer", "value": f"Bearer {self.access_token}"}}
-        if self.username is not None:
-            return {"basic": {**header, "type": "basic", "value": self.get_basic_auth_token()}}
-        return {}
+            found["bearer"] = {**header, "type": "bearer", "value": f"Bearer {self.access_token}"}
+        elif self.username is not None:
+            found["basic"] = {**header, "type": "basic", "value": self.get_basic_auth_token()}
+        return found
 
     def get_host_settings(self) -> list[dict[str, Any]]:
         """The hosts that the protocol's document names: one."""
