@@ -118,3 +118,9 @@ def test_12_an_access_token_is_sent_and_request_auth_obeyed(server: FakeServer) 
     api.get_run("r", _request_auth={"in": "header", "key": "X-Key", "value": "other", "type": "apiKey"})
     assert server.last.headers["x-key"] == "other"
     assert "authorization" not in server.last.headers
+    keyed = ap_client.Configuration(
+        host="http://server", api_key={"key": "k1", "Authorization": "k2"}, api_key_prefix={"Authorization": "Token"}
+    )
+    ap_client.BackgroundRunsApi(server.client(keyed)).get_run("r")
+    assert server.last.headers["x-api-key"] == "k1"
+    assert server.last.headers["authorization"] == "Token k2"
