@@ -46,6 +46,10 @@ def calls(url: str, thread_id: str, run_id: str, other_id: str, label: str) -> d
         "get_thread_history": lambda: threads.get_thread_history(thread_id, limit=5),
         "search_threads": lambda: threads.search_threads(ap_client.ThreadSearchRequest(metadata={"of": label})),
         "copy_thread": lambda: threads.copy_thread(other_id),
+        "patch_thread": lambda: threads.patch_thread(other_id, ap_client.ThreadPatch(metadata={"b": label})),
+        "delete_thread": lambda: threads.delete_thread(made(threads.create_thread(ap_client.ThreadCreate()))),
+        "delete_run": lambda: background.delete_run(ended(background, wishes(**{**wish, "thread_id": None}))),
+        "create_and_stream_run": lambda: runs.create_and_stream_run(wishes(**{**wish, "thread_id": None})),
         "get_run": lambda: background.get_run(run_id),
         "wait_run": lambda: background.wait_run(run_id),
         "cancel_run": lambda: background.cancel_run(run_id, wait=True),
@@ -63,6 +67,17 @@ def calls(url: str, thread_id: str, run_id: str, other_id: str, label: str) -> d
     if hasattr(background, "search_runs"):
         found["search_runs"] = lambda: background.search_runs(ap_client.RunSearchRequest(thread_id=thread_id))
     return found
+
+
+def made(thread: Any) -> str:
+    return str(plain(thread)["thread_id"])
+
+
+def ended(background: Any, wish: Any) -> str:
+    """The id of a run that has ended."""
+    run_id = str(plain(background.create_run(wish))["run_id"])
+    background.wait_run(run_id)
+    return run_id
 
 
 def outcome(call: Callable[[], Any]) -> Any:
