@@ -395,6 +395,20 @@ def test_the_state_that_a_run_leaves_is_the_one_that_is_read(on_storage: OnStora
     on_storage(case)
 
 
+def test_a_state_at_hand_is_shown_to_its_owner_only(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        batch, _ = step(claim.attempt, 1)
+        await storage.finish(claim.attempt, batch, Ending("completed", final={"n": b"1"}), 2)
+        await storage.create_thread("bob", "t", b"{}", 3, if_exists="raise")
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                await storage.snapshot("bob", "t", "c1")
+            assert (await storage.snapshot("", "t", "c1")).state == {"n": b"1"}
+
+    on_storage(case)
+
+
 def test_a_key_that_is_used_twice_in_one_commit_makes_one_run(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         wishes = [

@@ -98,7 +98,7 @@ class SqliteStorage:
         self._replay = Replay()
         self._local = threading.local()
         self._reader_connections: list[apsw.Connection] = []
-        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
+        self._snapshots: OrderedDict[tuple[str, str], Snapshot] = OrderedDict()
 
     async def open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,9 +195,9 @@ class SqliteStorage:
 
         return await asyncio.get_running_loop().run_in_executor(pool or self._readers, ask)
 
-    def _keep(self, snapshot: Snapshot) -> Snapshot:
+    def _keep(self, owner: str, snapshot: Snapshot) -> Snapshot:
         if sum(map(len, snapshot.state.values())) <= SNAPSHOT_BYTES:
-            self._snapshots[snapshot.checkpoint.checkpoint_id] = snapshot
+            self._snapshots[owner, snapshot.checkpoint.checkpoint_id] = snapshot
             if len(self._snapshots) > SNAPSHOTS_KEPT:
                 self._snapshots.popitem(last=False)
         return snapshot
@@ -245,7 +245,7 @@ class SqliteStorage:
         return await self._writer.do(thread_verbs.delete_thread, owner, thread_id, now)
 
     async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
-        kept = self._snapshots.get(checkpoint_id)
+        kept = self._snapshots.get((owner, checkpoint_id))  # two owners may have threads of the same name
         if kept is not None and kept.checkpoint.thread_id == thread_id:
             return kept
 
@@ -260,7 +260,7 @@ class SqliteStorage:
         found = await self._read(find)
         if found is None:
             raise checkpoint_not_found(checkpoint_id, thread_id)
-        return self._keep(found)
+        return self._keep(owner, found)
 
     async def history(self, owner: str, thread_id: str, *, before: str | None, limit: int) -> list[Snapshot]:
         self.thread(owner, thread_id)
@@ -309,7 +309,7 @@ class SqliteStorage:
         run = await self._writer.do(run_verbs.finish, attempt, batch, ending, now)
         if run.outcome != "rolled_back" and batch.checkpoints and ending.final is not None and not run.stateless:
             # Where the thread's next run begins; the thread of a stateless run has no other.
-            self._keep(Snapshot(batch.checkpoints[-1], ending.final))
+            self._keep(run.owner, Snapshot(batch.checkpoints[-1], ending.final))
         return run
 
     async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:
