@@ -409,6 +409,26 @@ def test_a_state_at_hand_is_shown_to_its_owner_only(on_storage: OnStorage) -> No
     on_storage(case)
 
 
+def test_a_revision_builds_on_nothing_that_was_removed(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        first = await claimed(storage, "r1")
+        batch, checkpoint = step(first.attempt, 1)
+        await storage.finish(first.attempt, batch, Ending("completed", final={"n": b"1"}), 2)
+        undone = await claimed(storage, "r2")
+        batch, removed = step(undone.attempt, 2, checkpoint)
+        await storage.finish(undone.attempt, batch, Ending("completed", final={"n": b"2"}), 3)
+        await storage.cancel("", "r2", "rollback", 4, 5)
+        await storage.purge(10, keys_before=0)
+        _, revision = step(undone.attempt, 3, removed)
+        with pytest.raises(NotFound):
+            await storage.patch_thread("", "t", 11, checkpoint=revision, expected_head="c1")
+        assert storage.thread("", "t").head == "c1"
+        _, revision = step(undone.attempt, 4, checkpoint)
+        assert await storage.patch_thread("", "t", 12, checkpoint=revision, expected_head="c1") is not None
+
+    on_storage(case)
+
+
 def test_a_key_that_is_used_twice_in_one_commit_makes_one_run(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         wishes = [

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from runyard.checkpoints import Checkpoint
-from runyard.errors import Conflict, thread_not_found
+from runyard.errors import Conflict, checkpoint_not_found, thread_not_found
 from runyard.storage.sqlite.line import end_pending, line_of, row_of, settle
 from runyard.storage.sqlite.rows import checkpoint_values, thread_of
 from runyard.storage.sqlite.writer import Transaction
@@ -79,6 +79,9 @@ def patch_thread(
             )
         if thread.head != expected_head:
             return None
+        if checkpoint.parent_id is not None and t.one("checkpoint", (checkpoint.parent_id, owner)) is None:
+            # Its state was at hand, or read before it was swept: what builds on it could not be read any more.
+            raise checkpoint_not_found(checkpoint.parent_id, thread_id)
         t.run("insert_checkpoint", checkpoint_values(owner, checkpoint))
         asking = int(thread.asking and checkpoint.asked is not None and checkpoint.parent_id == thread.head)
         t.run("move_head", (checkpoint.checkpoint_id, asking, now, owner, thread_id))
