@@ -27,7 +27,7 @@ class Poisoned(Exception):
 class PutOff:
     """Rows of one transaction that have not been written yet, in the order in which their statements came first."""
 
-    __slots__ = ("_about", "_connection", "_rows", "_sql", "added")
+    __slots__ = ("_about", "_connection", "_rows", "_sql", "added", "changed")
 
     def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
         self._connection: Any = connection
@@ -36,6 +36,8 @@ class PutOff:
         self._about: set[str] = set()
         self.added = 0
         """How many rows were put off in all."""
+        self.changed = 0
+        """How many rows of the file their writing has changed so far: not what the verb did that had them written."""
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -62,11 +64,13 @@ class PutOff:
         """
         rows, self._rows = self._rows, {}
         self._about.clear()
+        before = self._connection.total_changes()
         try:
             for query, waiting in rows.items():
                 self._insert(self._sql[query], waiting)
         except apsw.Error as error:
             raise Poisoned from error
+        self.changed += self._connection.total_changes() - before
 
     def _insert(self, one_row: str, rows: list[tuple[Any, ...]]) -> None:
         into, values = one_row.split("VALUES", 1)

@@ -346,12 +346,14 @@ class Writer:
         put_off = PutOff(connection, self.sql)
         try:
             for job in group:
-                changes, added = connection.total_changes(), put_off.added
+                changes, added = connection.total_changes() - put_off.changed, put_off.added
                 self._attempt(job, put_off)
                 # After an I/O error or on a full disk SQLite may have rolled back everything by itself: what the next
                 # verb did would be a transaction statement by statement.
                 if job.error is not None and (
-                    connection.total_changes() != changes or put_off.added != added or not connection.in_transaction
+                    connection.total_changes() - put_off.changed != changes
+                    or put_off.added != added
+                    or not connection.in_transaction
                 ):
                     raise Poisoned
             put_off.write()
