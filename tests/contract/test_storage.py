@@ -465,6 +465,26 @@ def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnSt
     on_storage(case)
 
 
+def test_a_state_that_was_stored_beside_what_could_not_end_is_not_forgotten(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim, gone = await alone(storage, 1), await alone(storage, 2)
+        await storage.abandon("r2", 2, None)
+        batch, checkpoint = step(claim.attempt, 1)
+        answers = await asyncio.gather(
+            storage.create_run(wish("r3", "t3", stateless=True)),
+            storage.finish(gone.attempt, Batch(), Ending("completed"), 3),
+            storage.requeue(gone.attempt, Batch(), Requeue(), 3),
+            storage.append(claim.attempt, Batch(checkpoints=batch.checkpoints), 4),
+            return_exceptions=True,
+        )
+        assert [type(answer) for answer in answers] == [Created, LeaseLost, LeaseLost, int]
+        ended = await storage.finish(claim.attempt, Batch(), Ending("completed"), 5)
+        assert ended == storage.run("", "r1")
+        assert ended.last_checkpoint == checkpoint.checkpoint_id
+
+    on_storage(case)
+
+
 def test_a_request_to_cancel_outlives_the_attempt_that_it_came_in(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         first = await alone(storage, 1)

@@ -372,7 +372,10 @@ class Writer:
 
         Doing a verb again is sound: of a commit that failed nothing is visible, and the next one writes the same place
         of the WAL anew, so that not even a power cut brings back both.
+
+        What is remembered of attempts is forgotten: here nobody keeps it up to date.
         """
+        self._begun.clear()
         for place, job in enumerate(group):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
