@@ -56,6 +56,10 @@ class Slots(Protocol):
         """Begins the attempt on the place that was reserved for it."""
         ...
 
+    def executes(self, run_id: str) -> bool:
+        """Whether an attempt of the run has a place here."""
+        ...
+
     async def stopped(self, run_id: str, seconds: float) -> bool:
         """Waits until no code of the run executes here; whether that came within the time."""
         ...
@@ -226,6 +230,8 @@ class Lifecycle:
         claim: Claim | None = None
         try:
             claim = await self.storage.claim_of(new.run_id)
+            if self._slots.executes(new.run_id):
+                claim = None  # it had to wait, and was claimed since like any other
         finally:
             if claim is None:
                 self._slots.release(new.agent_id)

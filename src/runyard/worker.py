@@ -80,6 +80,10 @@ class Worker:
         self._executing[claim.run.run_id] = (execution, task)
         task.add_done_callback(lambda done: self._over(claim, done))
 
+    def executes(self, run_id: str) -> bool:
+        """Whether an attempt of the run has a place here."""
+        return run_id in self._executing
+
     async def stopped(self, run_id: str, seconds: float) -> bool:
         """Waits until no code of the run executes here; whether that came within the time."""
         found = self._executing.get(run_id)

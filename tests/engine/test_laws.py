@@ -337,6 +337,47 @@ def test_law_8_a_run_whose_creator_is_gone_executes_all_the_same(server: Starter
     play(story())
 
 
+def test_law_8_a_run_that_was_claimed_before_its_creator_was_missed_executes_once(server: Starter) -> None:
+    begun: list[str] = []
+    doors: list[threading.Event] = []
+
+    @agent(concurrency=1)
+    def gate(ctx: SyncContext) -> None:
+        begun.append(ctx.run_id)
+        doors.append(door := threading.Event())
+        door.wait(5)
+
+    async def story() -> None:
+        async with server(gate, max_runs=4, drain_grace=0) as s:
+            worker, writer = s.app.engine.worker, s.storage._writer  # type: ignore[attr-defined]
+            first = await s.run()
+            await s.until(lambda: len(doors) == 1)
+            slow, again = threading.Event(), threading.Event()
+            holding = writer.do(lambda _: (slow.set(), again.wait(5)))
+            await s.until(slow.is_set)
+            # While the disk is slow: a run for which there is no room, room, a claim, and the loss of the creator.
+            creating = asyncio.ensure_future(s.verbs.create_run("", CreateRun(agent_id="gate")))
+            await s.until(lambda: writer._queue.qsize() == 1)
+            doors[0].set()
+            await s.until(lambda: writer._queue.qsize() == 2)
+            worker._ready.set()
+            await s.until(lambda: writer._queue.qsize() == 3)
+            creating.cancel()
+            await s.until(lambda: writer._queue.qsize() == 4)
+            again.set()
+            await holding
+            await s.until(lambda: len(doors) >= 2 and worker._reserved < 3)
+            await asyncio.sleep(0.02)
+            assert len(begun) == 2
+            assert begun[0] == first["run_id"]
+            doors[1].set()
+            await s.until(lambda: s.storage.run("", begun[1]).finished)
+            assert s.storage.run("", begun[1]).outcome == "completed"
+            await s.until(lambda: worker._reserved == 0)
+
+    play(story())
+
+
 def test_law_9_unknown_fields_are_named_and_those_of_the_other_face_refused(server: Starter) -> None:
     async def story() -> None:
         async with server(echo) as s:
