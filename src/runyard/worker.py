@@ -17,7 +17,8 @@ RECHECK = 5.0
 """Seconds after which the worker looks by itself for work, and for requests to what executes (DESIGN, law 8: hints may
 be lost)."""
 STOPPING = 1.0
-"""Seconds that code has to stop in when it was told to because the server stops."""
+"""Seconds that code has to stop in when it was told to because the server stops; and runs that are just being created,
+to come to their places."""
 
 
 class Worker:
@@ -46,6 +47,7 @@ class Worker:
         self._executing: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
         self._ready = asyncio.Event()
         self._accepting = False
+        self._placed = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
 
@@ -63,6 +65,7 @@ class Worker:
         self._reserved -= 1
         if self._reserved == self._max_runs - 1:
             self._ready.set()  # there was no room for what became ready meanwhile
+        self._placed.set()
 
     def execute(self, claim: Claim) -> None:
         """Begins an attempt on a reserved place."""
@@ -78,6 +81,7 @@ class Worker:
         execution = self._executor.begin(claim, self._agents[claim.run.agent_id])
         task = asyncio.get_running_loop().create_task(execution.run_attempt())
         self._executing[claim.run.run_id] = (execution, task)
+        self._placed.set()
         task.add_done_callback(lambda done: self._over(claim, done))
 
     def executes(self, run_id: str) -> bool:
@@ -197,6 +201,7 @@ class Worker:
             await asyncio.gather(self._loop, return_exceptions=True)  # it may have died, which was told then
         if self._looking is not None:
             self._looking.cancel()
+        await self._all_placed()
         if not self._executing:
             return True
         self._telemetry.tell("draining", executing=len(self._executing))
@@ -214,6 +219,17 @@ class Worker:
                 self._telemetry.tell("not given back", run_id=execution.run_id, why=error.message)
         self._telemetry.tell("still executing" if left else "drained", executing=len(left))
         return not left
+
+    async def _all_placed(self) -> None:
+        """Waits, not for long, until every place that was reserved is used or given back: what a creation on its way to
+        the disk began after all else was told to stop would be left executing, and cost an attempt."""
+        timer = asyncio.get_running_loop().create_task(self._clock.sleep(STOPPING))
+        while self._reserved > len(self._executing) and not timer.done():
+            self._placed.clear()
+            placed = asyncio.get_running_loop().create_task(self._placed.wait())
+            await asyncio.wait((placed, timer), return_when=asyncio.FIRST_COMPLETED)
+            placed.cancel()
+        timer.cancel()
 
     async def _all_over(self, seconds: float) -> None:
         """Waits until nothing executes, at most so long."""

@@ -15,7 +15,7 @@ from runyard import Context, SyncContext, agent
 from runyard.errors import CancelRequested, LeaseLost
 from runyard.events import entry
 from runyard.lifecycle import CreateRun
-from runyard.runs import Attempt, NewRun
+from runyard.runs import Attempt, NewRun, RunFilter
 from runyard.storage.contract import Batch, Ending
 
 
@@ -226,6 +226,34 @@ def test_law_5_an_end_that_overlooks_a_cancel_is_decided_again(server: Starter) 
                 await s.storage.finish(created.claim.attempt, Batch(), Ending("completed"), 3)
             await s.storage.finish(created.claim.attempt, Batch(), Ending("rolled_back", "rollback"), 3)
             assert (await s.get("/runs/01a20c2f-0000-7000-8000-000000000000")).status_code == 404
+
+    play(story())
+
+
+@pytest.mark.parametrize("creator_leaves", [False, True])
+def test_law_5_a_shutdown_costs_no_attempt_of_a_run_that_is_just_being_created(
+    server: Starter, creator_leaves: bool
+) -> None:
+    async def story() -> None:
+        async with server(hold, echo, drain_grace=0) as s:
+            writer, engine = s.storage._writer, s.app.engine  # type: ignore[attr-defined]
+            await s.wait((await s.run(agent_id="echo"))["run_id"])
+            slow, again = threading.Event(), threading.Event()
+            writer.do(lambda _: (slow.set(), again.wait(5)))
+            await s.until(slow.is_set)
+            creating = asyncio.ensure_future(s.verbs.create_run("", CreateRun(agent_id="hold")))
+            await s.until(lambda: writer._queue.qsize() == 1)
+            closing = asyncio.ensure_future(engine.close())
+            if creator_leaves:
+                creating.cancel()
+                await s.until(lambda: writer._queue.qsize() >= 2)
+            await asyncio.sleep(0.02)
+            again.set()
+            await closing
+            await asyncio.wait((creating,))
+        async with server(echo) as s:
+            [run] = await s.storage.search_runs("", RunFilter(agent_id="hold"))
+            assert (run.status, run.attempt) == ("pending", 0)
 
     play(story())
 
