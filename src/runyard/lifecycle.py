@@ -229,7 +229,7 @@ class Lifecycle:
         """Executes a run whose creation was interrupted, where it was claimed; else gives its place back."""
         claim: Claim | None = None
         try:
-            claim = await self.storage.claim_of(new.run_id)
+            claim = await self._claim_of(new.run_id)
             if self._slots.executes(new.run_id):
                 claim = None  # it had to wait, and was claimed since like any other
         finally:
@@ -237,6 +237,16 @@ class Lifecycle:
                 self._slots.release(new.agent_id)
         if claim is not None:
             self._slots.execute(claim)
+
+    async def _claim_of(self, run_id: str) -> Claim | None:
+        """Asks until the database answers: nobody else would ever execute the run."""
+        while True:
+            try:
+                return await self.storage.claim_of(run_id)
+            except (StorageError, Unavailable):
+                if self._closed:
+                    raise
+                await self.clock.sleep(STORAGE_PATIENCE)
 
     async def _admitted(self, new: NewRun) -> Created:
         """Creates a run, if it may wait in case that it has to; one on a new thread with a place has not to."""

@@ -12,7 +12,7 @@ from apsw import Connection, ConstraintError
 from live_server import MovableClock, Server, Starter, play
 
 from runyard import Context, SyncContext, agent
-from runyard.errors import CancelRequested, LeaseLost
+from runyard.errors import CancelRequested, LeaseLost, StorageError, Unavailable
 from runyard.events import entry
 from runyard.lifecycle import CreateRun
 from runyard.runs import Attempt, NewRun, RunFilter
@@ -360,6 +360,32 @@ def test_law_8_a_run_whose_creator_is_gone_executes_all_the_same(server: Starter
             runs: list[dict[str, object]] = []
             while [run["outcome"] for run in runs] != ["completed"] * 4:
                 runs = (await s.post("/runs/search", {})).json()
+            await s.until(lambda: s.app.engine.worker._reserved == 0)
+
+    play(story())
+
+
+def test_law_8_a_run_whose_creator_is_gone_executes_although_the_disk_fails_meanwhile(
+    server: Starter, clock: MovableClock
+) -> None:
+    async def story() -> None:
+        async with server(echo, clock=clock) as s:
+            await s.wait((await s.run())["run_id"])
+            await s.until(lambda: s.app.engine.worker._reserved == 0)
+            claim_of, failures = s.storage.claim_of, [StorageError("the disk failed"), Unavailable("it is locked")]
+
+            async def failing(run_id: str) -> object:
+                if failures:
+                    raise failures.pop()
+                return await claim_of(run_id)
+
+            s.storage.claim_of = failing  # type: ignore[method-assign, assignment]
+            creating = asyncio.ensure_future(s.verbs.create_run("", CreateRun(agent_id="echo")))
+            await asyncio.sleep(0)
+            assert creating.cancel()
+            while [run.outcome for run in await s.storage.search_runs("", RunFilter())] != ["completed"] * 2:
+                clock.move(1)
+                await asyncio.sleep(0.002)
             await s.until(lambda: s.app.engine.worker._reserved == 0)
 
     play(story())
