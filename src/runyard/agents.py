@@ -16,6 +16,7 @@ class Schemas(msgspec.Struct, frozen=True):
     output: dict[str, Any] = {}
     state: dict[str, Any] | None = None
     config: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -57,8 +58,9 @@ class Agent(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     messages: bool = False
     """Whether the agent reads or writes the `messages` channel (capability `ap.io.messages`)."""
-    goto: bool = False
-    """Whether `command.goto` means something to this agent (it has named nodes)."""
+    graph: bool = False
+    """Whether it is a graph of named nodes: only then `command.goto`, `interrupt_before`, `interrupt_after`,
+    `durability`, `context`, `stream_subgraphs` and the modes `tasks`, `checkpoints` and `debug` mean something."""
     version: str = ""
     """Changes when the agent's code changes."""
 

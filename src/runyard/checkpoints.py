@@ -18,7 +18,14 @@ import msgspec
 from runyard.errors import InvalidInput
 
 State = dict[str, bytes]
-"""Channel name -> JSON text of its value."""
+"""Channel name -> JSON text of its value. A name that begins with `HIDDEN` belongs to a runtime: it is stored, copied and
+rolled back like the others, and never shown."""
+
+HIDDEN = "\x01"
+"""With what the names of channels begin that hold a runtime's own record of a state. No client can send such a name."""
+NAME = HIDDEN + "id"
+"""The hidden channel with the id (a JSON string) by which a runtime knows the state. Checkpoints that others put on top
+of the runtime's (a PATCH, an open question) keep it, and so what hangs on it: pending writes."""
 
 ROW_OVERHEAD = 200
 """Bytes that one more delta row costs a reader, in the currency of snapshot bytes (a b-tree step and a decode)."""
@@ -99,6 +106,26 @@ class Checkpoint(msgspec.Struct, frozen=True):
     full_size: int
     chain_size: int
     asked: Asked | None = None
+    namespace: str = ""
+    """The subgraph whose state it is, as the path of the nodes that lead there (`node:task|node:task`); empty for the
+    thread's own states, which alone are its history and can be its head."""
+
+
+class PendingWrite(msgspec.Struct, frozen=True):
+    """What a task of a graph gave on top of a state, before the checkpoint of its step is there.
+
+    The key is (namespace, on, task_id, index); `on` is the id by which the runtime knows the state (see `NAME`).
+    Those of a state are read in the order of (path, task_id, index).
+    """
+
+    namespace: str
+    on: str
+    task_id: str
+    index: int
+    """The place among the task's writes; negative for what is kept once per task (its error, its question)."""
+    channel: str
+    value: bytes
+    path: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -133,8 +160,19 @@ def _joined(head: bytes, tail: bytes) -> bytes:
     return tail if head == b"[]" else head[:-1] + b"," + tail[1:]
 
 
+def shown(state: Mapping[str, bytes]) -> State:
+    """The state without what is hidden in it."""
+    return {channel: value for channel, value in state.items() if channel[:1] != HIDDEN}
+
+
+def name_of(state: Mapping[str, bytes]) -> str | None:
+    """The id by which a runtime knows the state; None where none does."""
+    text = state.get(NAME)
+    return None if text is None else msgspec.json.decode(text, type=str)
+
+
 def render(state: Mapping[str, bytes]) -> bytes:
-    """The state as one JSON object."""
+    """The whole state as one JSON object."""
     return b"{" + b",".join(_ENCODER.encode(channel) + b":" + value for channel, value in state.items()) + b"}"
 
 
@@ -154,6 +192,7 @@ def plan(
     created_at: int,
     source: Source,
     asked: Asked | None = None,
+    namespace: str = "",
 ) -> Checkpoint:
     """The row for a new checkpoint: `state` is the whole state after `changes` on top of `parent`."""
     delta = _ENCODER.encode(changes)
@@ -174,6 +213,7 @@ def plan(
         full_size=len(body) if parent is None or full else parent.full_size,
         chain_size=0 if parent is None or full else parent.chain_size + weight,
         asked=asked,
+        namespace=namespace,
     )
 
 

@@ -8,6 +8,9 @@ values       {"checkpoint_id": id}, rendered on delivery                  `value
 updates      {agent_id: delta}                                            `updates`
 messages     [Message]; a piece has "delta": true, a whole one has not    `messages`
 custom       {"name"?: text, "payload": any}                              `custom`
+tasks        a graph's tasks as they begin and end, for a run that asked   `tasks`
+checkpoints  a graph's checkpoints as LangGraph tells them, likewise      `checkpoints`
+debug        both with their step, likewise                               `debug`
 input        {"input"?: any, "messages"?: [...], "command"?: {...}}       not shown
 """
 
@@ -18,12 +21,14 @@ from typing import Literal
 
 import msgspec
 
-from runyard.checkpoints import State, render
+from runyard.checkpoints import State, render, shown
 from runyard.runs import Outcome, Run
 
-Kind = Literal["lifecycle", "error", "values", "updates", "messages", "custom", "input"]
-Mode = Literal["values", "updates", "messages", "custom"]
-MODES: tuple[Mode, ...] = ("values", "updates", "messages", "custom")
+Mode = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"]
+Kind = Mode | Literal["lifecycle", "error", "input"]
+MODES: tuple[Mode, ...] = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug")
+EXTRA_MODES: tuple[Mode, ...] = ("tasks", "checkpoints", "debug")
+"""Of graphs; recorded only for a run that asked for them when it was created."""
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
@@ -31,6 +36,8 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
     kind: Kind
     data: msgspec.Raw
+    namespace: str = ""
+    """Where a subgraph tells it: the path of the nodes that lead there (`node:task|node:task`)."""
 
 
 class Over(msgspec.Struct, frozen=True):
@@ -74,6 +81,7 @@ class Event(msgspec.Struct):
     at: int
     data: bytes
     frame: bytes | None = None
+    namespace: str = ""
 
 
 class Lifecycle(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -105,9 +113,9 @@ _LIFECYCLE = msgspec.json.Decoder(Lifecycle)
 _POINTER = msgspec.json.Decoder(ValuesPointer)
 
 
-def entry(kind: Kind, data: object) -> Entry:
+def entry(kind: Kind, data: object, namespace: str = "") -> Entry:
     """An entry from plain data."""
-    return Entry(kind, msgspec.Raw(_ENCODER.encode(data)))
+    return Entry(kind, msgspec.Raw(_ENCODER.encode(data)), namespace)
 
 
 def encode(entries: Sequence[Entry]) -> bytes:
@@ -139,6 +147,6 @@ def live_events(chunk: Chunk) -> list[Event]:
     """The events of a chunk whose `values` entries have their states at hand."""
     result: list[Event] = []
     for index, item in enumerate(chunk.entries):
-        data = render(chunk.states[index]) if item.kind == "values" else bytes(item.data)
-        result.append(Event(chunk.first_seq + index, chunk.run_id, item.kind, chunk.at, data))
+        data = render(shown(chunk.states[index])) if item.kind == "values" else bytes(item.data)
+        result.append(Event(chunk.first_seq + index, chunk.run_id, item.kind, chunk.at, data, None, item.namespace))
     return result

@@ -335,7 +335,7 @@ class Lifecycle:
         )
 
     def _check_command(self, command: Command, wish: CreateRun, agent: Agent) -> None:
-        if command.goto is not _UNSET and not agent.goto:
+        if command.goto is not _UNSET and not agent.graph:
             raise Unsupported(
                 f"command.goto: agent {agent.agent_id!r} has no named nodes to go to; leave the field out",
                 field="command.goto",

@@ -21,7 +21,8 @@ Outcome = Literal["completed", "asked", "cancelled", "rolled_back", "failed", "t
 """What happened, in one word; status, thread status and lifecycle events are derived from it."""
 
 Strategy = Literal["reject", "enqueue", "interrupt", "rollback"]
-StreamMode = Literal["values", "updates", "messages", "custom"]
+StreamMode = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"]
+Durability = Literal["sync", "async", "exit"]
 CancelAction = Literal["interrupt", "rollback"]
 
 _STATUS_OF: dict[Outcome, Status] = {
@@ -108,6 +109,11 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     on_disconnect: Literal["cancel", "continue"] | msgspec.UnsetType = msgspec.UNSET
     if_not_exists: Literal["create", "reject"] | msgspec.UnsetType = msgspec.UNSET
     after_seconds: float | msgspec.UnsetType = msgspec.UNSET
+    context: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    interrupt_before: list[str] | Literal["*"] | msgspec.UnsetType = msgspec.UNSET
+    interrupt_after: list[str] | Literal["*"] | msgspec.UnsetType = msgspec.UNSET
+    durability: Durability | msgspec.UnsetType = msgspec.UNSET
+    stream_subgraphs: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def resumes(self) -> bool:

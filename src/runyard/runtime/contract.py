@@ -6,8 +6,8 @@ The engine's side decides and stores; the agent's side runs user code. They shar
       | -- Start ------------------------> |   once
       | <------------ Write --------------- |   events, checkpoints and records, in order
       | -- Stored (count) ---------------> |   so many writes are durable: gives credit, ends `await ctx.step`
-      | <------------ StoreCall ----------- |
-      | -- StoreReply -------------------> |
+      | <------------ StoreCall, StateCall - |
+      | -- StoreReply, StateReply -------> |
       | -- Stop (reason) ----------------> |   cancel, timeout, drain: cooperative code ends soon
       | <------------ Ended --------------- |   once, always the last
 """
@@ -20,10 +20,13 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from runyard.agents import Agent
-from runyard.checkpoints import Changes, Question, Source, State
+from runyard.checkpoints import Changes, PendingWrite, Question, Snapshot, Source, State
 from runyard.events import Entry
 from runyard.items import Item, ItemSearch
 
+Durability = Literal["sync", "async", "exit"]
+"""When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
+ExtraMode = Literal["tasks", "checkpoints", "debug"]
 RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt"]
 
 
@@ -79,15 +82,39 @@ class Start(msgspec.Struct, frozen=True):
     """How many more steps `config.recursion_limit` allows; None without a limit."""
     trace: str | None = None
     """The context of the attempt's span, as text: spans of the code belong below it. None where traces are off."""
+    durability: Durability = "async"
+    context: bytes | None = None
+    """The request's `context` (a JSON object) for the code; None when absent."""
+    interrupt_before: Sequence[str] | Literal["*"] = ()
+    """Nodes before which the run is to ask, `*` for all."""
+    interrupt_after: Sequence[str] | Literal["*"] = ()
+    modes: Sequence[ExtraMode] = ()
+    """Events that are recorded because the request asked for them; all others are always."""
+    addressed: bool = False
+    """Whether the client named the state that the run builds on, and no attempt has gone beyond it."""
+    writes: Sequence[PendingWrite] = ()
+    """What tasks gave on top of `head`, when a graph did not come to its next checkpoint."""
+    inner: bool = False
+    """Whether the thread has checkpoints of subgraphs, or writes on them: where it has none, nothing need be read."""
     max_value_bytes: int = 16_000_000
     """The most that one value of the code, and the state as a whole, may take as JSON text."""
 
 
 class CheckpointWrite(msgspec.Struct, frozen=True):
-    """One step's change of state. It makes a checkpoint and a `values` event right behind it."""
+    """One step's change of state. It makes a checkpoint, and a `values` event right behind it where it `shows`.
+
+    `changes` are against the state of `namespace` that the engine has: the attempt's last checkpoint there, the last one
+    that a `StateCall` has read there, for the thread's own states what the attempt began with; or, where `fresh`,
+    against nothing.
+    """
 
     changes: Changes
     source: Source = "step"
+    checkpoint_id: str | None = None
+    """Its id, where the runtime gives one; no other checkpoint may have it."""
+    namespace: str = ""
+    fresh: bool = False
+    shows: bool = True
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -99,6 +126,10 @@ class Write(msgspec.Struct, frozen=True):
     entries: Sequence[Entry] = ()
     checkpoint: CheckpointWrite | None = None
     records: Sequence[Record] = ()
+    pending: Sequence[PendingWrite] = ()
+    """A task's writes; they replace what is kept under their keys."""
+    settled: Sequence[PendingWrite] = ()
+    """Writes (only their keys count) that need not be kept any more: the checkpoint holds what they gave."""
 
 
 class StoreCall(msgspec.Struct, frozen=True):
@@ -121,6 +152,27 @@ class StoreReply(msgspec.Struct, frozen=True):
     call: int
     items: Sequence[Item] = ()
     namespaces: Sequence[tuple[str, ...]] = ()
+    error: tuple[str, str] | None = None
+
+
+class StateCall(msgspec.Struct, frozen=True):
+    """A question about the thread's checkpoints, for a graph that looks at more than what its attempt began with."""
+
+    call: int
+    method: Literal["get", "history"]
+    namespace: str = ""
+    checkpoint_id: str | None = None
+    """get: which one; None for the newest of the namespace (for the thread's own states, its head or what the attempt
+    has put). history: only older ones."""
+    limit: int = 10
+
+
+class StateReply(msgspec.Struct, frozen=True):
+    """The answer to a `StateCall`: what was found, newest first, with the pending writes of each."""
+
+    call: int
+    snapshots: Sequence[Snapshot] = ()
+    writes: Sequence[Sequence[PendingWrite]] = ()
     error: tuple[str, str] | None = None
 
 
@@ -156,8 +208,8 @@ class Ended(msgspec.Struct, frozen=True):
     """Of a failure, where the attempt is traced."""
 
 
-FromAgent = Write | StoreCall | Ended
-ToAgent = Stored | StoreReply | Stop
+FromAgent = Write | StoreCall | StateCall | Ended
+ToAgent = Stored | StoreReply | StateReply | Stop
 
 
 class Invocation(Protocol):

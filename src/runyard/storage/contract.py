@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from runyard.agents import Agent
-from runyard.checkpoints import Checkpoint, Snapshot, State
+from runyard.checkpoints import Checkpoint, PendingWrite, Snapshot, State
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
 from runyard.events import Chunk, Entry, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
@@ -66,6 +66,9 @@ class Batch(msgspec.Struct, frozen=True):
     states: dict[int, State] = {}
     checkpoints: Sequence[Checkpoint] = ()
     records: Sequence[Record] = ()
+    pending: Sequence[PendingWrite] = ()
+    settled: Sequence[PendingWrite] = ()
+    """Pending writes to be removed; only their keys count."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -216,8 +219,44 @@ class Storage(Protocol):
         """A checkpoint of the thread (or of those it was copied from). Raises `NotFound` checkpoint_not_found."""
         ...
 
-    async def history(self, owner: str, thread_id: str, *, before: str | None, limit: int) -> list[Snapshot]:
-        """Newest first. Raises `NotFound`, for `before` too."""
+    async def history(
+        self, owner: str, thread_id: str, *, before: str | None, limit: int, namespace: str = ""
+    ) -> list[Snapshot]:
+        """Newest first, in the order in which they were stored. Raises `NotFound`, for `before` too."""
+        ...
+
+    async def newest(self, owner: str, thread_id: str, namespace: str) -> Snapshot | None:
+        """The newest checkpoint of a subgraph's namespace; for the thread's own states (an empty one), its head."""
+        ...
+
+    # the states of graphs, beside what `append` and `finish` store of them
+
+    def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
+        """What tasks gave on top of a state, in order, read inline; of the threads that this one was copied from, too."""
+        ...
+
+    def has_inner(self, owner: str, thread_id: str) -> bool:
+        """Whether the thread, or one that it was copied from, has checkpoints of subgraphs, or writes on them; read
+        inline."""
+        ...
+
+    async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
+        """Stores a checkpoint from outside any attempt, and makes it the head where it is one of the thread's own.
+        Makes the thread where it is not there. Raises `Conflict` thread_busy when a run is active."""
+        ...
+
+    async def put_writes(self, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
+        """Stores pending writes from outside any attempt; they replace what is kept under their keys. A write with an
+        index of 0 or more is kept as it is where its key is taken. Makes the thread where it is not there."""
+        ...
+
+    async def forget_runs(self, owner: str, run_ids: Sequence[str], now: int) -> None:
+        """Undoes the checkpoints that these runs made, with the writes on them; heads move back to what is left."""
+        ...
+
+    async def prune(self, owner: str, thread_id: str, now: int) -> None:
+        """Undoes all checkpoints of a thread but the newest of each namespace, with the writes on them. What those
+        are stored as differences to stays until it is not needed."""
         ...
 
     # runs
