@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from runyard import checkpoints
-from runyard.checkpoints import Asked, Checkpoint, State, answers_of
+from runyard.checkpoints import Asked, Checkpoint, PendingWrite, Snapshot, State, answers_of, name_of
 from runyard.clock import Clock
 from runyard.errors import CancelRequested, LeaseLost, NotFound, RunyardError, StorageError, Unavailable
 from runyard.events import Entry, ValuesPointer, entry
@@ -32,6 +32,8 @@ from runyard.runtime.contract import (
     Record,
     RunInfo,
     Start,
+    StateCall,
+    StateReply,
     Stop,
     StopReason,
     StoreCall,
@@ -47,6 +49,8 @@ _decode = msgspec.json.Decoder().decode
 _UNSET = msgspec.UNSET
 
 T = TypeVar("T")
+Key = tuple[str, str, str, int]
+"""What tells pending writes apart."""
 
 PROBATION = 10.0
 """Seconds that the server has to outlive a run which is suspected of ending it, before the next such run executes."""
@@ -106,6 +110,8 @@ class Execution:
         self._asked: Asked | None = None
         self._state: State = {}
         self._head: Checkpoint | None = None
+        self._inner: dict[str, tuple[Checkpoint, State]] = {}
+        """The newest known state of each subgraph's namespace: what the next changes there are against."""
         self._pending = _Pending()
         self._flushing: asyncio.Task[None] | None = None
         self._helpers: set[asyncio.Task[None]] = set()
@@ -195,6 +201,9 @@ class Execution:
             goto=None if command is _UNSET or command.goto is _UNSET else bytes(command.goto),
             steps_left=config.get("recursion_limit"),
             trace=None if self._span is None else self._span.context,
+            addressed=request.checkpoint is not _UNSET and run.last_checkpoint is None,
+            writes=self._writes_on(self._state) if self._loaded.agent.graph else (),
+            inner=self._loaded.agent.graph and self._storage.has_inner(run.owner, run.thread_id),
             max_value_bytes=self._executor.max_value_bytes,
         )
 
@@ -209,7 +218,7 @@ class Execution:
                     if self._broken is not None:
                         raise self._broken
                     return message
-                if isinstance(message, StoreCall):
+                if isinstance(message, StoreCall | StateCall):
                     self._help(self._answer(message))
                 else:
                     self._gather(message)
@@ -259,7 +268,7 @@ class Execution:
                 await self._clock.sleep(STORAGE_PATIENCE)
 
     async def _record_once(self, ended: Ended) -> None:
-        kept = self._pending.copy(), self._state, self._head, self._records
+        kept = self._pending.copy(), self._state, self._head, self._records, dict(self._inner)
         retry = self._retry_at(ended)
         outcome, failure = self._decide(ended)
         try:
@@ -281,7 +290,7 @@ class Execution:
                 await self._storage.finish(self._attempt, batch, self._ending(outcome, failure), now)
                 self._end_span(outcome, failure, ended)
         except BaseException:
-            self._pending, self._state, self._head, self._records = kept
+            self._pending, self._state, self._head, self._records, self._inner = kept
             raise
 
     # deciding
@@ -341,7 +350,7 @@ class Execution:
             input=self._asked.input if self._asked is not None else self._request.input,
             questions=list(ended.questions),
         )
-        self._pending.checkpoints.append(self._plan(CheckpointWrite({}, "interrupt"), asked))
+        self._pending.checkpoints.append(self._plan(CheckpointWrite({}, "interrupt"), asked)[0])
 
     # storing
 
@@ -352,26 +361,43 @@ class Execution:
         for record in write.records:
             self._records += 1
             pending.record(msgspec.structs.replace(record, order=self._records))
+        if write.pending:
+            pending.put(write.pending)
+        if write.settled:
+            pending.settle(write.settled)
         if write.checkpoint is not None:
-            checkpoint = self._plan(write.checkpoint)
+            checkpoint, state = self._plan(write.checkpoint)
             pending.checkpoints.append(checkpoint)
-            pending.states[len(pending.entries)] = self._state
-            pending.entries.append(entry("values", ValuesPointer(checkpoint.checkpoint_id)))
+            if write.checkpoint.shows:
+                pending.states[len(pending.entries)] = state
+                pointer = ValuesPointer(checkpoint.checkpoint_id)
+                pending.entries.append(entry("values", pointer, checkpoint.namespace))
 
-    def _plan(self, write: CheckpointWrite, asked: Asked | None = None) -> Checkpoint:
-        self._state = checkpoints.apply(self._state, write.changes)
-        self._head = checkpoints.plan(
-            checkpoint_id=self._clock.new_id(),
+    def _plan(self, write: CheckpointWrite, asked: Asked | None = None) -> tuple[Checkpoint, State]:
+        parent, state = self._head, self._state
+        if write.namespace:
+            known = self._inner.get(write.namespace)
+            parent, state = (None, State()) if known is None else known
+        if write.fresh:
+            parent, state = None, {}
+        state = checkpoints.apply(state, write.changes)
+        checkpoint = checkpoints.plan(
+            checkpoint_id=write.checkpoint_id or self._clock.new_id(),
             thread_id=self._run.thread_id,
-            parent=self._head,
+            parent=parent,
             changes=write.changes,
-            state=self._state,
+            state=state,
             run_id=self.run_id,
             created_at=self._clock.now(),
             source=write.source,
             asked=asked,
+            namespace=write.namespace,
         )
-        return self._head
+        if write.namespace:
+            self._inner[write.namespace] = checkpoint, state
+        else:
+            self._head, self._state = checkpoint, state
+        return checkpoint, state
 
     async def _flush(self, invocation: Invocation) -> None:
         """Commits what has gathered, again and again while more gathers."""
@@ -394,19 +420,48 @@ class Execution:
             "events not stored yet", lambda: self._storage.append(self._attempt, batch, self._clock.now())
         )
 
-    async def _answer(self, call: StoreCall) -> None:
-        """Serves `ctx.store`; what it writes is fenced like everything else of the attempt."""
+    async def _answer(self, call: StoreCall | StateCall) -> None:
+        """Serves `ctx.store` and questions about checkpoints; what is written is fenced like everything else of the
+        attempt."""
         assert self._invocation is not None
+        refuse = StoreReply if isinstance(call, StoreCall) else StateReply
         try:
-            reply = await self._call_store(call)
+            reply = await (self._call_store(call) if isinstance(call, StoreCall) else self._look_up(call))
         except LeaseLost:
             self._give_up("lost")
             return
         except RunyardError as error:
-            reply = StoreReply(call.call, error=(error.reason, error.message))
+            reply = refuse(call.call, error=(error.reason, error.message))
         except Exception as error:  # without a reply the code would wait for ever
-            reply = StoreReply(call.call, error=("internal_error", f"{type(error).__name__}: {error}"))
+            reply = refuse(call.call, error=("internal_error", f"{type(error).__name__}: {error}"))
         self._invocation.send(reply)
+
+    async def _look_up(self, call: StateCall) -> StateReply:
+        """What the attempt has put counts, durable or not: it is committed before anything that is told of it."""
+        while self._pending or self._flushing is not None:
+            await (self._flushing or asyncio.sleep(0))
+            if self._broken is not None or self._gave_up:
+                raise LeaseLost("the attempt has ended")
+        storage, owner, thread_id, namespace = self._storage, self._run.owner, self._run.thread_id, call.namespace
+        found: list[Snapshot] = []
+        if call.method == "history":
+            found = await storage.history(
+                owner, thread_id, before=call.checkpoint_id, limit=call.limit, namespace=namespace
+            )
+        elif call.checkpoint_id is not None:
+            try:
+                found = [await storage.snapshot(owner, thread_id, call.checkpoint_id)]
+            except NotFound:
+                pass
+        elif namespace:
+            newest = await storage.newest(owner, thread_id, namespace)
+            found = [] if newest is None else [newest]
+        elif self._head is not None:
+            found = [Snapshot(self._head, self._state)]
+        if namespace and call.method == "get" and found:
+            self._inner[namespace] = found[0].checkpoint, found[0].state
+        writes = [self._writes_on(one.state, namespace) for one in found]
+        return StateReply(call.call, found, writes)
 
     async def _call_store(self, call: StoreCall) -> StoreReply:
         storage, owner, now = self._storage, self._run.owner, self._clock.now()
@@ -428,6 +483,14 @@ class Execution:
             case "namespaces":
                 query = NamespaceQuery(prefix=call.prefix)
                 return StoreReply(call.call, namespaces=await storage.namespaces(owner, query, now))
+
+    def _writes_on(self, state: State, namespace: str = "") -> list[PendingWrite]:
+        name = name_of(state)
+        if name is None:
+            return []
+        writes = self._storage.pending_writes(self._run.owner, self._run.thread_id, namespace, name)
+        self._pending.know(writes)
+        return writes
 
     # stopping
 
@@ -540,6 +603,10 @@ class _Pending:
         self.records: list[Record] = []
         self.emits: dict[str, int] = {}
         """The place of the record of each name's last emit: it stands for all before it."""
+        self.pending: dict[Key, PendingWrite] = {}
+        self.settled: dict[Key, PendingWrite] = {}
+        self.stored: set[Key] = set()
+        """The pending writes that the database may hold."""
         self.writes = 0
         self.taken = 0
 
@@ -556,17 +623,42 @@ class _Pending:
             self.emits[record.name] = len(self.records)
         self.records.append(record)
 
+    def put(self, writes: Sequence[PendingWrite]) -> None:
+        """Keeps what tasks of a graph gave."""
+        for write in writes:
+            self.pending[_key(write)] = write
+
+    def settle(self, writes: Sequence[PendingWrite]) -> None:
+        """Lets go of what a checkpoint now holds: a write that has not been stored yet never is."""
+        for write in writes:
+            key = _key(write)
+            self.pending.pop(key, None)
+            if key in self.stored:
+                self.stored.discard(key)
+                self.settled[key] = write
+
+    def know(self, writes: Sequence[PendingWrite]) -> None:
+        """Writes that were read from the database."""
+        self.stored.update(map(_key, writes))
+
     def copy(self) -> _Pending:
         twin = _Pending()
         twin.entries, twin.states = list(self.entries), dict(self.states)
         twin.checkpoints, twin.records, twin.writes = list(self.checkpoints), list(self.records), self.writes
-        twin.emits = dict(self.emits)
+        twin.emits, twin.pending, twin.settled = dict(self.emits), dict(self.pending), dict(self.settled)
+        twin.stored = set(self.stored)
         return twin
 
     def take(self) -> Batch:
         """All of it; `taken` says how many writes that were."""
-        batch = Batch(self.entries, self.states, self.checkpoints, self.records)
+        pending, settled = list(self.pending.values()), list(self.settled.values())
+        batch = Batch(self.entries, self.states, self.checkpoints, self.records, pending, settled)
         self.taken = self.writes
+        self.stored.update(self.pending)
         self.entries, self.states, self.checkpoints, self.records, self.writes = [], {}, [], [], 0
-        self.emits = {}
+        self.emits, self.pending, self.settled = {}, {}, {}
         return batch
+
+
+def _key(write: PendingWrite) -> Key:
+    return write.namespace, write.on, write.task_id, write.index

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast, overload
 
 from runyard.runtime.bridge import Bridge
 from runyard.runtime.contract import (
@@ -24,6 +24,8 @@ from runyard.runtime.contract import (
     FromAgent,
     LoadedAgent,
     Start,
+    StateCall,
+    StateReply,
     Stop,
     StoreCall,
     Stored,
@@ -116,7 +118,7 @@ class AgentEnd:
         self._bytes = 0
         self._sizes: deque[int] = deque()
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []
-        self._replies: dict[int, Callable[[StoreReply | None], None]] = {}
+        self._replies: dict[int, Callable[[Any], None]] = {}
         self._calls = 0
         self._ticket = [True]
         """Whoever takes it, in one step, says what comes of the attempt: its code that begins, or the engine."""
@@ -203,9 +205,13 @@ class AgentEnd:
                 return
         wake()
 
-    def when_replied(self, call: StoreCall, wake: Callable[[StoreReply | None], None]) -> None:
-        """Sends a store call numbered by `next_call`, and has `wake` called with its reply; with None where a `Stop`
-        comes first."""
+    @overload
+    def when_replied(self, call: StoreCall, wake: Callable[[StoreReply | None], None]) -> None: ...
+    @overload
+    def when_replied(self, call: StateCall, wake: Callable[[StateReply | None], None]) -> None: ...
+    def when_replied(self, call: StoreCall | StateCall, wake: Callable[[Any], None]) -> None:
+        """Sends a call numbered by `next_call`, and has `wake` called with its reply; with None where a `Stop` comes
+        first."""
         with self._lock:
             dropped = self.stopped == "lost"
             if not dropped:
@@ -216,7 +222,7 @@ class AgentEnd:
             self._engine.post(self._to_engine, call)
 
     def next_call(self) -> int:
-        """The number for another store call."""
+        """The number for another call."""
         with self._lock:
             self._calls += 1
             return self._calls
@@ -228,7 +234,7 @@ class AgentEnd:
         if isinstance(message, Stored):
             for wake in self._now_stored(message.count):
                 wake()
-        elif isinstance(message, StoreReply):
+        elif isinstance(message, StoreReply | StateReply):
             with self._lock:
                 answer = self._replies.pop(message.call, None)
             if answer is not None:
