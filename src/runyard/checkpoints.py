@@ -126,6 +126,8 @@ class PendingWrite(msgspec.Struct, frozen=True):
     channel: str
     value: bytes
     path: str = ""
+    run_id: str = ""
+    """The run that gave it; empty for what comes from outside any run."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

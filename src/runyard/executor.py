@@ -202,6 +202,7 @@ class Execution:
             steps_left=config.get("recursion_limit"),
             trace=None if self._span is None else self._span.context,
             addressed=request.checkpoint is not _UNSET and run.last_checkpoint is None,
+            begun=run.last_checkpoint is not None,
             writes=self._writes_on(self._state) if self._loaded.agent.graph else (),
             inner=self._loaded.agent.graph and self._storage.has_inner(run.owner, run.thread_id),
             max_value_bytes=self._executor.max_value_bytes,
@@ -455,6 +456,10 @@ class Execution:
                 pass
         elif namespace:
             newest = await storage.newest(owner, thread_id, namespace)
+            found = [] if newest is None else [newest]
+        elif self._request.checkpoint is not _UNSET and self._head is not None and self._head.run_id != self.run_id:
+            # The client named what the run builds on; the thread may have gone on from there.
+            newest = await storage.newest(owner, thread_id, "")
             found = [] if newest is None else [newest]
         elif self._head is not None:
             found = [Snapshot(self._head, self._state)]

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Protocol, cast, overload
 
 from runyard.runtime.bridge import Bridge
@@ -87,6 +88,7 @@ class AgentEnd:
         "on_stop",
         "run_id",
         "stopped",
+        "threads",
     )
 
     def __init__(
@@ -102,6 +104,8 @@ class AgentEnd:
         self.run_id = run_id
         self.disturbed_by = ""
         """The run whose code cancelled a task of this one; empty where none did."""
+        self.threads: set[Future[Any]] = set()
+        """What its code has given to other threads and is not done."""
         self.direct = False
         """Whether the code waits in a thread of its own: the engine's loop then calls `deliver`, so that a lane which
         other code blocks does not matter to it."""
@@ -182,6 +186,11 @@ class AgentEnd:
             say("code waits in a closed event loop", run_id=self.run_id)
 
     # what the code waits for
+
+    async def threads_end(self) -> None:
+        """Waits until no thread does anything for the code any more."""
+        while self.threads:
+            await asyncio.wait([asyncio.wrap_future(call) for call in tuple(self.threads)])
 
     def credit(self) -> int:
         """The number of the write that must be durable before the code may go on; 0 when there is room."""

@@ -92,6 +92,8 @@ class Start(msgspec.Struct, frozen=True):
     """Events that are recorded because the request asked for them; all others are always."""
     addressed: bool = False
     """Whether the client named the state that the run builds on, and no attempt has gone beyond it."""
+    begun: bool = False
+    """Whether an attempt of this run has put a checkpoint: `head` is the run's own then."""
     writes: Sequence[PendingWrite] = ()
     """What tasks gave on top of `head`, when a graph did not come to its next checkpoint."""
     inner: bool = False

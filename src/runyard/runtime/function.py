@@ -8,7 +8,6 @@ import functools
 import hashlib
 import inspect
 import threading
-import traceback
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -18,19 +17,17 @@ from runyard.runtime.blocking import SyncContext
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.context import Context
 from runyard.runtime.contract import Ended, Start
-from runyard.runtime.describe import MAX_MESSAGE, class_names, described, fitting, told_apart
+from runyard.runtime.describe import class_names, fitting
+from runyard.runtime.ending import raised
 from runyard.runtime.execution import Execution
 from runyard.runtime.lane import OWNER, RunTask
 from runyard.runtime.parameters import Parameters, Provided
-from runyard.runtime.signals import Asked, NotSerialisable, RunSignal, ValueTooLarge
+from runyard.runtime.signals import Asked, RunSignal
 from runyard.runtime.state import MESSAGES, Reducer
 from runyard.telemetry import fields_of, run_of_code, say
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_REFUSALS = (NotSerialisable, ValueTooLarge)
-
 
 class FunctionAgent(Generic[P, R]):
     """A function that can be run as an agent. Calling it calls the function, for tests of one's own."""
@@ -238,55 +235,13 @@ def _returned(execution: Execution, value: Any) -> Ended:
 
 
 def _raised(execution: Execution | None, end: AgentEnd, start: Start, error: BaseException) -> Ended:
-    """The end of code that raised. Whatever the exception does when it is looked at, there is one."""
+    """The end of code that raised: a signal of its own calls, or an error."""
     try:
-        return _judged(execution, end, start, error)
-    except BaseException:
-        say("agent failed", **fields_of(start.run), why="it raised what cannot be described")
-        return Ended("failed", code="agent_error", message="an exception that cannot be described")
-
-
-def _judged(execution: Execution | None, end: AgentEnd, start: Start, error: BaseException) -> Ended:
-    if execution is not None and (execution.signal is not None or execution.questions):
-        return _signalled(execution, execution.ask())
-    # By its type alone: `isinstance` asks the object too, which may answer anything.
-    cancelled = issubclass(type(error), asyncio.CancelledError)
-    if end.stopped is not None:
-        if not cancelled:
-            _tell_failure(start, error, stopped=True)
-        return Ended("stopped")
-    _tell_failure(start, error, stopped=False)
-    stacktrace = "" if start.trace is None else _stacktrace(error)
-    error = told_apart(error)
-    message = described(error)
-    if issubclass(type(error), asyncio.CancelledError):
-        message = f"{message} ({_who_cancelled(end)})"
-    refusal = next((known for known in _REFUSALS if issubclass(type(error), known)), None)
-    code = "agent_error" if refusal is None else refusal.code
-    return Ended("failed", code=code, message=message, exceptions=class_names(error), stacktrace=stacktrace)
-
-
-def _who_cancelled(end: AgentEnd) -> str:
-    if end.disturbed_by:
-        return f"the code of run {end.disturbed_by} cancelled a task of this run; nobody asked this run to stop"
-    return "the code cancelled itself; nobody asked the run to stop"
-
-
-def _tell_failure(start: Start, error: BaseException, *, stopped: bool) -> None:
-    """Logs it with its traceback, unless its text is so long that it would fill the log."""
-    about, told = fields_of(start.run), described(error)
-    shown = error if len(told) < MAX_MESSAGE else None
-    try:
-        say("agent raised while it stopped" if stopped else "agent failed", error=shown, **about, why=told)
-    except BaseException:  # a traceback shows more of the exception than its text, and this one fights that
-        say("agent raised while it stopped" if stopped else "agent failed", **about, why=told)
-
-
-def _stacktrace(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error))
-    except BaseException:  # the same
-        return ""
+        if execution is not None and (execution.signal is not None or execution.questions):
+            return _signalled(execution, execution.ask())
+    except BaseException as other:
+        error = other
+    return raised(start, end, error)
 
 
 def _signalled(execution: Execution, signal: RunSignal) -> Ended:

@@ -8,12 +8,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
 
 from runyard.runtime.bridge import Bridge
 from runyard.runtime.crew import Crew
 from runyard.telemetry import say
+
+T = TypeVar("T")
 
 BLOCKING_CALLS = 64
 """Threads per lane for `asyncio.to_thread` in users' code."""
@@ -25,10 +27,25 @@ class Owner(Protocol):
     run_id: str
     disturbed_by: str
     """The run whose code cancelled a task of this one; empty where none did."""
+    threads: set[Future[Any]]
+    """What its code has given to other threads and is not done."""
 
 
 OWNER: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("runyard_owner", default=None)
 """The attempt whose code is executing."""
+
+
+class BlockingCalls(ThreadPoolExecutor):
+    """The threads for blocking calls of the code on a lane, which know whose calls they are."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Has a function called in a thread, on behalf of the run whose code is executing."""
+        call = super().submit(fn, *args, **kwargs)
+        owner = OWNER.get()
+        if owner is not None:
+            owner.threads.add(call)
+            call.add_done_callback(owner.threads.discard)
+        return call
 
 
 class RunTask(asyncio.Task[Any]):
@@ -83,7 +100,7 @@ class Lane:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        blocking = ThreadPoolExecutor(BLOCKING_CALLS, thread_name_prefix=f"{self.name}-blocking")
+        blocking = BlockingCalls(BLOCKING_CALLS, thread_name_prefix=f"{self.name}-blocking")
         self.loop.set_default_executor(blocking)
         while not self._closing:
             try:

@@ -1,0 +1,178 @@
+"""A graph as an agent: what is published of it, what a request for it must be like, how an attempt of it begins."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from runyard.agents import Agent, Limits
+from runyard.errors import InvalidInput
+from runyard.runtime.channel import AgentEnd
+from runyard.runtime.contract import Ended, Start
+from runyard.runtime.lane import OWNER, RunTask
+from runyard.runtime.langgraph import describe
+from runyard.runtime.langgraph.execution import perform
+from runyard.runtime.langgraph.factory import Source
+from runyard.runtime.langgraph.types import types_of
+
+RESERVED = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
+"""Keys of `config.configurable` that are the server's to set."""
+
+
+class GraphAgent:
+    """A graph that can be run as an agent."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        id: str,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.source = source
+        self.id = id
+        self._description = description
+        self._metadata = dict(metadata or {})
+        self._limits = limits or Limits()
+
+    def __repr__(self) -> str:
+        return f"<graph {self.id} of {self.source.place}>"
+
+    @property
+    def agent(self) -> Agent:
+        """What is published of it."""
+        return self._published
+
+    @functools.cached_property
+    def _published(self) -> Agent:
+        graph = self.source.example
+        schemas, problems = describe.schemas_of(graph)
+        metadata: dict[str, Any] = {**self._metadata, **({"schema_problems": problems} if problems else {})}
+        return Agent(
+            agent_id=self.id,
+            name=self.id,
+            description=self._description,
+            metadata=metadata,
+            schemas=schemas,
+            limits=self._limits,
+            messages=describe.speaks_in_messages(graph),
+            graph=True,
+            nodes=describe.nodes_of(graph),
+            version=describe.version_of(graph, self.source.factory),
+        )
+
+    @functools.cached_property
+    def types(self) -> frozenset[tuple[str, str]]:
+        """The classes (module, name) whose objects its state may hold, beside what everybody's may."""
+        return types_of(self.source.example, self.source.folder)
+
+    def check_input(self, input: bytes | None) -> None:
+        """Validates a request's input: against the graph's input schema where that is a pydantic model, as an object of
+        known keys elsewhere; what the values of those are is the graph's own business.
+
+        Raises:
+            InvalidInput: naming the field below `input`.
+        """
+        if input is None or input == b"null":
+            return
+        graph = self.source.example
+        schema = getattr(graph, "input_schema", None) or getattr(graph, "input_model", None)
+        if not _is_mapping_schema(graph):
+            return
+        value: Any = msgspec.json.decode(input)
+        if not isinstance(value, dict):
+            raise InvalidInput(f"input is {_shown(value)}: graph {self.id!r} takes an object", field="input")
+        known = _channels_of_input(graph)
+        if known and not known & cast("dict[str, Any]", value).keys():
+            raise InvalidInput(
+                f"input has none of the graph's keys; allowed: {', '.join(sorted(known))}", field="input"
+            )
+        if isinstance(schema, type) and hasattr(schema, "model_validate"):
+            _check(TypeAdapter(cast(Any, schema)), value, "input")
+
+    def check_config(self, configurable: dict[str, Any]) -> None:
+        """Validates `config.configurable`.
+
+        Raises:
+            InvalidInput: naming the field below `config.configurable`.
+        """
+        for key in configurable:
+            if key in RESERVED or key.startswith("__pregel"):
+                raise InvalidInput(
+                    f"config.configurable.{key} is set by the server; leave it out", field=f"config.configurable.{key}"
+                )
+
+    def check_context(self, context: dict[str, Any]) -> None:
+        """Validates a request's `context` against the graph's context schema.
+
+        Raises:
+            InvalidInput: naming the field below `context`.
+        """
+        schema = cast(Any, self.source.example.context_schema)
+        if schema is None:
+            raise InvalidInput(
+                f"graph {self.id!r} takes no context (it has no context_schema); leave the field out", field="context"
+            )
+        _check(TypeAdapter(schema), context, "context")
+
+    def begin(self, start: Start, end: AgentEnd) -> None:
+        """Begins an attempt, in the loop of a lane."""
+        # Of its own, and empty: this call was made in the context of whoever woke the lane.
+        context = contextvars.Context()
+        context.run(OWNER.set, end)
+        if start.trace is not None:
+            from runyard.runtime import tracing
+
+            tracing.enter(start.trace, context)
+        performance = perform(self.source, self.types, start, end)
+        task = end.loop.create_task(performance, context=context)
+        cast(RunTask, task).executes_run = True
+
+        def stop() -> None:
+            if inspect.getcoroutinestate(performance) == inspect.CORO_CREATED and end.take():
+                end.finish(Ended("stopped"))
+            task.cancel()
+
+        # The loop holds its tasks weakly; this holds the task for as long as the attempt is known to the host.
+        end.on_stop = stop
+
+
+def _is_mapping_schema(graph: describe.Graph) -> bool:
+    """Whether the graph takes an object: not where its whole state is one value."""
+    return hasattr(graph, "builder") and "__root__" not in graph.channels
+
+
+def _channels_of_input(graph: describe.Graph) -> set[str]:
+    builder: Any = getattr(graph, "builder", None)
+    schemas = cast("dict[Any, dict[str, Any]]", getattr(builder, "schemas", {}))
+    return set(schemas.get(getattr(builder, "input_schema", None), {}))
+
+
+def _check(adapter: TypeAdapter[Any], value: Any, field: str) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([field, *map(str, first["loc"])])
+        raise InvalidInput(f"{place}: {first['msg']}", field=place) from None
+
+
+def _shown(value: Any) -> str:
+    from runyard.runtime.describe import shown
+
+    return shown(value)
+
+
+Perform = Callable[..., "asyncio.Future[None]"]

@@ -1,0 +1,127 @@
+"""One attempt of a graph: it is entered, what it tells becomes writes, how it ends becomes the attempt's end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any, cast
+
+import msgspec
+from langgraph.checkpoint.base import RESUME
+from langgraph.errors import GraphRecursionError
+from langgraph.types import Interrupt
+
+from runyard.checkpoints import Question
+from runyard.events import Entry
+from runyard.runtime.channel import AgentEnd
+from runyard.runtime.contract import Ended, Start, Write
+from runyard.runtime.ending import raised
+from runyard.runtime.langgraph.breakpoints import breakpoint_at
+from runyard.runtime.langgraph.codec import Codec
+from runyard.runtime.langgraph.describe import Graph
+from runyard.runtime.langgraph.factory import Source
+from runyard.runtime.langgraph.request import config_of, input_of
+from runyard.runtime.langgraph.run_saver import RunSaver
+from runyard.runtime.langgraph.store import RunStore
+from runyard.runtime.langgraph.stream import entry_of, questions_in
+from runyard.runtime.langgraph.values import project
+from runyard.runtime.plain import encode
+from runyard.telemetry import run_of_code
+
+MODES = ("updates", "messages", "custom")
+"""What is always recorded; states are by the checkpoints that the saver puts."""
+
+
+async def perform(source: Source, codec: Codec, start: Start, end: AgentEnd) -> None:
+    """Executes an attempt, from its beginning to `end.finish`."""
+    if not end.take():
+        return
+    run_of_code.set(start.run)
+    try:
+        ended = await _execute(source, codec, start, end)
+    except BaseException as error:
+        # Nodes that are no coroutines go on in threads of their own: the code has stopped when they have.
+        await end.threads_end()
+        ended = raised(start, end, error, "recursion_limit" if isinstance(error, GraphRecursionError) else None)
+    end.finish(ended)
+
+
+async def _execute(source: Source, codec: Codec, start: Start, end: AgentEnd) -> Ended:
+    config = config_of(start)
+    context: Any = None if start.context is None else _decoded(start.context)
+    async with source.graph(config, context) as graph:
+        saver = RunSaver(codec, start, end)
+        graph.checkpointer = saver
+        if graph.store is None:
+            graph.store = RunStore(end, start.max_value_bytes)
+        value = input_of(start, begun=start.begun, answered=_answered(start, codec))
+        questions = await _stream(graph, value, config, context, start, end)
+        if questions is None:
+            return Ended("completed")
+        if not questions:
+            return Ended("asked", questions=[breakpoint_at(saver.name, await _next_nodes(graph, config))])
+        return Ended("asked", questions=[_question(one) for one in questions])
+
+
+async def _stream(
+    graph: Graph, value: Any, config: Any, context: Any, start: Start, end: AgentEnd
+) -> list[Interrupt] | None:
+    """Has the graph execute; the questions with which it stopped, None where it came to its end."""
+    questions: dict[str, Interrupt] | None = None
+    stream = graph.astream(
+        value,
+        config,
+        context=context,
+        stream_mode=cast(Any, [*MODES, *start.modes]),
+        subgraphs=True,
+        durability=start.durability,
+        interrupt_before=cast(Any, start.interrupt_before) or None,
+        interrupt_after=cast(Any, start.interrupt_after) or None,
+    )
+    async for namespace, mode, payload in cast(Any, stream):
+        if mode == "updates" and not namespace:
+            asked = questions_in(payload)
+            if asked is not None:
+                questions = {**(questions or {}), **{one.id: one for one in asked}}
+                continue
+        entry = entry_of(namespace, mode, payload)
+        if entry is not None:
+            await _tell(end, entry)
+    return None if questions is None else list(questions.values())
+
+
+async def _tell(end: AgentEnd, entry: Entry) -> None:
+    end.write(Write(entries=(entry,)), len(entry.data))
+    number = end.credit()
+    if number:
+        room: asyncio.Future[None] = end.loop.create_future()
+        end.when_stored(number, lambda: None if room.done() else room.set_result(None))
+        await room
+
+
+def _answered(start: Start, codec: Codec) -> Collection[str]:
+    """The questions whose answers an attempt of this run has stored: the task that asked has them with its writes, and
+    would be given them twice."""
+    tasks = {
+        write.task_id for write in start.writes if write.channel == RESUME and write.run_id == start.run.run_id
+    }
+    if not tasks:
+        return ()
+    asked = [
+        codec.decode_write(write.value)
+        for write in start.writes
+        if write.task_id in tasks and write.channel == "__interrupt__"
+    ]
+    return {one.id for told in asked for one in told if isinstance(one, Interrupt)}
+
+
+async def _next_nodes(graph: Graph, config: Any) -> list[str]:
+    return list((await graph.aget_state(config)).next)
+
+
+def _question(interrupt: Interrupt) -> Question:
+    return Question(interrupt.id, msgspec.Raw(encode(project(interrupt.value), "the question")))
+
+
+def _decoded(text: bytes) -> Any:
+    return msgspec.json.decode(text)

@@ -1,0 +1,96 @@
+"""What a graph is entered with: a run's start in LangGraph's words."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command, Send
+
+from runyard.checkpoints import name_of
+from runyard.runtime.contract import RunInfo, Start
+from runyard.runtime.langgraph.breakpoints import is_breakpoint
+from runyard.runtime.langgraph.messages import from_protocol
+from runyard.runtime.state import MESSAGES
+
+_decode = msgspec.json.Decoder().decode
+
+
+def config_of(start: Start) -> RunnableConfig:
+    """The configuration: the request's, with the thread and what callbacks and traces go by."""
+    run = start.run
+    asked = run.config
+    configurable: dict[str, Any] = {**(asked.get("configurable") or {}), "thread_id": run.thread_id, "checkpoint_ns": ""}
+    name = name_of(start.head)
+    if start.addressed and name is not None:
+        configurable["checkpoint_id"] = name
+    config = RunnableConfig(
+        configurable=configurable,
+        metadata={**run.metadata, "run_id": run.run_id, "agent_id": run.agent_id, "attempt": run.attempt},
+        run_id=_as_uuid(run),
+        tags=list(asked.get("tags") or ()),
+    )
+    if start.steps_left is not None:
+        config["recursion_limit"] = start.steps_left
+    return config
+
+
+def _as_uuid(run: RunInfo) -> uuid.UUID:
+    try:
+        return uuid.UUID(run.run_id)
+    except ValueError:
+        return uuid.uuid5(uuid.NAMESPACE_OID, run.run_id)
+
+
+def input_of(start: Start, *, begun: bool, answered: Sequence[str]) -> Any:
+    """What the graph is given; None has it go on where its state stands.
+
+    `begun`: an attempt of this run has put a checkpoint, which holds the input. `answered`: the questions whose answers
+    an attempt of this run has stored already.
+    """
+    if begun:
+        return None
+    answers = {
+        question: _decode(answer)
+        for question, answer in start.answers.items()
+        if question not in answered and not is_breakpoint(question)
+    }
+    update = None if start.command_update is None else _with_messages(_decode(start.command_update))
+    goto = () if start.goto is None else _goto(_decode(start.goto))
+    if answers or update is not None or goto:
+        return Command(resume=answers or None, update=update, goto=cast(Any, goto))
+    if start.answers:
+        return None
+    return _plain(start)
+
+
+def _plain(start: Start) -> Any:
+    value: Any = None if start.input is None else _decode(start.input)
+    if start.messages is None:
+        return value
+    messages = [from_protocol(message) for message in cast("list[dict[str, Any]]", _decode(start.messages))]
+    if not isinstance(value, dict):
+        return {MESSAGES: messages}
+    given = cast("dict[str, Any]", value)
+    before: Any = given.get(MESSAGES, [])
+    return {**given, MESSAGES: [*(cast("list[Any]", before) if isinstance(before, list) else [before]), *messages]}
+
+
+def _with_messages(update: Any) -> Any:
+    """An update's messages as objects, where they are in the protocol's form."""
+    if isinstance(update, dict) and isinstance(cast("dict[str, Any]", update).get(MESSAGES), list):
+        changes = cast("dict[str, Any]", update)
+        return {**changes, MESSAGES: [_message(item) for item in changes[MESSAGES]]}
+    return update
+
+
+def _message(item: Any) -> Any:
+    return from_protocol(cast("dict[str, Any]", item)) if isinstance(item, dict) and "role" in item else item
+
+
+def _goto(goto: Any) -> list[str | Send]:
+    targets = cast("list[Any]", goto) if isinstance(goto, list) else [goto]
+    return [target if isinstance(target, str) else Send(target["node"], target.get("input")) for target in targets]
