@@ -27,6 +27,7 @@ LEVELS: dict[str, int] = {
     "attempt broke": logging.ERROR,
     # the server
     "serving": logging.INFO,
+    "langgraph.json ignored keys": logging.WARNING,
     "recovered": logging.INFO,
     "swept": logging.DEBUG,
     "sweep failed": logging.WARNING,

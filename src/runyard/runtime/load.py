@@ -1,4 +1,8 @@
-"""Finding agents in users' code by what a command line or a settings file names."""
+"""Finding agents in users' code by what a command line or a settings file names.
+
+An agent is a function under `@agent`, or a graph of LangGraph. Graphs are told by the names of their classes, so that
+LangGraph is imported only where the user's code has done so.
+"""
 
 from __future__ import annotations
 
@@ -12,57 +16,81 @@ import traceback
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeGuard
+from typing import Any, cast
 
-from runyard.errors import InvalidInput
+from runyard.errors import InvalidInput, Unsupported
 from runyard.runtime.contract import LoadedAgent
 from runyard.runtime.function import FunctionAgent
 
-FORMS = "path/to/file.py, path/to/file.py:name, a folder, package.module or package.module:name"
+FORMS = "path/to/file.py, path/to/file.py:name, a folder, package.module, package.module:name or langgraph.json"
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
-_Found = FunctionAgent[..., Any]
+_GRAPH = {("langgraph.pregel.main", "Pregel"), ("langgraph.pregel", "Pregel")}
+_BUILDER = {("langgraph.graph.state", "StateGraph")}
+
+
+class Found:
+    """An agent that a target names, and where its code is."""
+
+    def __init__(self, loaded: LoadedAgent, id: str, place: str, value: object) -> None:
+        self.loaded = loaded
+        self.id = id
+        self.place = place
+        self.value = value
 
 
 def load_targets(targets: Sequence[str], base: Path) -> list[LoadedAgent]:
     """The agents that the targets name, in their order; paths are relative to `base`.
 
     A file or module gives the agents that are defined in it, a folder those of each of its .py files (sorted, but
-    for names with a leading underscore), `:name` exactly that one, wherever it was defined.
+    for names with a leading underscore), `:name` exactly that one, wherever it was defined. A graph is an agent under
+    the name of its variable, unless that begins with an underscore; with `:name`, builders and functions that make a
+    graph are agents too. A `langgraph.json` gives the graphs that it lists.
 
     Raises:
         InvalidInput: `bad_target`: it does not exist, cannot be imported or holds no agent, or two of the agents have
             the same id. The message names the target and the cause.
+        Unsupported: it names a graph, and LangGraph is not installed.
     """
-    found: dict[str, _Found] = {}
+    found: dict[str, Found] = {}
     for target in targets:
-        for agent in _agents_of(target, base):
+        for agent in agents_of(target, base):
             known = found.setdefault(agent.id, agent)
-            if known is not agent:
-                raise _bad(
+            if known.value is not agent.value:
+                raise bad_target(
                     target,
-                    f"two agents have the id {agent.id!r}: one in {_file_of(known)}, one in {_file_of(agent)}; "
-                    "give one of them another: @agent(id=...)",
+                    f"two agents have the id {agent.id!r}: one in {known.place}, one in {agent.place}; "
+                    "give one of them another: @agent(id=...) for a function, another name of the variable for a graph",
                 )
             _check(target, agent)
-    return [*found.values()]
+    return [agent.loaded for agent in found.values()]
 
 
-def _agents_of(target: str, base: Path) -> list[_Found]:
+def agents_of(target: str, base: Path) -> list[Found]:
+    """The agents that one target names."""
     place, name = _parted(target)
     path = base / place
     if path.is_dir() and name is None:
         return _in_folder(target, path)
+    if place.endswith(".json"):
+        return _in_manifest(target, path)
     if place.endswith(".py"):
         if not path.is_file():
-            raise _bad(target, f"{path} does not exist")
-        module = _import_file(target, path.resolve())
+            raise bad_target(target, f"{path} does not exist")
+        module = import_file(target, path.resolve())
     elif _MODULE.fullmatch(place):
-        module = _import_module(target, place, base)
+        module = import_module(target, place, base)
     else:
-        raise _bad(target, f"{path} does not exist; allowed: {FORMS}")
-    return [_named(target, module, name)] if name is not None else _in_module(target, module)
+        raise bad_target(target, f"{path} does not exist; allowed: {FORMS}")
+    return [named(target, module, name)] if name is not None else _in_module(target, module)
+
+
+def _in_manifest(target: str, path: Path) -> list[Found]:
+    _langgraph(target)
+    from runyard.runtime.langgraph.manifest import agents_in
+
+    return agents_in(target, path)
 
 
 def _parted(target: str) -> tuple[str, str | None]:
@@ -71,45 +99,80 @@ def _parted(target: str) -> tuple[str, str | None]:
     return (place, name) if colon and name.isidentifier() else (target, None)
 
 
-def _in_folder(target: str, folder: Path) -> list[_Found]:
+def _in_folder(target: str, folder: Path) -> list[Found]:
     files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
-    agents = [agent for path in files for agent in _defined_in(_import_file(target, path.resolve()))]
+    agents = [agent for path in files for agent in _defined_in(target, import_file(target, path.resolve()))]
     if not agents:
-        raise _bad(target, f"no file of {folder} defines an agent (a function under @agent)")
+        raise bad_target(target, f"no file of {folder} defines an agent (a function under @agent, or a graph)")
     return agents
 
 
-def _in_module(target: str, module: ModuleType) -> list[_Found]:
-    agents = _defined_in(module)
+def _in_module(target: str, module: ModuleType) -> list[Found]:
+    agents = _defined_in(target, module)
     if not agents:
-        raise _bad(target, f"{module.__file__} defines no agent (a function under @agent)")
+        raise bad_target(target, f"{module.__file__} defines no agent (a function under @agent, or a graph)")
     return agents
 
 
-def _defined_in(module: ModuleType) -> list[_Found]:
-    """The module's own agents, each once: one that it imports belongs to another module."""
-    agents = [
-        value
-        for name, value in vars(module).items()
-        if _is_agent(value) and not name.startswith("_") and value.__module__ == module.__name__
-    ]
-    return list(dict.fromkeys(agents))
+def _defined_in(target: str, module: ModuleType) -> list[Found]:
+    """The module's own agents, each once: a function that it imports belongs to another module. Of graphs it has those
+    that are compiled, and builders of which it has no compiled graph."""
+    values: dict[str, Any] = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    compiled = [getattr(value, "builder", None) for value in values.values() if _is(value, _GRAPH)]
+    found: dict[int, Found] = {}
+    for name, value in values.items():
+        own = type(value) is FunctionAgent and value.__module__ == module.__name__
+        builds = _is(value, _BUILDER) and not any(value is builder for builder in compiled)
+        if own or builds or _is(value, _GRAPH):
+            found.setdefault(id(value), _found(target, module, name, value))
+    return list(found.values())
 
 
-def _named(target: str, module: ModuleType, name: str) -> _Found:
+def named(target: str, module: ModuleType, name: str, id: str | None = None) -> Found:
+    """The agent of that name in a module, under another `id` where one is given.
+
+    Raises:
+        InvalidInput: there is none.
+    """
     value: Any = getattr(module, name, None)
-    if not _is_agent(value):
-        known = [key for key, held in vars(module).items() if _is_agent(held)]
+    is_factory = callable(value) and not isinstance(value, type) and not isinstance(value, FunctionAgent)
+    if not isinstance(value, FunctionAgent) and not _is(value, _GRAPH | _BUILDER) and not is_factory:
+        known = [key for key, held in vars(module).items() if isinstance(held, FunctionAgent) or _is(held, _GRAPH)]
         what = "does not exist" if value is None else f"is {type(value).__name__}, not an agent"
-        raise _bad(target, f"{name} {what} in {module.__file__}; agents there: {', '.join(known) or 'none'}")
-    return value
+        raise bad_target(target, f"{name} {what} in {module.__file__}; agents there: {', '.join(known) or 'none'}")
+    return _found(target, module, name, value, id)
 
 
-def _is_agent(value: object) -> TypeGuard[_Found]:
-    return isinstance(value, FunctionAgent)
+def _found(target: str, module: ModuleType, name: str, value: Any, id: str | None = None) -> Found:
+    if isinstance(value, FunctionAgent):
+        function = cast("FunctionAgent[..., Any]", value)
+        return Found(function, function.id, _file_of(function), cast(object, value))
+    _langgraph(target)
+    from runyard.runtime.langgraph.agent import GraphAgent
+    from runyard.runtime.langgraph.factory import Source
+
+    place = f"{module.__file__}:{name}"
+    folder = None if module.__file__ is None else Path(module.__file__).parent
+    graph = GraphAgent(Source(value, place=place, folder=folder), id=id or name)
+    return Found(graph, graph.id, place, value)
 
 
-def _import_file(target: str, path: Path) -> ModuleType:
+def _langgraph(target: str) -> None:
+    try:
+        importlib.import_module("runyard.runtime.langgraph.agent")
+    except ImportError as error:
+        raise Unsupported(
+            f"target {target!r} names a graph, but {error.name} is not installed: pip install 'runyard[langgraph]'",
+            field="agents",
+        ) from None
+
+
+def _is(value: object, classes: set[tuple[str, str]]) -> bool:
+    """Whether a value is of one of these classes (module, name), which need not be imported here."""
+    return any((kind.__module__, kind.__name__) in classes for kind in type(value).__mro__)
+
+
+def import_file(target: str, path: Path) -> ModuleType:
     """Imports a file under a name of its own, so that files of the same name in two folders do not mix. The same file
     is imported once."""
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:10]
@@ -118,7 +181,7 @@ def _import_file(target: str, path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise _bad(target, f"{path} is not a Python file")
+        raise bad_target(target, f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     # Before it is executed: dataclasses and type hints look their module up by its name.
     sys.modules[name] = module
@@ -131,7 +194,7 @@ def _import_file(target: str, path: Path) -> ModuleType:
     return module
 
 
-def _import_module(target: str, name: str, base: Path) -> ModuleType:
+def import_module(target: str, name: str, base: Path) -> ModuleType:
     try:
         with _on_path(base.resolve()):
             return importlib.import_module(name)
@@ -150,11 +213,13 @@ def _on_path(folder: Path) -> Generator[None]:
             sys.path.remove(str(folder))
 
 
-def _check(target: str, agent: _Found) -> None:
+def _check(target: str, agent: Found) -> None:
     try:
-        _ = agent.agent
-    except TypeError as error:
-        raise _bad(target, f"{_file_of(agent)}: {error}") from error
+        _ = agent.loaded.agent
+    except InvalidInput:
+        raise
+    except Exception as error:  # a graph is made by the user's code
+        raise bad_target(target, f"{agent.place}: {error if isinstance(error, TypeError) else repr(error)}") from error
 
 
 def _not_imported(target: str, error: BaseException) -> InvalidInput:
@@ -166,17 +231,18 @@ def _not_imported(target: str, error: BaseException) -> InvalidInput:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
         place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return _bad(target, f"{place}{type(error).__name__}: {text}")
+    return bad_target(target, f"{place}{type(error).__name__}: {text}")
 
 
 def _is_users(filename: str) -> bool:
     return filename != __file__ and not filename.startswith("<frozen") and "importlib" not in Path(filename).parts
 
 
-def _file_of(agent: _Found) -> str:
+def _file_of(agent: FunctionAgent[..., Any]) -> str:
     code = getattr(agent.function, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else agent.function.__module__
 
 
-def _bad(target: str, why: str) -> InvalidInput:
+def bad_target(target: str, why: str) -> InvalidInput:
+    """The error of a target that cannot be used."""
     return InvalidInput(f"target {target!r}: {why}", code="bad_target", target=target)

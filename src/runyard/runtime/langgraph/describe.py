@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
-from langgraph.pregel import Pregel
 from pydantic import create_model
 
 from runyard.agents import Schemas
 from runyard.runtime.state import MESSAGES
 
-Graph = Pregel[Any, Any, Any, Any]
+Graph = Any
+"""A compiled graph (`langgraph.pregel.Pregel`), of whose types LangGraph's own are only partly known."""
 
 _OWN = ("__start__", "__end__")
 _MESSAGE_CLASSES = {
