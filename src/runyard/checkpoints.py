@@ -34,13 +34,16 @@ Source = Literal["input", "step", "update", "fork", "interrupt"]
 
 
 class Change(msgspec.Struct, array_like=True, frozen=True):
-    """What happened to one channel: a new value, or (with `at`) elements appended to a list that had `at` elements."""
+    """What happened to one channel: a new value, or (with `at`) elements appended to a list that had `at` elements; or
+    (with `at` of `GONE`) it is there no more."""
 
     value: msgspec.Raw
     at: int | None = None
 
 
 Changes = dict[str, Change]
+
+GONE = -1
 
 _CHANGES = msgspec.json.Decoder(Changes)
 _STATE = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -147,12 +150,22 @@ def append(at: int, tail: bytes) -> Change:
     return Change(msgspec.Raw(tail), at)
 
 
+def removal() -> Change:
+    """The change that removes a channel."""
+    return Change(msgspec.Raw(b"null"), GONE)
+
+
 def apply(state: Mapping[str, bytes], changes: Changes) -> State:
     """The state after `changes`; the given one stays as it is."""
     result = dict(state)
     for channel, change in changes.items():
         value = bytes(change.value)
-        result[channel] = value if change.at is None else _joined(result.get(channel, b"[]"), value)
+        if change.at is None:
+            result[channel] = value
+        elif change.at == GONE:
+            result.pop(channel, None)
+        else:
+            result[channel] = _joined(result.get(channel, b"[]"), value)
     return result
 
 
@@ -234,6 +247,9 @@ def fold(bodies: Iterable[tuple[str, bytes]]) -> State:
             value = bytes(change.value)
             if change.at is None:
                 whole[channel] = value
+                tails.pop(channel, None)
+            elif change.at == GONE:
+                whole.pop(channel, None)
                 tails.pop(channel, None)
             elif value != b"[]":
                 tails.setdefault(channel, []).append(value)

@@ -27,7 +27,7 @@ def types_of(graph: Graph, folder: Path | None) -> frozenset[tuple[str, str]]:
             _collect(schema, found)
     if folder is not None:
         found.update(_data_classes_below(folder))
-    return frozenset((kind.__module__, kind.__qualname__) for kind in found)
+    return frozenset((kind.__module__, kind.__name__) for kind in found)
 
 
 def _with_subgraphs(graph: Graph) -> Iterator[Graph]:
