@@ -70,6 +70,14 @@ class Batch(msgspec.Struct, frozen=True):
     settled: Sequence[PendingWrite] = ()
     """Pending writes to be removed; only their keys count."""
 
+    @property
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The last one of the thread's own states: those of subgraphs are no head."""
+        for checkpoint in reversed(self.checkpoints):
+            if not checkpoint.namespace:
+                return checkpoint
+        return None
+
 
 class Ending(msgspec.Struct, frozen=True):
     """How an attempt ends its run. `entries` of the batch end with the terminal lifecycle event."""
@@ -232,12 +240,11 @@ class Storage(Protocol):
     # the states of graphs, beside what `append` and `finish` store of them
 
     def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
-        """What tasks gave on top of a state, in order, read inline; of the threads that this one was copied from, too."""
+        """What tasks gave on top of a state, in order, read inline. A copy has those that there were when it was made."""
         ...
 
     def has_inner(self, owner: str, thread_id: str) -> bool:
-        """Whether the thread, or one that it was copied from, has checkpoints of subgraphs, or writes on them; read
-        inline."""
+        """Whether the thread, or one that it was copied from, has checkpoints of subgraphs; read inline."""
         ...
 
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
@@ -254,9 +261,8 @@ class Storage(Protocol):
         """Undoes the checkpoints that these runs made, with the writes on them; heads move back to what is left."""
         ...
 
-    async def prune(self, owner: str, thread_id: str, now: int) -> None:
-        """Undoes all checkpoints of a thread but the newest of each namespace, with the writes on them. What those
-        are stored as differences to stays until it is not needed."""
+    async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
+        """Undoes all checkpoints of a thread but those of `keep`, with the writes on them."""
         ...
 
     # runs

@@ -16,7 +16,7 @@ import apsw
 import msgspec
 
 from runyard import agents as agent_rules
-from runyard.checkpoints import Checkpoint, Snapshot, State, fold, render
+from runyard.checkpoints import Checkpoint, PendingWrite, Snapshot, State, fold, render, shown
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
 from runyard.errors import RunyardError, checkpoint_not_found, item_not_found, run_not_found, thread_not_found
 from runyard.events import Chunk, Event
@@ -36,7 +36,15 @@ from runyard.storage.contract import (
     Standing,
     Taken,
 )
-from runyard.storage.sqlite import item_verbs, outbox_verbs, retention_verbs, run_verbs, thread_verbs, upkeep_verbs
+from runyard.storage.sqlite import (
+    graph_verbs,
+    item_verbs,
+    outbox_verbs,
+    retention_verbs,
+    run_verbs,
+    thread_verbs,
+    upkeep_verbs,
+)
 from runyard.storage.sqlite.connection import FileLock, Synchronous, close, connect
 from runyard.storage.sqlite.faults import translated
 from runyard.storage.sqlite.replay import Replay
@@ -253,7 +261,7 @@ class SqliteStorage:
             where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}
             if not reader.one("belongs", where)[0]:
                 row = reader.one("checkpoint", (checkpoint_id, owner))
-                if row is None or row[1] != thread_id:
+                if row is None or (row[1] != thread_id and not _inherits(reader, owner, thread_id, row)):
                     return None
             return _snapshot(reader, owner, checkpoint_id)
 
@@ -262,9 +270,42 @@ class SqliteStorage:
             raise checkpoint_not_found(checkpoint_id, thread_id)
         return self._keep(owner, found)
 
-    async def history(self, owner: str, thread_id: str, *, before: str | None, limit: int) -> list[Snapshot]:
-        self.thread(owner, thread_id)
-        return await self._read(lambda reader: _history(reader, owner, thread_id, before, limit))
+    async def history(
+        self, owner: str, thread_id: str, *, before: str | None, limit: int, namespace: str = ""
+    ) -> list[Snapshot]:
+        if not namespace:
+            self.thread(owner, thread_id)
+        return await self._read(lambda reader: _history(reader, owner, thread_id, before, limit, namespace))
+
+    async def newest(self, owner: str, thread_id: str, namespace: str) -> Snapshot | None:
+        if namespace:
+            found = await self.history(owner, thread_id, before=None, limit=1, namespace=namespace)
+            return found[0] if found else None
+        row = self._inline.one("thread", (owner, thread_id))
+        head = None if row is None else thread_of(row).head
+        return None if head is None else await self.snapshot(owner, thread_id, head)
+
+    # the states of graphs
+
+    def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
+        return graph_verbs.pending_writes(self._inline, owner, thread_id, namespace, on)
+
+    def has_inner(self, owner: str, thread_id: str) -> bool:
+        return bool(self._inline.one("has_inner", {"owner": owner, "thread_id": thread_id})[0])
+
+    async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
+        await self._writer.do(graph_verbs.put_checkpoint, owner, checkpoint, now)
+
+    async def put_writes(self, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
+        await self._writer.do(graph_verbs.put_writes, owner, thread_id, writes, now)
+
+    async def forget_runs(self, owner: str, run_ids: Sequence[str], now: int) -> None:
+        await self._writer.do(graph_verbs.forget_runs, owner, run_ids, now)
+        self._snapshots.clear()
+
+    async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
+        await self._writer.do(graph_verbs.prune, owner, thread_id, keep, now)
+        self._snapshots.clear()
 
     # runs
 
@@ -307,9 +348,10 @@ class SqliteStorage:
 
     async def finish(self, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
         run = await self._writer.do(run_verbs.finish, attempt, batch, ending, now)
-        if run.outcome != "rolled_back" and batch.checkpoints and ending.final is not None and not run.stateless:
+        last = batch.last_checkpoint
+        if run.outcome != "rolled_back" and last is not None and ending.final is not None and not run.stateless:
             # Where the thread's next run begins; the thread of a stateless run has no other.
-            self._keep(run.owner, Snapshot(batch.checkpoints[-1], ending.final))
+            self._keep(run.owner, Snapshot(last, ending.final))
         return run
 
     async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:
@@ -541,16 +583,27 @@ def _snapshot(reader: Transaction, owner: str, checkpoint_id: str) -> Snapshot |
     return None if row is None else Snapshot(checkpoint_of(row), _state(reader, checkpoint_id))
 
 
-def _history(reader: Transaction, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:
-    if before is not None:
+def _inherits(reader: Transaction, owner: str, thread_id: str, row: tuple[Any, ...]) -> bool:
+    """Whether a checkpoint of a subgraph was there when the thread was copied from the one that has it."""
+    where = {"owner": owner, "thread_id": thread_id, "namespace": row[12], "before": None, "limit": -1}
+    return row[12] != "" and any(found[0] == row[0] for found in reader.all("inherited", where))
+
+
+def _history(
+    reader: Transaction, owner: str, thread_id: str, before: str | None, limit: int, namespace: str
+) -> list[Snapshot]:
+    if before is not None and not namespace:
         where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": before}
         if not reader.one("belongs", where)[0]:
             raise checkpoint_not_found(before, thread_id)
-    values = {"owner": owner, "thread_id": thread_id, "before": before, "limit": limit}
+    values = {"owner": owner, "thread_id": thread_id, "namespace": namespace, "before": before, "limit": limit}
     rows = reader.all("history", values)
     origin = reader.one("origin", (owner, thread_id))
     if len(rows) < limit and origin is not None and origin[0] is not None:
-        rows += reader.all("lineage", {"origin": origin[0], "before": before, "limit": limit - len(rows)})
+        if namespace:
+            rows += reader.all("inherited", {**values, "limit": limit - len(rows)})
+        else:
+            rows += reader.all("lineage", {"origin": origin[0], "before": before, "limit": limit - len(rows)})
     return [Snapshot(checkpoint_of(row), _state(reader, row[0])) for row in rows]
 
 
@@ -577,7 +630,7 @@ def _search_threads(reader: Transaction, owner: str, query: ThreadFilter) -> lis
         rows = reader.all(name, {**values, "limit": PAGE, "offset": offset})
         for thread in map(thread_of, rows):
             state = _head(reader, thread)
-            if agent_rules.contains(msgspec.json.decode(render(state)), query.values):
+            if agent_rules.contains(msgspec.json.decode(render(shown(state))), query.values):
                 skipped += 1
                 if skipped > query.offset:
                     found.append((thread, state))

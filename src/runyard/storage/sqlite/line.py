@@ -194,6 +194,7 @@ def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, reason
             (run.prior_head, asks(t, run.prior_head), "cancelled", now, run.owner, run.thread_id),
         )
         t.run("undo_checkpoints", {"owner": run.owner, "thread_id": run.thread_id, "run_id": run.run_id})
+        t.run("undo_writes", (run.run_id,))
         t.run("forget_records", (run.run_id,))
     if run.finished:
         t.run(

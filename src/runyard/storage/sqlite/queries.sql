@@ -330,11 +330,12 @@ SELECT number, run_id, owner, thread_id, attempt, max_attempts, cancel, losses F
 
 -- name: insert_checkpoint
 INSERT INTO checkpoints (owner, checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body,
-                         full_size, chain_size, asked)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                         full_size, chain_size, asked, namespace)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: checkpoint
-SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked
+SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked,
+       namespace
 FROM checkpoints WHERE checkpoint_id = ? AND owner = ?
 
 -- name: chain
@@ -349,11 +350,30 @@ WITH RECURSIVE chain (checkpoint_id, parent_id, kind, body, depth) AS (
 SELECT kind, body FROM chain ORDER BY depth DESC
 
 -- name: history
--- A thread's own checkpoints, newest first.
-SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked
+-- A thread's own checkpoints of a namespace, newest first.
+SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked,
+       namespace
 FROM checkpoints INDEXED BY checkpoints_of_thread
-WHERE owner = :owner AND thread_id = :thread_id AND gone = 0 AND (:before IS NULL OR checkpoint_id < :before)
-ORDER BY checkpoint_id DESC LIMIT :limit
+WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND gone = 0
+  AND rowid < coalesce((SELECT rowid FROM checkpoints WHERE checkpoint_id = :before), 9223372036854775807)
+ORDER BY rowid DESC LIMIT :limit
+
+-- name: inherited
+-- The checkpoints of a subgraph's namespace that a thread had when this one was copied from it, newest first.
+WITH RECURSIVE ancestry (thread_id, until) AS (
+    SELECT origin_thread, created_at FROM threads WHERE owner = :owner AND thread_id = :thread_id
+    UNION ALL
+    SELECT t.origin_thread, min(ancestry.until, t.created_at)
+    FROM ancestry JOIN threads AS t ON t.owner = :owner AND t.thread_id = ancestry.thread_id
+    WHERE t.origin_thread IS NOT NULL
+)
+SELECT c.checkpoint_id, c.thread_id, c.parent_id, c.run_id, c.created_at, c.step, c.source, c.kind, c.body,
+       c.full_size, c.chain_size, c.asked, c.namespace
+FROM ancestry CROSS JOIN checkpoints AS c INDEXED BY checkpoints_of_thread
+WHERE c.owner = :owner AND c.thread_id = ancestry.thread_id AND c.namespace = :namespace AND c.gone = 0
+  AND c.created_at <= ancestry.until
+  AND c.rowid < coalesce((SELECT rowid FROM checkpoints WHERE checkpoint_id = :before), 9223372036854775807)
+ORDER BY c.rowid DESC LIMIT :limit
 
 -- name: lineage
 -- A checkpoint and those it came from, newest first, from `before` on (exclusive).
@@ -364,10 +384,79 @@ WITH RECURSIVE lineage (checkpoint_id, parent_id, depth) AS (
     FROM lineage JOIN checkpoints AS above ON above.checkpoint_id = lineage.parent_id
 )
 SELECT c.checkpoint_id, c.thread_id, c.parent_id, c.run_id, c.created_at, c.step, c.source, c.kind, c.body,
-       c.full_size, c.chain_size, c.asked
+       c.full_size, c.chain_size, c.asked, c.namespace
 FROM lineage JOIN checkpoints AS c ON c.checkpoint_id = lineage.checkpoint_id
-WHERE :before IS NULL OR c.checkpoint_id < :before
+WHERE c.rowid < coalesce((SELECT rowid FROM checkpoints WHERE checkpoint_id = :before), 9223372036854775807)
 ORDER BY lineage.depth LIMIT :limit
+
+-- name: has_inner
+-- Whether a thread, or one that it was copied from, has checkpoints of subgraphs.
+WITH RECURSIVE ancestry (thread_id) AS (
+    SELECT :thread_id
+    UNION ALL
+    SELECT t.origin_thread FROM ancestry JOIN threads AS t ON t.owner = :owner AND t.thread_id = ancestry.thread_id
+    WHERE t.origin_thread IS NOT NULL
+)
+SELECT EXISTS (
+    SELECT 1 FROM ancestry CROSS JOIN checkpoints AS c INDEXED BY checkpoints_of_thread
+    WHERE c.owner = :owner AND c.thread_id = ancestry.thread_id AND c.namespace > ''
+)
+
+-- name: put_write
+INSERT OR REPLACE INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, run_id, channel, value, path, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: offer_write
+-- Unless its place is taken.
+INSERT OR IGNORE INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, run_id, channel, value, path, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: pending_writes
+-- Of two at one place the later one counts.
+SELECT namespace, on_id, task_id, idx, channel, value, path, run_id, max(at) FROM pending_writes
+WHERE owner = ? AND thread_id = ? AND namespace = ? AND on_id = ? GROUP BY task_id, idx ORDER BY path, task_id, idx
+
+-- name: inherited_writes
+WITH RECURSIVE ancestry (thread_id, until) AS (
+    SELECT origin_thread, created_at FROM threads WHERE owner = :owner AND thread_id = :thread_id
+    UNION ALL
+    SELECT t.origin_thread, min(ancestry.until, t.created_at)
+    FROM ancestry JOIN threads AS t ON t.owner = :owner AND t.thread_id = ancestry.thread_id
+    WHERE t.origin_thread IS NOT NULL
+)
+SELECT w.namespace, w.on_id, w.task_id, w.idx, w.channel, w.value, w.path, w.run_id, max(w.at)
+FROM ancestry CROSS JOIN pending_writes AS w
+WHERE w.owner = :owner AND w.thread_id = ancestry.thread_id AND w.namespace = :namespace AND w.on_id = :on
+  AND w.at <= ancestry.until
+GROUP BY w.task_id, w.idx ORDER BY w.path, w.task_id, w.idx
+
+-- name: settle_write
+DELETE FROM pending_writes
+WHERE owner = ? AND thread_id = ? AND namespace = ? AND on_id = ? AND task_id = ? AND idx = ? AND run_id = ?
+
+-- name: undo_writes
+DELETE FROM pending_writes WHERE run_id = ?
+
+-- name: undo_writes_on
+DELETE FROM pending_writes WHERE owner = ? AND thread_id = ? AND namespace = ? AND on_id = ?
+
+-- name: checkpoints_in_sight
+-- All that a thread has of its own, oldest first.
+SELECT checkpoint_id, parent_id, run_id, kind, namespace FROM checkpoints INDEXED BY checkpoints_of_thread
+WHERE owner = ? AND thread_id = ? AND gone = 0 ORDER BY rowid
+
+-- name: threads_of_runs
+SELECT DISTINCT thread_id FROM checkpoints WHERE owner = :owner AND gone = 0
+  AND run_id IN (SELECT value FROM json_each(:run_ids))
+
+-- name: make_full
+UPDATE checkpoints SET kind = 'full', body = :body, full_size = :size, chain_size = 0 WHERE checkpoint_id = :checkpoint_id
+
+-- name: undo_checkpoint
+UPDATE checkpoints SET gone = 1 WHERE checkpoint_id = ?
+
+-- name: sweep_later
+UPDATE threads SET unswept = 1 WHERE owner = ? AND thread_id = ?
 
 -- name: belongs
 -- Whether a checkpoint is the thread's own, or among those that it was copied from.
@@ -616,6 +705,11 @@ DELETE FROM events WHERE (owner, thread_id, last_seq) IN (
 -- name: delete_checkpoints_of_thread
 DELETE FROM checkpoints WHERE checkpoint_id IN (
     SELECT checkpoint_id FROM checkpoints INDEXED BY checkpoints_of_thread
+    WHERE owner = :owner AND thread_id = :thread_id LIMIT :limit)
+
+-- name: delete_writes_of_thread
+DELETE FROM pending_writes WHERE (owner, thread_id, namespace, on_id, task_id, idx, run_id) IN (
+    SELECT owner, thread_id, namespace, on_id, task_id, idx, run_id FROM pending_writes
     WHERE owner = :owner AND thread_id = :thread_id LIMIT :limit)
 
 -- name: release_origin

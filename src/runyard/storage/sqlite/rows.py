@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from runyard.checkpoints import Asked, Checkpoint, Question, State, parse, render
+from runyard.checkpoints import Asked, Checkpoint, PendingWrite, Question, State, parse, render
 from runyard.deliveries import Delivery, Notice
 from runyard.items import Item, Namespace
 from runyard.runs import Failure, Run
@@ -61,7 +61,21 @@ def checkpoint_values(owner: str, checkpoint: Checkpoint) -> tuple[Any, ...]:
         checkpoint.full_size,
         checkpoint.chain_size,
         None if checkpoint.asked is None else _encode(checkpoint.asked),
+        checkpoint.namespace,
     )
+
+
+def write_values(owner: str, thread_id: str, write: PendingWrite, now: int) -> tuple[Any, ...]:
+    """The values of the query `put_write`."""
+    return (
+        owner, thread_id, write.namespace, write.on, write.task_id, write.index, write.run_id, write.channel,
+        write.value, write.path, now,
+    )  # fmt: skip
+
+
+def write_of(row: tuple[Any, ...]) -> PendingWrite:
+    """From the columns of the query `pending_writes`."""
+    return PendingWrite(*row[:8])
 
 
 def failure_value(failure: Failure | None) -> bytes | None:

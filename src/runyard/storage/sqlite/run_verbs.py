@@ -44,6 +44,7 @@ from runyard.storage.sqlite.rows import (
     kept_run,
     run_of,
     thread_of,
+    write_values,
 )
 from runyard.storage.sqlite.thread_verbs import bury, revive
 from runyard.storage.sqlite.writer import Transaction
@@ -367,8 +368,9 @@ def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> in
         t.begun.pop(attempt.run_id, None)
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
-    if batch.checkpoints:
-        head = batch.checkpoints[-1].checkpoint_id
+    written = batch.last_checkpoint
+    if written is not None:
+        head = written.checkpoint_id
         t.later("move_on", (attempt.owner, attempt.thread_id, attempt.run_id, head, now), attempt.thread_id)
     return last
 
@@ -376,9 +378,19 @@ def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> in
 def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) -> None:
     if batch.entries:
         append(t, attempt.owner, attempt.thread_id, attempt.run_id, now, batch.entries, last, states=batch.states)
-    for checkpoint in batch.checkpoints:
-        t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint), attempt.thread_id)
+    _store_states(t, attempt, batch, now)
     _record(t, attempt, batch)
+
+
+def _store_states(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> None:
+    owner, thread_id = attempt.owner, attempt.thread_id
+    for checkpoint in batch.checkpoints:
+        t.later("insert_checkpoint", checkpoint_values(owner, checkpoint), thread_id)
+    for write in batch.settled:
+        key = (owner, thread_id, write.namespace, write.on, write.task_id, write.index, write.run_id)
+        t.run("settle_write", key)
+    for write in batch.pending:
+        t.later("put_write", write_values(owner, thread_id, write, now), thread_id)
 
 
 def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
@@ -417,7 +429,7 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
         t, run.owner, run.thread_id, run.run_id, now, entries, last, states=batch.states, final=ending.final,
         over=Over(run.agent_id, ending.outcome, run.attempt),
     )  # fmt: skip
-    written = batch.checkpoints[-1] if batch.checkpoints else None
+    written = batch.last_checkpoint
     _end_attempt(t, run, written, ending, now)
     end(
         t, run, ending.outcome, ending.failure, last, now, ending.expires_at,
@@ -451,13 +463,13 @@ def _end_alone(
 ) -> Run:
     """The hot path: nothing waits behind the run, so that the thread's standing follows from its end alone. `seen`:
     the line was looked at; else the thread is one that has none."""
-    for checkpoint in batch.checkpoints:
-        t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint), attempt.thread_id)
+    _store_states(t, attempt, batch, now)
     _record(t, attempt, batch)
     asking = 0
     last_checkpoint = run.last_checkpoint
-    if batch.checkpoints:
-        last_checkpoint = head = batch.checkpoints[-1].checkpoint_id
+    written = batch.last_checkpoint
+    if written is not None:
+        last_checkpoint = head = written.checkpoint_id
     else:
         asking = line.asking_after(t, run, head, ending.outcome)
     status, first = status_of(ending.outcome), last - len(entries) + 1
@@ -501,7 +513,8 @@ def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: i
         t.begun.pop(attempt.run_id, None)
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
-    written = batch.checkpoints[-1].checkpoint_id if batch.checkpoints else None
+    last_checkpoint = batch.last_checkpoint
+    written = None if last_checkpoint is None else last_checkpoint.checkpoint_id
     head = written or t.one("thread_standing", (attempt.owner, attempt.thread_id))[1]
     asking = line.asking_after(t, row_of(t, attempt.run_id), head, None)
     t.run("end_attempt", (head, asking, None, now, attempt.owner, attempt.thread_id))
