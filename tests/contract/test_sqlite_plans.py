@@ -37,12 +37,14 @@ LISTS: dict[str, dict[str, Any]] = {
         "owner": "", "status": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7", "limit": 10,
         "offset": 0,
     },
-    "history": {"owner": "", "thread_id": "t1", "before": None, "limit": 10},
+    "history": {"owner": "", "thread_id": "t1", "namespace": "", "before": None, "limit": 10},
+    "has_inner": {"owner": "", "thread_id": "t1"},
 }  # fmt: skip
 READS: dict[str, tuple[Any, ...]] = {
     "run": ("r7", ""),
     "thread": ("", "t1"),
     "thread_alone": ("", "t2"),
+    "pending_writes": ("", "t1", "", "c1"),
     "numbers": ("", "t1"),
     "line": ("", "t1"),
     "ready": ("a", 10),

@@ -63,6 +63,7 @@ class AgentSchema(Answer, kw_only=True):
     output_schema: JsonObject
     state_schema: JsonObject | UnsetType = UNSET
     config_schema: JsonObject | UnsetType = UNSET
+    context_schema: JsonObject | UnsetType = UNSET
 
 
 class Interrupt(Answer, kw_only=True):

@@ -21,12 +21,11 @@ import msgspec
 
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, PendingWrite, Question, Snapshot, Source, State
-from runyard.events import Entry
+from runyard.events import Entry, ExtraMode
 from runyard.items import Item, ItemSearch
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
-ExtraMode = Literal["tasks", "checkpoints", "debug"]
 RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt"]
 
 
@@ -247,6 +246,14 @@ class LoadedAgent(Protocol):
 
         Raises:
             InvalidInput: naming the field below `config.configurable`.
+        """
+        ...
+
+    def check_context(self, context: dict[str, Any]) -> None:
+        """Validates a request's `context`; only graphs are asked.
+
+        Raises:
+            InvalidInput: naming the field below `context`.
         """
         ...
 

@@ -112,7 +112,8 @@ class RunSaver(Saver):
         fresh = self._parent(place) is None
         on = place.namespace, place.checkpoint_id or ""
         self._returned.pop(on, None)
-        settled = [write for write in self._given.pop(on, ()) if _holds(checkpoint, write)]
+        run_id = self._start.run.run_id  # what an earlier run gave stays, for a rollback of this one
+        settled = [w for w in self._given.pop(on, ()) if w.run_id == run_id and _holds(checkpoint, w)]
         put = CheckpointWrite(
             changes,
             _SOURCES.get(str(metadata.get("source")), "step"),
