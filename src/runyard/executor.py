@@ -492,7 +492,7 @@ class Execution:
                 assert call.search is not None
                 return StoreReply(call.call, await storage.search_items(owner, call.search, now))
             case "namespaces":
-                query = NamespaceQuery(prefix=call.prefix)
+                query = call.query or NamespaceQuery(prefix=call.prefix)
                 return StoreReply(call.call, namespaces=await storage.namespaces(owner, query, now))
 
     def _writes_on(self, state: State, namespace: str = "") -> list[PendingWrite]:

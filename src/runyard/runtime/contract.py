@@ -22,7 +22,7 @@ import msgspec
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, PendingWrite, Question, Snapshot, Source, State
 from runyard.events import Entry, ExtraMode
-from runyard.items import Item, ItemSearch
+from runyard.items import Item, ItemSearch, NamespaceQuery
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
@@ -145,6 +145,8 @@ class StoreCall(msgspec.Struct, frozen=True):
     """Minutes until a put item expires."""
     search: ItemSearch | None = None
     prefix: tuple[str, ...] = ()
+    query: NamespaceQuery | None = None
+    """Which namespaces, where more than a prefix is asked for."""
 
 
 class StoreReply(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
-from pydantic import create_model
+from pydantic import PydanticUserError, create_model
 
 from runyard.agents import Schemas
 from runyard.runtime.state import MESSAGES
@@ -52,13 +52,23 @@ def schemas_of(graph: Graph) -> tuple[Schemas, list[str]]:
     context = derive("context", graph.get_context_jsonschema, None)
     config = derive("config", lambda: _configurable(graph), None)
     schemas = Schemas(
-        input=derive("input", lambda: _in_our_messages(graph.get_input_jsonschema()), anything),
-        output=derive("output", lambda: _in_our_messages(graph.get_output_jsonschema()), anything),
+        input=derive("input", lambda: _in_our_messages(_schema(graph, "input")), anything),
+        output=derive("output", lambda: _in_our_messages(_schema(graph, "output")), anything),
         state=derive("state", lambda: _in_our_messages(_state_schema(graph) or {}), None),
         config=None if config == context else config,  # LangGraph gives the context's as that of the configuration too
         context=context,
     )
     return schemas, problems
+
+
+def _schema(graph: Graph, which: str) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", getattr(graph, f"get_{which}_jsonschema")())
+    except PydanticUserError:
+        # Before Python 3.12 pydantic takes no TypedDict of `typing`; the types of its channels it does.
+        names = graph.builder.schemas[getattr(graph.builder, f"{which}_schema")]
+        fields: dict[str, Any] = {name: (graph.channels[name].UpdateType, None) for name in names}
+        return create_model(which.capitalize(), **fields).model_json_schema()
 
 
 def _state_schema(graph: Graph) -> dict[str, Any] | None:
