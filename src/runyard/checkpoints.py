@@ -18,8 +18,8 @@ import msgspec
 from runyard.errors import InvalidInput
 
 State = dict[str, bytes]
-"""Channel name -> JSON text of its value. A name that begins with `HIDDEN` belongs to a runtime: it is stored, copied and
-rolled back like the others, and never shown."""
+"""Channel name -> JSON text of its value. A name that begins with `HIDDEN` belongs to a runtime: it is stored, copied
+and rolled back like the others, and never shown."""
 
 HIDDEN = "\x01"
 """With what the names of channels begin that hold a runtime's own record of a state. No client can send such a name."""

@@ -76,7 +76,8 @@ def _refuse(request: Request, agent: Agent) -> None:
 def _check_node(field: str, node: Any, agent: Agent) -> None:
     if not isinstance(node, str) or (agent.nodes and node not in agent.nodes):
         raise InvalidInput(
-            f"{field} is {str(node)[:80]!r}: graph {agent.agent_id!r} has no such node; allowed: {', '.join(agent.nodes)}",
+            f"{field} is {str(node)[:80]!r}: graph {agent.agent_id!r} has no such node; "
+            f"allowed: {', '.join(agent.nodes)}",
             field=field,
             agent_id=agent.agent_id,
         )

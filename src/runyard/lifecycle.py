@@ -24,7 +24,6 @@ from runyard.errors import (
     StillStopping,
     StorageError,
     Unavailable,
-    Unsupported,
     checkpoint_not_found,
 )
 from runyard.events import Chunk, Mode, lifecycle

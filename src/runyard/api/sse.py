@@ -83,7 +83,8 @@ async def stream(
 ) -> None:
     """Streams a run's events until it has ended, the server drains, or the client leaves.
 
-    `inner`: what subgraphs tell is shown, too. `cancels`: the run is to end when the client leaves and nobody else takes its place.
+    `inner`: what subgraphs tell is shown, too. `cancels`: the run is to end when the client leaves and nobody else
+    takes its place.
     """
     verbs = call.api.verbs
     with verbs.attach(run.run_id):

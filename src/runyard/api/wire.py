@@ -221,8 +221,8 @@ class RunCreate(Wire, kw_only=True):
         Annotated[
             Durability,
             Meta(
-                description="When a graph's checkpoints are durable: `sync`, before its next step; `async` (where it is "
-                "absent), while that executes; `exit`, as the run ends."
+                description="When a graph's checkpoints are durable: `sync`, before its next step; `async` (where it "
+                "is absent), while that executes; `exit`, as the run ends."
             ),
         ]
         | UnsetType

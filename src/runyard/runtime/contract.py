@@ -104,8 +104,8 @@ class Start(msgspec.Struct, frozen=True):
 class CheckpointWrite(msgspec.Struct, frozen=True):
     """One step's change of state. It makes a checkpoint, and a `values` event right behind it where it `shows`.
 
-    `changes` are against the state of `namespace` that the engine has: the attempt's last checkpoint there, the last one
-    that a `StateCall` has read there, for the thread's own states what the attempt began with; or, where `fresh`,
+    `changes` are against the state of `namespace` that the engine has: the attempt's last checkpoint there, the last
+    one that a `StateCall` has read there, for the thread's own states what the attempt began with; or, where `fresh`,
     against nothing.
     """
 

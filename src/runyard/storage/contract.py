@@ -223,8 +223,9 @@ class Storage(Protocol):
         tombstone with its numbers. Returns the ids of runs whose code must be told to stop."""
         ...
 
-    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
-        """A checkpoint of the thread (or of those it was copied from). Raises `NotFound` checkpoint_not_found."""
+    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True) -> Snapshot:
+        """A checkpoint of the thread (or of those it was copied from); one that was undone, too, as long as it is
+        there, unless `undone` is false. Raises `NotFound` checkpoint_not_found."""
         ...
 
     async def history(
@@ -240,11 +241,16 @@ class Storage(Protocol):
     # the states of graphs, beside what `append` and `finish` store of them
 
     def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
-        """What tasks gave on top of a state, in order, read inline. A copy has those that there were when it was made."""
+        """What tasks gave on top of a state, in order, read inline. A copy has those that there were when it was
+        made."""
         ...
 
     def has_inner(self, owner: str, thread_id: str) -> bool:
         """Whether the thread, or one that it was copied from, has checkpoints of subgraphs; read inline."""
+        ...
+
+    async def inner_namespaces(self, owner: str, thread_id: str) -> list[str]:
+        """The namespaces of subgraphs of which the thread, or one that it was copied from, has checkpoints; sorted."""
         ...
 
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:

@@ -119,7 +119,7 @@ class GraphAgent:
         Raises:
             InvalidInput: naming the field below `context`.
         """
-        schema = cast(Any, self.source.example.context_schema)
+        schema = self.source.example.context_schema
         if schema is None:
             raise InvalidInput(
                 f"graph {self.id!r} takes no context (it has no context_schema); leave the field out", field="context"

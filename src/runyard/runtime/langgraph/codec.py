@@ -4,11 +4,11 @@ channel of the state      what it holds
 any other name            the value of a channel of the graph: plain data, or messages in the protocol's form
 "\\x01id"                  the checkpoint's id (`checkpoints.NAME`)
 "\\x01graph"               the header: versions, metadata, and how the other channels are to be read
-"\\x01t:" + name           a value (of a list: each element) that plain data do not give back, beside what is shown of it
+"\\x01t:" + name           a value (of a list: each element) that plain data do not give back, beside what is shown
 "\\x01i:" + name           a channel of LangGraph's own, which nobody is shown
 
-A step's changes cost what it changed: a value whose version stayed is not looked at, of a list that grew only the tail is
-written.
+A step's changes cost what it changed: a value whose version stayed is not looked at, of a list that grew only the tail
+is written.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Held:
         self.version = version
         self.form: Form = form
         # A list is copied: what it held is told by the elements, whatever the graph does to the list.
-        self.value: Any = list(cast("list[Any]", value)) if type(value) is list else value
+        self.value: Any = [*cast("list[Any]", value)] if isinstance(value, list) else value
         self.shown = shown
         self.twin = twin
         self.elements: list[bytes] | None = None
@@ -205,8 +205,8 @@ class Codec:
             held = self._read(place, shown_text, state.get(TYPED + place), header)
             held.version = header.versions.get(name)
             values[name], channels[place] = held.value, held
-            if type(held.value) is list:
-                values[name] = list(cast("list[Any]", held.value))
+            if held.form in ("M", "T", "p") and isinstance(cast(object, held.value), list):
+                values[name] = [*held.value]  # what is known must not change with the graph's
         values.update(header.small)
         about, more = dict(header.about), header.more
         if header.typed:
@@ -281,14 +281,14 @@ class Codec:
         touched: Collection[int] | None,
         changes: Changes,
     ) -> Held:
-        if type(value) is list and before is not None and type(before.value) is list:
+        if type(value) is list and before is not None and isinstance(cast(object, before.value), list):
             grown = self._grown(place, cast("list[Any]", value), version, before, touched, changes)
             if grown is not None:
                 return grown
         plain = self._plain(value)
         if plain is not None:
             held = Held(version, plain[0], value, plain[1])
-        elif type(value) is list:
+        elif isinstance(value, list):
             held = self._typed_list(place, cast("list[Any]", value), version)
         else:
             twin = _base64(self._typed.write(value, f"state.{place}"))

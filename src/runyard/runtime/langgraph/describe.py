@@ -73,7 +73,7 @@ def _schema(graph: Graph, which: str) -> dict[str, Any]:
 
 def _state_schema(graph: Graph) -> dict[str, Any] | None:
     names = [name for name in graph.stream_channels_list if not name.startswith("_")]
-    fields: dict[str, Any] = {name: (cast(Any, graph.channels[name]).UpdateType, None) for name in names}
+    fields: dict[str, Any] = {name: (graph.channels[name].UpdateType, None) for name in names}
     return create_model("State", **fields).model_json_schema() if fields else None
 
 
@@ -146,7 +146,7 @@ def version_of(graph: Graph, factory: object | None) -> str:
     digest = hashlib.sha256()
     for name, node in sorted(graph.nodes.items()):
         digest.update(name.encode())
-        bound = cast(Any, node).bound
+        bound = node.bound
         for function in (getattr(bound, "func", None), getattr(bound, "afunc", None)):
             digest.update(_source(function))
     digest.update(_source(factory))

@@ -11,9 +11,9 @@ _INT = 2**63
 
 
 def is_exact(value: Any, depth: int = 0) -> bool:
-    """Whether a value is plain data: null, booleans, finite numbers (whole ones of 64 bits), text without lone surrogates,
-    lists, and dictionaries with text as keys; none of a subclass."""
-    kind: Any = type(value)
+    """Whether a value is plain data: null, booleans, finite numbers (whole ones of 64 bits), text without lone
+    surrogates, lists, and dictionaries with text as keys; none of a subclass."""
+    kind = cast(Any, type(cast(object, value)))
     if kind is str:
         return cast(str, value).isascii() or _encodes(value)
     if value is None or kind is bool:

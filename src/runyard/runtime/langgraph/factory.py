@@ -91,7 +91,7 @@ class Source:
 
 def compiled(found: Any) -> Graph:
     """The graph itself, or that of a builder; without the saver that it was compiled with: Runyard keeps its states."""
-    graph = cast(Graph, found.compile() if isinstance(found, StateGraph) else found)
+    graph: Graph = cast(Any, found).compile() if isinstance(found, StateGraph) else found
     if graph.checkpointer is None:
         return graph
     graph = copy.copy(graph)
@@ -148,4 +148,4 @@ def _run_apart(coroutine: Any) -> Graph:
     thread.join()
     if isinstance(result[0], BaseException):
         raise result[0]
-    return cast(Graph, result[0])
+    return result[0]

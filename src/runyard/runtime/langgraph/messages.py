@@ -1,5 +1,5 @@
-"""LangChain's messages in the Agent Protocol's form, and back: what is shown to people is what is stored, and nothing is
-lost on the way.
+"""LangChain's messages in the Agent Protocol's form, and back: what is shown to people is what is stored, and nothing
+is lost on the way.
 
 LangChain                        Agent Protocol
 type human, ai, system, tool     role user, assistant, system, tool
@@ -63,8 +63,8 @@ _AI = ("tool_calls", "invalid_tool_calls")
 _LIFTED = ("additional_kwargs", "response_metadata")
 _KNOWN = frozenset(
     ("role", "type", "chunk", "content", "id", "name", "metadata", "usage", "status", "artifact", "tool_call_id")
-    + ("tool_calls", "invalid_tool_calls", "tool_call_chunks", "last", "delta", "node", "extra")
-)
+).union(("tool_calls", "invalid_tool_calls", "tool_call_chunks", "last", "delta", "node", "extra"))
+"""What a message in the protocol's form may have; clients may write more."""
 
 
 class Inexact(Exception):
@@ -138,8 +138,8 @@ def _metadata(message: BaseMessage) -> dict[str, Any]:
 
 
 def piece(chunk: BaseMessageChunk) -> dict[str, Any]:
-    """A part of a message that is being written: `delta` marks it, `last` the last one. What the parts before it held is
-    not repeated."""
+    """A part of a message that is being written: `delta` marks it, `last` the last one. What the parts before it held
+    is not repeated."""
     told = shown(chunk)
     told.pop("chunk", None)
     told.pop("tool_calls", None)  # what LangChain makes of the parts so far; the parts are in tool_call_chunks

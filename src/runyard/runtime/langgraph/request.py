@@ -88,11 +88,11 @@ def _with_messages(update: Any) -> Any:
     if isinstance(update, dict) and isinstance(cast("dict[str, Any]", update).get(MESSAGES), list):
         changes = cast("dict[str, Any]", update)
         return {**changes, MESSAGES: [_message(item) for item in changes[MESSAGES]]}
-    return update
+    return cast(Any, update)
 
 
 def _message(item: Any) -> Any:
-    return from_protocol(cast("dict[str, Any]", item)) if isinstance(item, dict) and "role" in item else item
+    return from_protocol(cast("dict[str, Any]", item)) if isinstance(item, dict) and "role" in item else cast(Any, item)
 
 
 def _goto(goto: Any) -> list[str | Send]:

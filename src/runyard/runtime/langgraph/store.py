@@ -42,8 +42,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Store(BaseStore):
-    """What both stores share. Within a batch, reads see what was there before its writes; of several writes to one place
-    the last counts. `query` and `index` change nothing: there is no index of meanings."""
+    """What both stores share. Within a batch, reads see what was there before its writes; of several writes to one
+    place the last counts. `query` and `index` change nothing: there is no index of meanings."""
 
     supports_ttl = True
 

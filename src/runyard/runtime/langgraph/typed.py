@@ -1,7 +1,7 @@
 """Values that plain JSON cannot give back: LangGraph's msgpack, with a list of the classes that may be made of it.
 
-Reading makes objects of listed classes and of nothing else. A row that names another class, or that is no msgpack, is an
-error: nothing is imported for it, nothing of it is called.
+Reading makes objects of listed classes and of nothing else. A row that names another class, or that is no msgpack, is
+an error: nothing is imported for it, nothing of it is called.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ class Typed:
         ormsgpack.unpackb(body, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
         if refused:
             raise NotSerialisable(
-                f"{place} holds an object of {refused[0]}: a state is read again by the classes that the graph's schemas "
-                "name and the data classes of its own code; name it there"
+                f"{place} holds an object of {refused[0]}: a state is read again by the classes that the graph's "
+                "schemas name and the data classes of its own code; name it there"
             )
 
     def read(self, text: bytes) -> Any:
@@ -183,7 +183,8 @@ class _Reading:
         found = [known for known, held in self._allowed if held == name and _FILE.sub("", known) == stem != known]
         if len(found) != 1:
             raise CorruptCheckpoint(
-                f"a stored object is of the class {module}.{name}, which is not among those that the graph's schemas name"
+                f"a stored object is of the class {module}.{name}, "
+                "which is not among those that the graph's schemas name"
             )
         return found[0]
 

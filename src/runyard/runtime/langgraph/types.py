@@ -1,4 +1,5 @@
-"""Which classes the objects of a graph's state may be of: those of its schemas, and the data classes of the user's code."""
+"""Which classes the objects of a graph's state may be of: those of its schemas, and the data classes of the user's
+code."""
 
 from __future__ import annotations
 
@@ -70,5 +71,5 @@ def _holds_data(kind: type) -> bool:
     return (
         dataclasses.is_dataclass(kind)
         or issubclass(kind, BaseModel | enum.Enum)
-        or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
+        or (issubclass(kind, tuple) and hasattr(cast(Any, kind), "_fields"))
     )

@@ -35,7 +35,7 @@ def project(value: Any) -> Any:
 
 
 def _project(value: Any, depth: int) -> Any:
-    kind: Any = type(value)
+    kind = cast(Any, type(cast(object, value)))
     if value is None or kind is bool:
         return value
     if isinstance(value, str):

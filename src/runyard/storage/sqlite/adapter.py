@@ -252,16 +252,16 @@ class SqliteStorage:
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
         return await self._writer.do(thread_verbs.delete_thread, owner, thread_id, now)
 
-    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
+    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True) -> Snapshot:
         kept = self._snapshots.get((owner, checkpoint_id))  # two owners may have threads of the same name
-        if kept is not None and kept.checkpoint.thread_id == thread_id:
+        if kept is not None and kept.checkpoint.thread_id == thread_id and undone:
             return kept
 
         def find(reader: Transaction) -> Snapshot | None:
             where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}
             if not reader.one("belongs", where)[0]:
                 row = reader.one("checkpoint", (checkpoint_id, owner))
-                if row is None or (row[1] != thread_id and not _inherits(reader, owner, thread_id, row)):
+                if row is None or not (undone and row[1] == thread_id or _inherits(reader, owner, thread_id, row)):
                     return None
             return _snapshot(reader, owner, checkpoint_id)
 
@@ -275,14 +275,18 @@ class SqliteStorage:
     ) -> list[Snapshot]:
         if not namespace:
             self.thread(owner, thread_id)
+        elif self._inline.one("thread", (owner, thread_id)) is None:
+            raise thread_not_found(thread_id)
         return await self._read(lambda reader: _history(reader, owner, thread_id, before, limit, namespace))
 
     async def newest(self, owner: str, thread_id: str, namespace: str) -> Snapshot | None:
+        row = self._inline.one("thread", (owner, thread_id))
+        if row is None:
+            return None
         if namespace:
             found = await self.history(owner, thread_id, before=None, limit=1, namespace=namespace)
             return found[0] if found else None
-        row = self._inline.one("thread", (owner, thread_id))
-        head = None if row is None else thread_of(row).head
+        head = thread_of(row).head
         return None if head is None else await self.snapshot(owner, thread_id, head)
 
     # the states of graphs
@@ -292,6 +296,10 @@ class SqliteStorage:
 
     def has_inner(self, owner: str, thread_id: str) -> bool:
         return bool(self._inline.one("has_inner", {"owner": owner, "thread_id": thread_id})[0])
+
+    async def inner_namespaces(self, owner: str, thread_id: str) -> list[str]:
+        where = {"owner": owner, "thread_id": thread_id}
+        return [row[0] for row in await self._read(lambda reader: reader.all("inner_namespaces", where))]
 
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
         await self._writer.do(graph_verbs.put_checkpoint, owner, checkpoint, now)

@@ -402,6 +402,16 @@ SELECT EXISTS (
     WHERE c.owner = :owner AND c.thread_id = ancestry.thread_id AND c.namespace > ''
 )
 
+-- name: inner_namespaces
+WITH RECURSIVE ancestry (thread_id) AS (
+    SELECT :thread_id
+    UNION ALL
+    SELECT t.origin_thread FROM ancestry JOIN threads AS t ON t.owner = :owner AND t.thread_id = ancestry.thread_id
+    WHERE t.origin_thread IS NOT NULL
+)
+SELECT DISTINCT c.namespace FROM ancestry CROSS JOIN checkpoints AS c INDEXED BY checkpoints_of_thread
+WHERE c.owner = :owner AND c.thread_id = ancestry.thread_id AND c.namespace > '' ORDER BY c.namespace
+
 -- name: put_write
 INSERT OR REPLACE INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, run_id, channel, value, path, at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
