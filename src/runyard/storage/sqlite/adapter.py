@@ -261,7 +261,7 @@ class SqliteStorage:
             where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}
             if not reader.one("belongs", where)[0]:
                 row = reader.one("checkpoint", (checkpoint_id, owner))
-                if row is None or not (undone and row[1] == thread_id or _inherits(reader, owner, thread_id, row)):
+                if row is None or not ((undone and row[1] == thread_id) or _inherits(reader, owner, thread_id, row)):
                     return None
             return _snapshot(reader, owner, checkpoint_id)
 
