@@ -11,6 +11,7 @@ import pytest
 from runyard.clock import Clock
 from runyard.runtime.langgraph.codec import Codec
 from runyard.runtime.langgraph.server_saver import ServerSaver
+from runyard.runtime.langgraph.types import Types
 from runyard.storage.contract import Storage
 from tests.contract.conftest import on_storage
 
@@ -24,7 +25,7 @@ OnSaver = Callable[..., None]
 def on_saver(on_storage: Callable[[Any], None]) -> OnSaver:
     """Runs an async case on a saver over a fresh, open storage; `types` are the classes that its states may hold."""
 
-    def run(case: SaverCase, types: Any = ()) -> None:
+    def run(case: SaverCase, types: Types | None = None) -> None:
         async def with_storage(storage: Storage) -> None:
             await case(ServerSaver(storage, asyncio.get_running_loop(), Clock(), Codec(types)))
 

@@ -25,7 +25,8 @@ from langchain_core.messages import BaseMessage
 from runyard.checkpoints import HIDDEN, NAME, Changes, State, append, removal, set_to, shown
 from runyard.runtime.langgraph.exact import is_exact
 from runyard.runtime.langgraph.messages import Inexact, from_protocol, to_protocol
-from runyard.runtime.langgraph.typed import CorruptCheckpoint, Type, Typed
+from runyard.runtime.langgraph.typed import CorruptCheckpoint, Typed
+from runyard.runtime.langgraph.types import Type, Types
 from runyard.runtime.langgraph.values import project
 from runyard.runtime.state import MESSAGES
 
@@ -110,9 +111,9 @@ class Known:
 class Codec:
     """Writes and reads the checkpoints of one graph."""
 
-    def __init__(self, types: Collection[Type] = ()) -> None:
-        """`types` are the classes (module, name) whose objects a state may hold."""
-        self._typed = Typed(types)
+    def __init__(self, types: Types | None = None) -> None:
+        """`types` are the classes whose objects a state may hold."""
+        self._typed = Typed(types or Types())
 
     def with_types(self, types: Collection[Type]) -> Codec:
         """The same for more classes."""

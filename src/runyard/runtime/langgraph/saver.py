@@ -8,8 +8,9 @@ same state that the graph reads. Savers differ in where they keep it: `RunSaver`
 from __future__ import annotations
 
 import asyncio
+import copy
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -285,6 +286,12 @@ class Saver(BaseCheckpointSaver[int]):
             "a synchronous call of the checkpointer would block the event loop that it waits for: "
             "use the graph's async methods here (ainvoke, aget_state, ...)"
         )
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Saver:
+        """The same saver for states that may hold objects of more classes."""
+        twin = copy.copy(self)
+        twin._codec = self._codec.with_types([(kind[0], kind[1]) for kind in extra_allowlist if len(kind) == 2])
+        return twin
 
     # inside
 

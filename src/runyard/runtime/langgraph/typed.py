@@ -1,7 +1,7 @@
 """Values that plain JSON cannot give back: LangGraph's msgpack, with a list of the classes that may be made of it.
 
-Reading makes objects of listed classes and of nothing else. A row that names another class, or that is no msgpack, is
-an error: nothing is imported for it, nothing of it is called.
+Reading makes objects of listed classes and of nothing else. What a row says of another class is read as plain data, and
+what is no msgpack is an error: nothing is imported for it, nothing of it is called.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import ormsgpack
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from runyard.errors import StorageError
+from runyard.runtime.langgraph.types import Type, Types
 from runyard.runtime.signals import NotSerialisable
-
-Type = tuple[str, str]
-"""A class: its module and its name there."""
+from runyard.telemetry import say
 
 _MADE = {0: "one", 1: "positional", 2: "named", 3: "method", 4: "model", 5: "model", 6: "array", 7: "snapshot"}
 """LangGraph's codes of extension types; the kinds of what they hold."""
@@ -61,55 +60,47 @@ class CorruptCheckpoint(StorageError):
 class Typed:
     """Writes and reads values of the listed classes."""
 
-    def __init__(self, types: Collection[Type] = ()) -> None:
-        self._allowed = _SAFE | frozenset(types)
+    def __init__(self, types: Types) -> None:
+        self._allowed = types.also(_SAFE)
         self._writer = JsonPlusSerializer(pickle_fallback=False)
+        self._told: set[Type] = set()
 
     def with_types(self, types: Collection[Type]) -> Typed:
         """The same for more classes."""
-        return self if self._allowed >= frozenset(types) else Typed(self._allowed | frozenset(types))
+        return Typed(self._allowed.also(types))
 
     def write(self, value: Any, place: str) -> bytes:
         """The value in bytes.
 
         Raises:
-            NotSerialisable: it holds an object that could not be made again; `place` says where.
+            NotSerialisable: msgpack has no form for it; `place` says where it is.
         """
         try:
             kind, body = self._writer.dumps_typed(value)
         except Exception as error:  # objects of users take part in it
             raise NotSerialisable(f"{place}: {type(error).__name__}: {error}") from None
         if kind == "msgpack":
-            self._check(body, place)
+            self._look_after(body, place)
         return kind.encode() + b"\0" + body
 
-    def _check(self, body: bytes, place: str) -> None:
-        """Looks whether what was written can be read again.
-
-        Raises:
-            NotSerialisable: it cannot.
-        """
-        refused: list[str] = []
+    def _look_after(self, body: bytes, place: str) -> None:
+        """Tells, once, of each class whose objects will be read as plain data."""
 
         def look(code: int, data: bytes) -> None:
             held: Any = ormsgpack.unpackb(data, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
             if _MADE.get(code) in ("one", "positional", "named", "model"):
-                module, name = held[0], held[1]
-                if (module, name) not in self._allowed:
-                    refused.append(f"{module}.{name}")
+                kind: Type = held[0], held[1]
+                if kind not in self._allowed and kind not in self._told:
+                    self._told.add(kind)
+                    say("graph keeps plain data", place=place, kind=".".join(kind))
 
         ormsgpack.unpackb(body, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
-        if refused:
-            raise NotSerialisable(
-                f"{place} holds an object of {refused[0]}: a state is read again by the classes that the graph's "
-                "schemas name and the data classes of its own code; name it there"
-            )
 
     def read(self, text: bytes) -> Any:
-        """The inverse of `write`.
+        """The inverse of `write`; an object of a class that is not listed is read as the plain data that it was of.
 
         Raises:
-            CorruptCheckpoint: it is damaged, or names a class that is not listed.
+            CorruptCheckpoint: it is damaged.
         """
         kind, separator, body = text.partition(b"\0")
         if not separator or kind not in (b"null", b"bytes", b"bytearray", b"msgpack"):
@@ -122,7 +113,7 @@ class Typed:
 class _Reading:
     """One value as it is read."""
 
-    def __init__(self, allowed: frozenset[Type]) -> None:
+    def __init__(self, allowed: Types) -> None:
         self._allowed = allowed
         self._refusal: CorruptCheckpoint | None = None
 
@@ -158,35 +149,30 @@ class _Reading:
         if len(parts) < 3 or not isinstance(parts[0], str) or not isinstance(parts[1], str):
             raise CorruptCheckpoint("a stored object names no class")
         module, name, given = parts[0], parts[1], parts[2]
+        found = self._class(module, name)
+        if found is None:
+            return given
         if kind == "method":
             if len(parts) < 4 or (module, name, parts[3]) not in _METHODS:
-                raise CorruptCheckpoint(f"a stored object asks for a call of {module}.{name}, which is not allowed")
-            return getattr(self._class(module, name), parts[3])(given)
-        return _made(self._class(module, name), kind, given)
+                return given
+            return getattr(found, parts[3])(given)
+        return _made(found, kind, given)
 
     def _class(self, module: str, name: str) -> Any:
-        """A listed class. Its module is one that is loaded: reading imports nothing, but what is listed always."""
+        """A listed class; None where it is not listed, or not there. Its module is one that is loaded: reading imports
+        nothing, but what is listed always."""
         if (module, name) not in self._allowed:
             module = self._moved(module, name)
         found: Any = sys.modules.get(module)
         if found is None and (module, name) in _SAFE:
             found = __import__(module, fromlist=[name])
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is None:
-            raise CorruptCheckpoint(f"a stored object is of the class {module}.{name}, which is not there any more")
-        return found
+        return getattr(found, name, None)
 
     def _moved(self, module: str, name: str) -> str:
-        """The module of a listed class whose file was in another folder when the object was stored."""
+        """The module of a listed class whose file was in another folder when the object was stored; empty for none."""
         stem = _FILE.sub("", module)
-        found = [known for known, held in self._allowed if held == name and _FILE.sub("", known) == stem != known]
-        if len(found) != 1:
-            raise CorruptCheckpoint(
-                f"a stored object is of the class {module}.{name}, "
-                "which is not among those that the graph's schemas name"
-            )
-        return found[0]
+        found = [known for known, held in self._allowed.named if held == name and _FILE.sub("", known) == stem != known]
+        return found[0] if len(found) == 1 else ""
 
 
 def _made(kind: Any, how: str, given: Any) -> Any:
