@@ -29,6 +29,9 @@ from tools.oracle.savers import async_checkpointer, sync_checkpointer  # noqa: E
 LEFT_OUT = {
     "test_delta_channel_benchmark.py": "measures, and knows only LangGraph's own savers",
 }
+FAIL_ANYHOW = ["test_weather_subgraph", "test_prebuilt_tool_chat", "test_tags_stream_mode_messages"]
+"""Tests that fail with LangGraph's own savers and current releases of what they use, too: the metadata of streamed
+messages have changed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -51,9 +54,15 @@ def _run(folder: Path, options: list[str]) -> int:
         uv = [ROOT / ".venv/bin/uv", "pip", "install", "--quiet", "--python", sys.executable]
         subprocess.run([*uv, "--target", extra, "--no-deps", *NEEDED, "psycopg-binary", "psycopg-pool"], check=True)
         subprocess.run([*uv, "--target", extra, "--no-deps", "execnet"], check=True)
-    chosen = options or _files(sources / "tests")
+    chosen = options or ["-k", " and ".join(f"not {name}" for name in FAIL_ANYHOW), *_files(sources / "tests")]
     path = os.pathsep.join(map(str, [ROOT, ROOT / "src", ROOT / "client", extra]))
-    environment = {**os.environ, "PYTHONPATH": path, "NO_DOCKER": "true", "LANGGRAPH_TEST_TYPES": str(sources)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "NO_DOCKER": "true",
+        "LANGGRAPH_STRICT_MSGPACK": "true",
+        "LANGGRAPH_TEST_TYPES": str(sources),
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "--timeout", "120", *chosen]
     return subprocess.run(command, cwd=sources, env=environment).returncode
 

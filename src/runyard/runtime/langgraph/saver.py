@@ -134,7 +134,7 @@ class Saver(BaseCheckpointSaver[int]):
             if found is not None and _contains((one := self._tuple(place, found)).metadata, filter):
                 yield one
             return
-        cursor = None if before is None else place_of(before).checkpoint_id
+        cursor = None if before is None else before.get("configurable", {}).get("checkpoint_id")
         places = [place]
         if "checkpoint_ns" not in config.get("configurable", {}):
             places += [msgspec.structs.replace(place, namespace=space) for space in await self._spaces(place)]
@@ -227,6 +227,13 @@ class Saver(BaseCheckpointSaver[int]):
                 near[parent] = self._tuple(place, found)
             target = near[parent]
             yield target
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        """The number after the last version of a channel. States that other savers have made may have texts there, of
+        which the part before the dot counts."""
+        if isinstance(current, str):
+            return f"{int(current.split('.')[0]) + 1:032}.0"
+        return 1 if current is None else current + 1
 
     # the same for code that does not await
 

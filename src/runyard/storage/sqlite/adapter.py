@@ -605,7 +605,7 @@ def _history(
         if not reader.one("belongs", where)[0]:
             raise checkpoint_not_found(before, thread_id)
     values = {"owner": owner, "thread_id": thread_id, "namespace": namespace, "before": before, "limit": limit}
-    rows = reader.all("history", values)
+    rows = reader.all("inner_history" if namespace else "history", values)
     origin = reader.one("origin", (owner, thread_id))
     if len(rows) < limit and origin is not None and origin[0] is not None:
         if namespace:

@@ -358,6 +358,16 @@ WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND g
   AND rowid < coalesce((SELECT rowid FROM checkpoints WHERE checkpoint_id = :before), 9223372036854775807)
 ORDER BY rowid DESC LIMIT :limit
 
+-- name: inner_history
+-- The same of a subgraph's namespace. All of its ids are of one kind and tell the order; a subgraph's checkpoint may be
+-- stored before that of the step which it belongs to.
+SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked,
+       namespace
+FROM checkpoints INDEXED BY checkpoints_inner
+WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND namespace > '' AND gone = 0
+  AND checkpoint_id < coalesce(:before, 'z')
+ORDER BY checkpoint_id DESC LIMIT :limit
+
 -- name: inherited
 -- The checkpoints of a subgraph's namespace that a thread had when this one was copied from it, newest first.
 WITH RECURSIVE ancestry (thread_id, until) AS (
@@ -369,11 +379,10 @@ WITH RECURSIVE ancestry (thread_id, until) AS (
 )
 SELECT c.checkpoint_id, c.thread_id, c.parent_id, c.run_id, c.created_at, c.step, c.source, c.kind, c.body,
        c.full_size, c.chain_size, c.asked, c.namespace
-FROM ancestry CROSS JOIN checkpoints AS c INDEXED BY checkpoints_of_thread
-WHERE c.owner = :owner AND c.thread_id = ancestry.thread_id AND c.namespace = :namespace AND c.gone = 0
-  AND c.created_at <= ancestry.until
-  AND c.rowid < coalesce((SELECT rowid FROM checkpoints WHERE checkpoint_id = :before), 9223372036854775807)
-ORDER BY c.rowid DESC LIMIT :limit
+FROM ancestry CROSS JOIN checkpoints AS c INDEXED BY checkpoints_inner
+WHERE c.owner = :owner AND c.thread_id = ancestry.thread_id AND c.namespace = :namespace AND c.namespace > ''
+  AND c.gone = 0 AND c.created_at <= ancestry.until AND c.checkpoint_id < coalesce(:before, 'z')
+ORDER BY c.checkpoint_id DESC LIMIT :limit
 
 -- name: lineage
 -- A checkpoint and those it came from, newest first, from `before` on (exclusive).

@@ -6,6 +6,7 @@ ALTER TABLE checkpoints ADD COLUMN namespace TEXT NOT NULL DEFAULT '';
 
 DROP INDEX checkpoints_of_thread;
 CREATE INDEX checkpoints_of_thread ON checkpoints (owner, thread_id, namespace);
+CREATE INDEX checkpoints_inner ON checkpoints (owner, thread_id, namespace, checkpoint_id) WHERE namespace > '';
 
 CREATE TABLE pending_writes (
     owner     TEXT NOT NULL,
