@@ -37,7 +37,7 @@ LISTS: dict[str, dict[str, Any]] = {
         "owner": "", "status": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7", "limit": 10,
         "offset": 0,
     },
-    "history": {"owner": "", "thread_id": "t1", "before": None, "limit": 10},
+    "history": {"owner": "", "thread_id": "t1", "namespace": "", "below": 2**63 - 1, "limit": 10},
 }  # fmt: skip
 READS: dict[str, tuple[Any, ...]] = {
     "run": ("r7", ""),

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from pathlib import Path
@@ -16,9 +16,9 @@ import apsw
 import msgspec
 
 from runyard import agents as agent_rules
-from runyard.checkpoints import Checkpoint, Snapshot, State, fold, render
+from runyard.checkpoints import Checkpoint, PendingWrite, Snapshot, State, render, shown
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
-from runyard.errors import RunyardError, checkpoint_not_found, item_not_found, run_not_found, thread_not_found
+from runyard.errors import RunyardError, item_not_found, run_not_found, thread_not_found
 from runyard.events import Chunk, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, namespace_matches
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
@@ -36,12 +36,20 @@ from runyard.storage.contract import (
     Standing,
     Taken,
 )
-from runyard.storage.sqlite import item_verbs, outbox_verbs, retention_verbs, run_verbs, thread_verbs, upkeep_verbs
+from runyard.storage.sqlite import (
+    graph_verbs,
+    item_verbs,
+    outbox_verbs,
+    retention_verbs,
+    run_verbs,
+    states,
+    thread_verbs,
+    upkeep_verbs,
+)
 from runyard.storage.sqlite.connection import FileLock, Synchronous, close, connect
 from runyard.storage.sqlite.faults import translated
 from runyard.storage.sqlite.replay import Replay
 from runyard.storage.sqlite.rows import (
-    checkpoint_of,
     item_of,
     namespace_of,
     namespace_value,
@@ -202,6 +210,13 @@ class SqliteStorage:
                 self._snapshots.popitem(last=False)
         return snapshot
 
+    def _drop(self, owner: str, thread_ids: Collection[str]) -> None:
+        """What was undone is not at hand any more."""
+        for key in [
+            key for key, kept in self._snapshots.items() if key[0] == owner and kept.checkpoint.thread_id in thread_ids
+        ]:
+            del self._snapshots[key]
+
     # threads
 
     async def create_thread(
@@ -249,22 +264,36 @@ class SqliteStorage:
         if kept is not None and kept.checkpoint.thread_id == thread_id:
             return kept
 
-        def find(reader: Transaction) -> Snapshot | None:
-            where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}
-            if not reader.one("belongs", where)[0]:
-                row = reader.one("checkpoint", (checkpoint_id, owner))
-                if row is None or row[1] != thread_id:
-                    return None
-            return _snapshot(reader, owner, checkpoint_id)
-
-        found = await self._read(find)
-        if found is None:
-            raise checkpoint_not_found(checkpoint_id, thread_id)
+        found = await self._read(lambda reader: states.found_snapshot(reader, owner, thread_id, checkpoint_id))
         return self._keep(owner, found)
 
-    async def history(self, owner: str, thread_id: str, *, before: str | None, limit: int) -> list[Snapshot]:
-        self.thread(owner, thread_id)
-        return await self._read(lambda reader: _history(reader, owner, thread_id, before, limit))
+    async def history(
+        self, owner: str, thread_id: str, *, before: str | None, limit: int, namespace: str = ""
+    ) -> list[Snapshot]:
+        return await self._read(lambda reader: states.history(reader, owner, thread_id, before, limit, namespace))
+
+    async def newest(self, owner: str, thread_id: str, namespace: str) -> Snapshot | None:
+        return await self._read(lambda reader: states.newest(reader, owner, thread_id, namespace))
+
+    # the states of graphs
+
+    def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
+        return states.writes_on(self._inline, owner, thread_id, namespace, on)
+
+    def has_inner(self, owner: str, thread_id: str) -> bool:
+        return bool(self._inline.one("has_inner", {"owner": owner, "thread_id": thread_id})[0])
+
+    async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
+        await self._writer.do(graph_verbs.put_checkpoint, owner, checkpoint, now)
+
+    async def put_writes(self, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
+        await self._writer.do(graph_verbs.put_writes, owner, thread_id, writes, now)
+
+    async def forget_runs(self, owner: str, run_ids: Sequence[str], now: int) -> None:
+        self._drop(owner, await self._writer.do(graph_verbs.forget_runs, owner, run_ids, now))
+
+    async def prune(self, owner: str, thread_id: str, now: int) -> None:
+        self._drop(owner, await self._writer.do(graph_verbs.prune, owner, thread_id, now))
 
     # runs
 
@@ -309,7 +338,9 @@ class SqliteStorage:
         run = await self._writer.do(run_verbs.finish, attempt, batch, ending, now)
         if run.outcome != "rolled_back" and batch.checkpoints and ending.final is not None and not run.stateless:
             # Where the thread's next run begins; the thread of a stateless run has no other.
-            self._keep(run.owner, Snapshot(batch.checkpoints[-1], ending.final))
+            head = next((one for one in reversed(batch.checkpoints) if not one.namespace), None)
+            if head is not None:
+                self._keep(run.owner, Snapshot(head, ending.final))
         return run
 
     async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:
@@ -490,7 +521,7 @@ class SqliteStorage:
 
     async def figures(self) -> dict[str, int]:
         def count(reader: Transaction) -> dict[str, int]:
-            tables = ("threads", "runs", "checkpoints", "events", "items")
+            tables = ("threads", "runs", "checkpoints", "pending_writes", "inherited", "events", "items")
             found = {
                 table: reader.connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in tables
             }
@@ -532,28 +563,6 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _state(reader: Transaction, checkpoint_id: str) -> State:
-    return fold(reader.all("chain", (checkpoint_id,)))
-
-
-def _snapshot(reader: Transaction, owner: str, checkpoint_id: str) -> Snapshot | None:
-    row = reader.one("checkpoint", (checkpoint_id, owner))
-    return None if row is None else Snapshot(checkpoint_of(row), _state(reader, checkpoint_id))
-
-
-def _history(reader: Transaction, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:
-    if before is not None:
-        where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": before}
-        if not reader.one("belongs", where)[0]:
-            raise checkpoint_not_found(before, thread_id)
-    values = {"owner": owner, "thread_id": thread_id, "before": before, "limit": limit}
-    rows = reader.all("history", values)
-    origin = reader.one("origin", (owner, thread_id))
-    if len(rows) < limit and origin is not None and origin[0] is not None:
-        rows += reader.all("lineage", {"origin": origin[0], "before": before, "limit": limit - len(rows)})
-    return [Snapshot(checkpoint_of(row), _state(reader, row[0])) for row in rows]
-
-
 PAGE = 200
 """Threads per step of a search by values: such a search folds the state of each candidate."""
 
@@ -577,7 +586,7 @@ def _search_threads(reader: Transaction, owner: str, query: ThreadFilter) -> lis
         rows = reader.all(name, {**values, "limit": PAGE, "offset": offset})
         for thread in map(thread_of, rows):
             state = _head(reader, thread)
-            if agent_rules.contains(msgspec.json.decode(render(state)), query.values):
+            if agent_rules.contains(msgspec.json.decode(render(shown(state))), query.values):
                 skipped += 1
                 if skipped > query.offset:
                     found.append((thread, state))
@@ -588,7 +597,7 @@ def _search_threads(reader: Transaction, owner: str, query: ThreadFilter) -> lis
 
 
 def _head(reader: Transaction, thread: Thread) -> State:
-    return {} if thread.head is None else _state(reader, thread.head)
+    return {} if thread.head is None else states.state_of(reader, thread.head)
 
 
 def _run_search(owner: str, query: RunFilter) -> tuple[str, dict[str, Any]]:

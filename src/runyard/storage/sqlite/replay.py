@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from itertools import islice
 
+from runyard import checkpoints
 from runyard.checkpoints import fold, render
 from runyard.events import Event, decode, lifecycle, pointer
 from runyard.storage.sqlite.writer import Transaction
@@ -56,7 +57,8 @@ class Replay:
             self._chunks.move_to_end(key)
             return kept[0]
         events = [
-            Event(seq, run_id, item.kind, at, bytes(item.data)) for seq, item in enumerate(decode(body), first_seq)
+            Event(seq, run_id, item.kind, at, bytes(item.data), None, item.namespace)
+            for seq, item in enumerate(decode(body), first_seq)
         ]
         weight = CHUNK_BYTES + EVENT_BYTES * len(events) + 2 * len(body)
         if run_id is not None and weight <= KEPT_BYTES // 2:
@@ -69,7 +71,7 @@ class Replay:
 
 def _rendered(reader: Transaction, event: Event) -> Event:
     state = fold(reader.all("chain", (pointer(event.data),)))
-    return Event(event.seq, event.run_id, event.kind, event.at, render(state))
+    return Event(event.seq, event.run_id, event.kind, event.at, render(checkpoints.shown(state)), None, event.namespace)
 
 
 def _ends_run(last: Event) -> bool:

@@ -184,6 +184,8 @@ def _remove_run(t: Transaction, budget: Budget, run: Old) -> bool:
     if not budget.spend("forget_records_of_run", run_id=run.run_id):
         return False
     if run.stateless and t.one("hidden_thread", where) is not None:
+        if not budget.spend("delete_pending_of_thread", **where):
+            return False
         if not budget.spend("delete_checkpoints_of_thread", **where):
             return False
         t.run("delete_hidden_thread", where)
@@ -222,9 +224,14 @@ def _sweep_deleted(t: Transaction, budget: Budget, owner: str, thread_id: str) -
         return 0
     if not budget.spend("delete_events_of_thread", **where):
         return None
+    if not budget.spend("delete_pending_of_thread", **where):
+        return None
     if t.one("copy_of_thread", where) is not None:
         t.run("park_thread", where)
         return 0
+    t.run("release_sources", where)
+    if not budget.spend("delete_inherited_of_thread", **where):
+        return None
     if not budget.spend("delete_checkpoints_of_thread", **where):
         return None
     t.run("release_origin", where)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from runyard.checkpoints import Asked, Checkpoint, Question, State, parse, render
+from runyard.checkpoints import Asked, Checkpoint, PendingWrite, Question, State, parse, render
 from runyard.deliveries import Delivery, Notice
 from runyard.items import Item, Namespace
 from runyard.runs import Failure, Run
@@ -46,7 +46,7 @@ def checkpoint_of(row: tuple[Any, ...]) -> Checkpoint:
 
 
 def checkpoint_values(owner: str, checkpoint: Checkpoint) -> tuple[Any, ...]:
-    """The values of the query `insert_checkpoint`."""
+    """The values of the queries `insert_checkpoint` and `put_checkpoint`."""
     return (
         owner,
         checkpoint.checkpoint_id,
@@ -61,7 +61,22 @@ def checkpoint_values(owner: str, checkpoint: Checkpoint) -> tuple[Any, ...]:
         checkpoint.full_size,
         checkpoint.chain_size,
         None if checkpoint.asked is None else _encode(checkpoint.asked),
+        checkpoint.namespace,
     )
+
+
+def pending_of(row: tuple[Any, ...]) -> PendingWrite:
+    """From the columns of the query `pending_writes`."""
+    return PendingWrite(*row)
+
+
+def pending_values(
+    owner: str, thread_id: str, write: PendingWrite, run_id: str, value: bytes | None
+) -> tuple[Any, ...]:
+    """The values of the query `give`; without a value the write is settled."""
+    return (
+        owner, thread_id, write.namespace, write.on, write.task_id, write.index, write.channel, value, write.path, run_id,
+    )  # fmt: skip
 
 
 def failure_value(failure: Failure | None) -> bytes | None:

@@ -42,6 +42,7 @@ from runyard.storage.sqlite.rows import (
     failure_value,
     keep_run,
     kept_run,
+    pending_values,
     run_of,
     thread_of,
 )
@@ -367,10 +368,16 @@ def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> in
         t.begun.pop(attempt.run_id, None)
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
-    if batch.checkpoints:
-        head = batch.checkpoints[-1].checkpoint_id
+    written = _written(batch)
+    if written is not None:
+        head = written.checkpoint_id
         t.later("move_on", (attempt.owner, attempt.thread_id, attempt.run_id, head, now), attempt.thread_id)
     return last
+
+
+def _written(batch: Batch) -> Checkpoint | None:
+    """The last of the thread's own states in a batch; those of subgraphs are no heads."""
+    return next((checkpoint for checkpoint in reversed(batch.checkpoints) if not checkpoint.namespace), None)
 
 
 def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) -> None:
@@ -389,6 +396,12 @@ def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
                 "upsert_record",
                 (invocation, record.kind, record.name, record.nth, record.order, attempt.run_id, record.body),
             )
+    for write in batch.settled:
+        values = pending_values(attempt.owner, attempt.thread_id, write, attempt.run_id, None)
+        t.later("give", values, attempt.thread_id)
+    for write in batch.pending:
+        values = pending_values(attempt.owner, attempt.thread_id, write, attempt.run_id, write.value)
+        t.later("give", values, attempt.thread_id)
 
 
 def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
@@ -417,7 +430,7 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
         t, run.owner, run.thread_id, run.run_id, now, entries, last, states=batch.states, final=ending.final,
         over=Over(run.agent_id, ending.outcome, run.attempt),
     )  # fmt: skip
-    written = batch.checkpoints[-1] if batch.checkpoints else None
+    written = _written(batch)
     _end_attempt(t, run, written, ending, now)
     end(
         t, run, ending.outcome, ending.failure, last, now, ending.expires_at,
@@ -456,8 +469,9 @@ def _end_alone(
     _record(t, attempt, batch)
     asking = 0
     last_checkpoint = run.last_checkpoint
-    if batch.checkpoints:
-        last_checkpoint = head = batch.checkpoints[-1].checkpoint_id
+    written = _written(batch)
+    if written is not None:
+        last_checkpoint = head = written.checkpoint_id
     else:
         asking = line.asking_after(t, run, head, ending.outcome)
     status, first = status_of(ending.outcome), last - len(entries) + 1
@@ -501,7 +515,8 @@ def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: i
         t.begun.pop(attempt.run_id, None)
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
-    written = batch.checkpoints[-1].checkpoint_id if batch.checkpoints else None
+    checkpoint = _written(batch)
+    written = None if checkpoint is None else checkpoint.checkpoint_id
     head = written or t.one("thread_standing", (attempt.owner, attempt.thread_id))[1]
     asking = line.asking_after(t, row_of(t, attempt.run_id), head, None)
     t.run("end_attempt", (head, asking, None, now, attempt.owner, attempt.thread_id))
