@@ -18,8 +18,8 @@ import msgspec
 from runyard.errors import InvalidInput
 
 State = dict[str, bytes]
-"""Channel name -> JSON text of its value. A name that begins with `HIDDEN` belongs to a runtime: it is stored, copied and
-rolled back like the others, and never shown."""
+"""Channel name -> JSON text of its value. A name that begins with `HIDDEN` belongs to a runtime: it is stored, copied
+and rolled back like the others, and never shown."""
 
 HIDDEN = "\x01"
 """With what the names of channels begin that hold a runtime's own record of a state. No client can send such a name."""
@@ -165,6 +165,20 @@ def _joined(head: bytes, tail: bytes) -> bytes:
 def shown(state: Mapping[str, bytes]) -> State:
     """The state without what is hidden in it."""
     return {channel: value for channel, value in state.items() if channel[:1] != HIDDEN}
+
+
+def check_channels(names: Iterable[str], field: str) -> None:
+    """Sees to it that what somebody gave as channels hides nothing.
+
+    Raises:
+        InvalidInput: a name is that of a hidden channel; `field` says where it was given.
+    """
+    for name in names:
+        if name[:1] == HIDDEN:
+            raise InvalidInput(
+                f"{field} has the key {_ENCODER.encode(name).decode()}: a channel's name must not begin with \\u0001",
+                field=field,
+            )
 
 
 def name_of(state: Mapping[str, bytes]) -> str | None:

@@ -350,8 +350,11 @@ class Lifecycle:
                 "input and command.resume cannot be sent together: a resume goes on with the original input",
                 field="input",
             )
-        if command.update is not _UNSET and not isinstance(_decode(command.update), dict):
-            raise InvalidInput("command.update must be an object of state values", field="command.update")
+        if command.update is not _UNSET:
+            update = _decode(command.update)
+            if not isinstance(update, dict):
+                raise InvalidInput("command.update must be an object of state values", field="command.update")
+            checkpoints.check_channels(update, "command.update")
 
     def _with_ids(self, messages: msgspec.Raw) -> bytes:
         """Ids make messages upserts, so that an attempt that repeats them changes nothing."""
@@ -590,8 +593,11 @@ class Lifecycle:
                 found = await self.storage.snapshot(thread.owner, thread.thread_id, parent_id)
             except NotFound:
                 raise checkpoint_not_found(parent_id, thread.thread_id) from None
+            if found.checkpoint.namespace:  # a subgraph's state is none of the thread's
+                raise checkpoint_not_found(parent_id, thread.thread_id)
             parent, state = found.checkpoint, found.state
         changes: Changes = {}
+        checkpoints.check_channels(patch.values or (), "values")
         for channel, value in (patch.values or {}).items():
             changes[channel] = checkpoints.set_to(bytes(value))
         if patch.messages is not None:
@@ -625,6 +631,7 @@ class Lifecycle:
 
     async def history(self, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:
         """Newest first; `before` is exclusive. Raises `NotFound`."""
+        self.storage.thread(owner, thread_id)
         return await self.storage.history(owner, thread_id, before=before, limit=limit)
 
 

@@ -392,7 +392,7 @@ def test_a_deleted_thread_and_a_stateless_one_leave_nothing(on_storage: OnStorag
     async def case(storage: Storage) -> None:
         await original(storage)
         await storage.delete_thread("", "t", 3)
-        assert not (await storage.figures())["pending_writes"] == 0
+        assert (await storage.figures())["pending_writes"] > 0
         claim = await claimed(storage, "r2", "hidden", stateless=True)
         inner = state("i", "hidden", namespace=SUB, run_id="r2")
         batch = Batch(checkpoints=[inner, state("x", "hidden", run_id="r2")], pending=[write("x")])

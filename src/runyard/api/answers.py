@@ -351,11 +351,12 @@ def array(texts: Iterable[bytes]) -> bytes:
 def _state(state: Mapping[str, bytes]) -> bytes:
     """`,"values":...`, and `,"messages":...` lifted out of them where the state has that channel."""
     messages = state.get("messages")
+    state = checkpoints.shown(state)
     # A channel of that name that holds no list is the agent's own affair, and stays among its values.
     if messages is None or not messages.startswith(b"["):
         return b',"values":' + checkpoints.render(state)
-    values = {channel: value for channel, value in state.items() if channel != "messages"}
-    return b',"values":' + checkpoints.render(values) + b',"messages":' + messages
+    del state["messages"]
+    return b',"values":' + checkpoints.render(state) + b',"messages":' + messages
 
 
 def _interrupts(questions: Sequence[Question]) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from runyard.checkpoints import Changes, Question, Source, State, apply
+from runyard.checkpoints import Changes, Question, Source, State, apply, shown
 from runyard.events import Entry
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import CheckpointWrite, Record, RecordKind, RunInfo, Start, Write
@@ -72,14 +72,14 @@ class Execution:
         self._actor = actor
         self.limit = start.max_value_bytes
         """The most bytes that a value of the code may take as JSON text."""
-        self._channels = Channels(start.head, reducers, new_id, self.limit)
+        self._channels = Channels(shown(start.head), reducers, new_id, self.limit)
         self._steps_left = start.steps_left
         self._steps_running = 0
         self._parked: list[asyncio.Future[None]] = []
         self._frozen = False
         self._brought: list[tuple[Record, Body]] = []
         """What requests brought and is still to be replayed, in order."""
-        self._replayed: State = start.base
+        self._replayed: State = shown(start.base)
         self._live = not start.records and not start.questions
         if self._live:
             self._journal = Journal(())

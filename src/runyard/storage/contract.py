@@ -68,7 +68,8 @@ class Batch(msgspec.Struct, frozen=True):
     records: Sequence[Record] = ()
     pending: Sequence[PendingWrite] = ()
     settled: Sequence[PendingWrite] = ()
-    """Pending writes to be removed; only their keys count."""
+    """Pending writes that count no more; only their keys count. Those of other runs come back when the run is rolled
+    back. They are settled before `pending` is stored."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -207,7 +208,8 @@ class Storage(Protocol):
         ...
 
     async def copy_thread(self, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
-        """A thread with the same metadata, head and history; runs are not copied, no values are copied."""
+        """A thread with the same metadata, head and history; runs are not copied, no states are copied. It has what there
+        is of subgraphs' states and pending writes at this moment, and keeps that whatever becomes of the original's."""
         ...
 
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
@@ -216,17 +218,20 @@ class Storage(Protocol):
         ...
 
     async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
-        """A checkpoint of the thread (or of those it was copied from). Raises `NotFound` checkpoint_not_found."""
+        """A checkpoint of the thread (or of those it was copied from), of any namespace. One that was undone is there as
+        long as the record of its run, whose events name it. Raises `NotFound` checkpoint_not_found."""
         ...
 
     async def history(
         self, owner: str, thread_id: str, *, before: str | None, limit: int, namespace: str = ""
     ) -> list[Snapshot]:
-        """Newest first, in the order in which they were stored. Raises `NotFound`, for `before` too."""
+        """Newest first, in the order in which they were stored; `before` is a checkpoint of the same history. Hidden
+        threads have one too. Raises `NotFound`, for `before` too."""
         ...
 
     async def newest(self, owner: str, thread_id: str, namespace: str) -> Snapshot | None:
-        """The newest checkpoint of a subgraph's namespace; for the thread's own states (an empty one), its head."""
+        """The newest checkpoint of a subgraph's namespace; for the thread's own states (an empty one), its head. None
+        where there is none, or no thread."""
         ...
 
     # the states of graphs, beside what `append` and `finish` store of them
@@ -242,7 +247,8 @@ class Storage(Protocol):
 
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
         """Stores a checkpoint from outside any attempt, and makes it the head where it is one of the thread's own.
-        Makes the thread where it is not there. Raises `Conflict` thread_busy when a run is active."""
+        Makes the thread where it is not there. Raises `Conflict` thread_busy when a run is active, and
+        checkpoint_exists; `NotFound` for a parent that is not there."""
         ...
 
     async def put_writes(self, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
@@ -251,12 +257,14 @@ class Storage(Protocol):
         ...
 
     async def forget_runs(self, owner: str, run_ids: Sequence[str], now: int) -> None:
-        """Undoes the checkpoints that these runs made, with the writes on them; heads move back to what is left."""
+        """Undoes the checkpoints that these runs made, with the writes on them; heads move back to what is left. What an
+        open question goes back to stays. Raises `Conflict` thread_busy when a run is active on a thread of theirs."""
         ...
 
     async def prune(self, owner: str, thread_id: str, now: int) -> None:
-        """Undoes all checkpoints of a thread but the newest of each namespace, with the writes on them. What those
-        are stored as differences to stays until it is not needed."""
+        """Undoes all checkpoints of a thread but its head and the newest of each namespace, with the writes on them. What
+        an open question goes back to stays, and what a copy has from its original. Raises `Conflict` thread_busy when
+        a run is active."""
         ...
 
     # runs

@@ -482,7 +482,7 @@ WHERE owner = ? AND thread_id = ? AND namespace = '' AND gone = 0 ORDER BY rowid
 -- name: threads_of_run
 -- Where a run may have left states: on its thread, and wherever some were put for it from outside.
 SELECT thread_id FROM runs WHERE run_id = :id AND owner = :owner
-UNION
+UNION ALL
 SELECT thread_id FROM checkpoints INDEXED BY checkpoints_outside
 WHERE owner = :owner AND run_id = :id AND outside = 1 AND run_id IS NOT NULL
 
