@@ -375,6 +375,23 @@ def test_a_rollback_takes_back_all_that_the_run_left_and_settled(on_storage: OnS
     on_storage(case)
 
 
+def test_what_a_run_had_settled_goes_with_its_record(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        first = await claimed(storage, "r1")
+        await storage.finish(first.attempt, Batch(checkpoints=[state("x")], pending=[write("x")]), Ending("failed"), 2)
+        second = await claimed(storage, "r2")
+        await storage.finish(second.attempt, Batch(settled=[write("x")]), Ending("completed"), 3)
+        assert given(storage, "x") == []
+        assert (await leaks(storage))["pending_writes"] == 1
+        await sweep(storage, 9, runs_before=2)
+        assert (await leaks(storage))["pending_writes"] == 1
+        await sweep(storage, 9, runs_before=3)
+        assert (await leaks(storage))["pending_writes"] == 0
+        assert storage.thread("", "t").head == "x"
+
+    on_storage(case)
+
+
 def test_a_finished_run_that_left_states_of_subgraphs_only_is_rolled_back(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")

@@ -76,6 +76,21 @@ def test_states_of_before_are_the_threads_own_in_the_order_of_storing(tmp_path: 
     assert connection.execute(named_queries(PACKAGE)["has_inner"], where).fetchall() == [(0,)]
 
 
+def test_giving_free_pages_back_changes_no_order(tmp_path: Path) -> None:
+    """The order of histories is that of row numbers, and `inherited` keeps some of them."""
+    connection: Any = connect(tmp_path / "runyard.db")
+    migrate(connection)
+    connection.executemany(
+        "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, created_at, step, source, kind, body, full_size, "
+        "chain_size) VALUES (?, '', 't', 1, 0, 'step', 'full', x'7b7d', 2, 0)",
+        [(str(99 - number),) for number in range(50)],
+    )
+    connection.execute("DELETE FROM checkpoints WHERE rowid % 3 = 0").fetchall()
+    numbered = connection.execute("SELECT rowid, checkpoint_id FROM checkpoints ORDER BY rowid").fetchall()
+    connection.execute("VACUUM").fetchall()
+    assert connection.execute("SELECT rowid, checkpoint_id FROM checkpoints ORDER BY rowid").fetchall() == numbered
+
+
 def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     connection = older(tmp_path / "runyard.db", len(ALL))
     connection.execute(f"PRAGMA user_version={len(ALL) + 1}").fetchall()

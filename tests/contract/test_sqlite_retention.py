@@ -48,6 +48,7 @@ RETENTION: dict[str, Any] = {
     "delete_events_of_thread": {**THREAD, "limit": 50},
     "delete_checkpoints_of_thread": {**THREAD, "limit": 50},
     "delete_pending_of_thread": {**THREAD, "limit": 50},
+    "delete_aside_of_run": {**THREAD, "run_id": "r1", "limit": 50},
     "delete_inherited_of_thread": {**THREAD, "limit": 50},
     "release_sources": THREAD,
     "release_origin": THREAD,

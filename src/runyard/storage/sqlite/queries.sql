@@ -458,7 +458,8 @@ DELETE FROM pending_writes WHERE owner = :owner AND thread_id = :thread_id AND r
 
 -- name: restore_pending
 -- What a run had settled or replaced counts again.
-UPDATE OR REPLACE pending_writes SET aside = '' WHERE owner = :owner AND thread_id = :thread_id AND aside = :run_id
+UPDATE OR REPLACE pending_writes INDEXED BY pending_writes_aside SET aside = ''
+WHERE owner = :owner AND thread_id = :thread_id AND aside = :run_id AND aside <> ''
 
 -- name: forget_pending
 DELETE FROM pending_writes WHERE owner = ? AND thread_id = ?
@@ -780,6 +781,12 @@ DELETE FROM checkpoints WHERE checkpoint_id IN (
 DELETE FROM pending_writes WHERE (owner, thread_id, namespace, on_id, task_id, idx, aside) IN (
     SELECT owner, thread_id, namespace, on_id, task_id, idx, aside FROM pending_writes
     WHERE owner = :owner AND thread_id = :thread_id LIMIT :limit)
+
+-- name: delete_aside_of_run
+-- What the run had settled or replaced: without its record it is not rolled back any more.
+DELETE FROM pending_writes WHERE (owner, thread_id, namespace, on_id, task_id, idx, aside) IN (
+    SELECT owner, thread_id, namespace, on_id, task_id, idx, aside FROM pending_writes INDEXED BY pending_writes_aside
+    WHERE owner = :owner AND thread_id = :thread_id AND aside = :run_id AND aside <> '' LIMIT :limit)
 
 -- name: delete_inherited_of_thread
 DELETE FROM inherited WHERE (checkpoint_id, owner, thread_id) IN (

@@ -190,6 +190,8 @@ def _remove_run(t: Transaction, budget: Budget, run: Old) -> bool:
             return False
         t.run("delete_hidden_thread", where)
     else:
+        if not budget.spend("delete_aside_of_run", **where, run_id=run.run_id):
+            return False
         t.run("raise_floor", where)
         t.run("mark_unswept", where)
     t.run("forget_trace", (run.run_id,))

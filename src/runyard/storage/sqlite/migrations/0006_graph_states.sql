@@ -25,6 +25,8 @@ CREATE TABLE pending_writes (
     PRIMARY KEY (owner, thread_id, namespace, on_id, task_id, idx, aside)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX pending_writes_aside ON pending_writes (owner, thread_id, aside) WHERE aside <> '';
+
 -- What a copied thread has of the states of subgraphs: those that were there when the copy was made.
 CREATE TABLE inherited (
     checkpoint_id TEXT NOT NULL,
