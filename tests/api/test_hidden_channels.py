@@ -24,8 +24,9 @@ async def look(ctx: Context, state: dict[str, Any], input: Any = None) -> dict[s
 
 @agent
 async def ask(ctx: Context) -> dict[str, Any]:
+    before = sorted(ctx.state)
     answer = await ctx.interrupt("sure?")
-    return {"seen": sorted(ctx.state), "answer": answer}
+    return {"before": before, "seen": sorted(ctx.state), "answer": answer}
 
 
 @agent
@@ -76,6 +77,8 @@ def test_no_answer_shows_what_is_hidden(server: Starter) -> None:
             assert done.json()["values"]["length"] == 3
             hook = await s.get(f"/webhooks/msg_{run['run_id'].replace('-', '')}")
             assert (hook.json()["event"]["data"]["values"]["n"], clean(hook.text)) == (1, True)
+            notice = await s.storage.notice("", f"msg_{run['run_id'].replace('-', '')}")
+            assert not any(name.startswith(HIDDEN) for name in notice.state)
             modes = {"stream_mode": ["values", "updates", "messages"]}
             live = await s.post("/runs/stream", {"agent_id": "look", "thread_id": thread, **modes})
             replayed = await s.get(f"/runs/{run['run_id']}/stream?since=0")
@@ -86,6 +89,7 @@ def test_no_answer_shows_what_is_hidden(server: Starter) -> None:
             answered = await s.post(
                 "/runs/wait", {"agent_id": "ask", "thread_id": thread, "command": {"resume": 1, "update": {"u": 1}}}
             )
+            assert answered.json()["values"]["before"] == ["first", "length", "messages", "n", "seen"]
             assert answered.json()["values"]["seen"] == ["first", "length", "messages", "n", "seen", "u"]
             patched = await s.http.patch(f"/threads/{thread}", json={"values": {"p": 1}})
             copied = await s.post(f"/threads/{thread}/copy")

@@ -162,7 +162,8 @@ def test_states_of_subgraphs_are_no_heads(on_storage: OnStorage) -> None:
         head = await storage.newest("", "t", "")
         assert head is not None
         assert head.checkpoint.checkpoint_id == "x"
-        assert (await storage.snapshot("", "t", "i3")).checkpoint.namespace == "node:2"
+        last_inner = await storage.snapshot("", "t", "i3")
+        assert (last_inner.checkpoint.namespace, last_inner.state["n"]) == ("node:2", b'"i3"')
         assert await storage.newest("", "t", "node:9") is None
         assert await storage.newest("", "nobody", SUB) is None
         # No run can build on one.
@@ -342,6 +343,30 @@ def test_a_copy_keeps_what_the_original_loses(on_storage: OnStorage) -> None:
     on_storage(case)
 
 
+@pytest.mark.parametrize("how", ["deleted", "used again"])
+def test_a_copy_of_nothing_but_subgraphs_states_keeps_them(how: str, on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        i1 = state("i1", namespace=SUB)
+        batch = Batch(checkpoints=[i1, state("i2", "t", i1, namespace=SUB)])
+        await storage.finish(claim.attempt, batch, Ending("failed"), 2)
+        await storage.copy_thread("", "t", "copy", 3)
+        assert (storage.thread("", "copy").head, storage.has_inner("", "copy")) == (None, True)
+        await storage.cancel("", "r1", "rollback", 4, 5)
+        await sweep(storage)
+        assert (await storage.snapshot("", "copy", "i2")).state["n"] == b'"i2"'
+        await storage.delete_thread("", "t", 6)
+        await sweep(storage)
+        assert await told(storage, "copy", SUB) == ["i2", "i1"]
+        await storage.delete_thread("", "copy", 7)
+        if how == "used again":
+            await storage.create_thread("", "copy", b"{}", 8, if_exists="raise")
+        await sweep(storage)
+        assert await leaks(storage) == EMPTY
+
+    on_storage(case)
+
+
 # undoing
 
 
@@ -362,6 +387,7 @@ def test_a_rollback_takes_back_all_that_the_run_left_and_settled(on_storage: OnS
         )  # fmt: skip
         await storage.append(second.attempt, mine, 3)
         assert given(storage, "x") == [("other", 0, b"v"), ("task", -1, b"new")]
+        await storage.put_writes("", "t", [write("y", "outside", run_id="")], 3)
         await storage.cancel("", "r2", "rollback", 4, None)
         await storage.finish(second.attempt, Batch(), Ending("rolled_back", "rollback", expires_at=9), 5)
         assert given(storage, "x") == [("task", -1, b"v"), ("task", 0, b"v")]
