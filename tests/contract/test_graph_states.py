@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -107,6 +108,37 @@ def test_a_batch_settles_what_its_checkpoint_holds_and_keeps_the_rest(on_storage
         assert given(storage, "x") == [("a", -1, b"v"), ("b", 0, b"new")]
         await storage.finish(claim.attempt, Batch(settled=[write("x", "b"), write("x", "z")]), Ending("completed"), 4)
         assert given(storage, "x") == [("a", -1, b"v")]
+
+    on_storage(case)
+
+
+def test_writes_of_many_threads_in_one_commit_keep_their_order(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claims = [await claimed(storage, f"r{n}", f"t{n}") for n in range(80)]
+        mine = [f"r{n}" for n in range(80)]
+        await asyncio.gather(
+            *(
+                storage.append(claim.attempt, Batch(pending=[write("x", run_id=run_id), write("y", run_id=run_id)]), 2)
+                for claim, run_id in zip(claims, mine, strict=True)
+            )
+        )
+        # Those with an odd number settle and give again; a result that is only given again is there already.
+        await asyncio.gather(
+            *(
+                storage.append(
+                    claim.attempt,
+                    Batch(
+                        pending=[write("x", value=b"new", run_id=run_id)],
+                        settled=[write("x"), write("y")] if n % 2 else [],
+                    ),
+                    3,
+                )
+                for n, (claim, run_id) in enumerate(zip(claims, mine, strict=True))
+            )
+        )
+        for n in range(80):
+            found = given(storage, "x", f"t{n}"), given(storage, "y", f"t{n}")
+            assert found == ([("task", 0, b"new")], []) if n % 2 else ([("task", 0, b"v")], [("task", 0, b"v")])
 
     on_storage(case)
 
