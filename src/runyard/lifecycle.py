@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import msgspec
 
@@ -354,7 +354,7 @@ class Lifecycle:
             update = _decode(command.update)
             if not isinstance(update, dict):
                 raise InvalidInput("command.update must be an object of state values", field="command.update")
-            checkpoints.check_channels(update, "command.update")
+            checkpoints.check_channels(cast("dict[str, Any]", update), "command.update")
 
     def _with_ids(self, messages: msgspec.Raw) -> bytes:
         """Ids make messages upserts, so that an attempt that repeats them changes nothing."""

@@ -24,8 +24,8 @@ SUB = "node:1"
 
 
 def state(
-    name: str, thread_id: str = "t", parent: Checkpoint | None = None, *, namespace: str = "", run_id: str | None = "r1",
-    value: bytes | None = None, **more: Any,
+    name: str, thread_id: str = "t", parent: Checkpoint | None = None, *, namespace: str = "",
+    run_id: str | None = "r1", value: bytes | None = None, **more: Any,
 ) -> Checkpoint:  # fmt: skip
     """A checkpoint that sets channel `n` to its name, with a hidden channel for that name."""
     text = msgspec.json.encode(name) if value is None else value
@@ -588,6 +588,24 @@ def test_runs_are_forgotten_with_all_that_they_made(on_storage: OnStorage) -> No
         await put_all(storage, state("v", run_id="mine"))
         await storage.forget_runs("bob", ["mine"], 6)
         assert storage.thread("", "t").head == "v"
+
+    on_storage(case)
+
+
+def test_a_run_that_is_forgotten_has_settled_nothing(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        first = await claimed(storage, "r1")
+        x = state("x")
+        await storage.finish(first.attempt, Batch(checkpoints=[x], pending=[write("x")]), Ending("failed"), 2)
+        second = await claimed(storage, "r2")
+        mine = Batch(
+            checkpoints=[state("y", "t", x, run_id="r2")], pending=[write("x", "other", run_id="r2")],
+            settled=[write("x")],
+        )  # fmt: skip
+        await storage.finish(second.attempt, mine, Ending("completed"), 3)
+        assert given(storage, "x") == [("other", 0, b"v")]
+        await storage.forget_runs("", ["r2"], 4)
+        assert (storage.thread("", "t").head, given(storage, "x")) == ("x", [("task", 0, b"v")])
 
     on_storage(case)
 

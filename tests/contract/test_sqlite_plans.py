@@ -124,8 +124,8 @@ def filled(path: Path, runs: int) -> Any:
             [(f"t{n}", f"i{n + move}-{i}") for n in range(runs // 10 - 1) for i in range(3) for move in (0, 1)],
         )
         connection.executemany(
-            "INSERT INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, channel, value, path, run_id) "
-            "VALUES ('', ?, '', ?, 'task', 0, 'c', x'31', '', 'r')",
+            "INSERT INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, channel, value, path, "
+            "run_id) VALUES ('', ?, '', ?, 'task', 0, 'c', x'31', '', 'r')",
             [(f"t{n}", f"c{n}-{i}") for n in range(runs // 10) for i in range(3)],
         )
         connection.executemany(

@@ -139,7 +139,8 @@ def test_the_plan_searches_an_index_and_sorts_nothing(name: str, tmp_path: Path)
     connection = filled(tmp_path / "runyard.db", 20, at=OLD)
     plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + QUERIES[name], RETENTION[name]).fetchall()]
     assert plan
-    # These are read whole: the index holds what is active, or what is to do, and nothing else; or they are what was found.
+    # These are read whole: the index holds what is active, or what is to do, and nothing else; or they are what was
+    # found.
     whole = {
         "active_by_agent": "runs_active",
         "ready_by_agent": "runs_ready",

@@ -29,7 +29,6 @@ from runyard.telemetry import fields_of, run_of_code, say
 P = ParamSpec("P")
 R = TypeVar("R")
 
-
 class FunctionAgent(Generic[P, R]):
     """A function that can be run as an agent. Calling it calls the function, for tests of one's own."""
 

@@ -208,8 +208,8 @@ class Storage(Protocol):
         ...
 
     async def copy_thread(self, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
-        """A thread with the same metadata, head and history; runs are not copied, no states are copied. It has what there
-        is of subgraphs' states and pending writes at this moment, and keeps that whatever becomes of the original's."""
+        """A thread with the same metadata, head and history; runs are not copied, no states are copied. It has what
+        there is of subgraphs' states and pending writes at this moment, and keeps that whatever becomes of the original's."""
         ...
 
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
@@ -218,8 +218,8 @@ class Storage(Protocol):
         ...
 
     async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
-        """A checkpoint of the thread (or of those it was copied from), of any namespace. One that was undone is there as
-        long as the record of its run, whose events name it. Raises `NotFound` checkpoint_not_found."""
+        """A checkpoint of the thread (or of those it was copied from), of any namespace. One that was undone is there
+        as long as the record of its run, whose events name it. Raises `NotFound` checkpoint_not_found."""
         ...
 
     async def history(
@@ -237,7 +237,8 @@ class Storage(Protocol):
     # the states of graphs, beside what `append` and `finish` store of them
 
     def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
-        """What tasks gave on top of a state, in order, read inline; of the threads that this one was copied from, too."""
+        """What tasks gave on top of a state, in order, read inline. A copy of a thread has those of its original at that
+        time."""
         ...
 
     def has_inner(self, owner: str, thread_id: str) -> bool:
@@ -257,13 +258,14 @@ class Storage(Protocol):
         ...
 
     async def forget_runs(self, owner: str, run_ids: Sequence[str], now: int) -> None:
-        """Undoes the checkpoints that these runs made, with the writes on them; heads move back to what is left. What an
-        open question goes back to stays. Raises `Conflict` thread_busy when a run is active on a thread of theirs."""
+        """Undoes the checkpoints that these runs made, with the writes on them, and what they gave or settled on
+        others; heads move back to what is left. What an open question goes back to stays. Raises `Conflict`
+        thread_busy when a run is active on a thread of theirs."""
         ...
 
     async def prune(self, owner: str, thread_id: str, now: int) -> None:
-        """Undoes all checkpoints of a thread but its head and the newest of each namespace, with the writes on them. What
-        an open question goes back to stays, and what a copy has from its original. Raises `Conflict` thread_busy when
+        """Undoes all checkpoints of a thread but its head and the newest of each namespace, with the writes on them.
+        What an open question goes back to stays, and what a copy has from its original. Raises `Conflict` thread_busy when
         a run is active."""
         ...
 

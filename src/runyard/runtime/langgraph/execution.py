@@ -102,7 +102,9 @@ async def _tell(end: AgentEnd, entry: Entry) -> None:
 def _answered(start: Start, codec: Codec) -> Collection[str]:
     """The questions whose answers an attempt of this run has stored: the task that asked has them with its writes, and
     would be given them twice."""
-    tasks = {write.task_id for write in start.writes if write.channel == RESUME and write.run_id == start.run.run_id}
+    tasks = {
+        write.task_id for write in start.writes if write.channel == RESUME and write.run_id == start.run.run_id
+    }
     if not tasks:
         return ()
     asked = [

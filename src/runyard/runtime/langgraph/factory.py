@@ -64,7 +64,9 @@ class Source:
         return _run_apart(make())
 
     @contextlib.asynccontextmanager
-    async def graph(self, config: RunnableConfig, context: dict[str, Any] | None) -> AsyncGenerator[Graph]:
+    async def graph(
+        self, config: RunnableConfig, context: dict[str, Any] | None
+    ) -> AsyncGenerator[Graph]:
         """The graph for one run, which may be changed: a shallow copy."""
         if self._graph is not None:
             yield copy.copy(self._graph)
@@ -108,9 +110,7 @@ def _arguments(
         TypeError: a parameter without a default that is neither.
     """
     parameters = inspect.signature(factory, eval_str=False).parameters.values()
-    needed = [
-        parameter for parameter in parameters if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
+    needed = [parameter for parameter in parameters if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)]
     given: dict[str, Any] = {}
     for parameter in needed:
         hint = parameter.annotation if isinstance(parameter.annotation, str) else repr(parameter.annotation)

@@ -23,11 +23,7 @@ def config_of(start: Start) -> RunnableConfig:
     """The configuration: the request's, with the thread and what callbacks and traces go by."""
     run = start.run
     asked = run.config
-    configurable: dict[str, Any] = {
-        **(asked.get("configurable") or {}),
-        "thread_id": run.thread_id,
-        "checkpoint_ns": "",
-    }
+    configurable: dict[str, Any] = {**(asked.get("configurable") or {}), "thread_id": run.thread_id, "checkpoint_ns": ""}
     name = name_of(start.head)
     if start.addressed and name is not None:
         configurable["checkpoint_id"] = name

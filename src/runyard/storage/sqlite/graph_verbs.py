@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from runyard.checkpoints import Checkpoint, PendingWrite, name_of, render
-from runyard.errors import Conflict, checkpoint_not_found, thread_not_found
+from runyard.errors import Conflict, checkpoint_not_found
 from runyard.storage.sqlite.line import asks, settle, standing_head
 from runyard.storage.sqlite.rows import checkpoint_values, pending_values
 from runyard.storage.sqlite.states import state_of
@@ -51,6 +51,7 @@ def forget_runs(t: Transaction, owner: str, run_ids: Sequence[str], now: int) ->
         where = {"owner": owner, "thread_id": thread_id, "run_id": run_id}
         t.run("forget_run_checkpoints", {**where, "spared": _spared(t, owner, thread_id)})
         t.run("undo_pending", where)
+        t.run("restore_pending", where)
     for thread_id in threads:
         _tidy(t, owner, thread_id, now)
     return threads
@@ -100,8 +101,7 @@ def _spared(t: Transaction, owner: str, thread_id: str) -> str | None:
 def _make_thread(t: Transaction, owner: str, thread_id: str, now: int) -> None:
     values = {"owner": owner, "thread_id": thread_id, "now": now, "metadata": b"{}", "hidden": 0}
     if t.one("thread_standing", (owner, thread_id)) is None and t.one("insert_thread", values) is None:
-        if not revive(t, values):
-            raise thread_not_found(thread_id)
+        revive(t, values)
 
 
 def _refuse_while_busy(t: Transaction, owner: str, thread_id: str) -> None:

@@ -75,7 +75,8 @@ def pending_values(
 ) -> tuple[Any, ...]:
     """The values of the query `give`; without a value the write is settled."""
     return (
-        owner, thread_id, write.namespace, write.on, write.task_id, write.index, write.channel, value, write.path, run_id,
+        owner, thread_id, write.namespace, write.on, write.task_id, write.index, write.channel, value, write.path,
+        run_id,
     )  # fmt: skip
 
 
