@@ -209,7 +209,8 @@ class Storage(Protocol):
 
     async def copy_thread(self, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
         """A thread with the same metadata, head and history; runs are not copied, no states are copied. It has what
-        there is of subgraphs' states and pending writes at this moment, and keeps that whatever becomes of the original's."""
+        there is of subgraphs' states and pending writes at this moment, and keeps it whatever becomes of the original.
+        """
         ...
 
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
@@ -237,8 +238,7 @@ class Storage(Protocol):
     # the states of graphs, beside what `append` and `finish` store of them
 
     def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
-        """What tasks gave on top of a state, in order, read inline. A copy of a thread has those of its original at that
-        time."""
+        """What tasks gave on top of a state, in order, read inline. A copy has those that its original had then."""
         ...
 
     def has_inner(self, owner: str, thread_id: str) -> bool:
@@ -265,8 +265,8 @@ class Storage(Protocol):
 
     async def prune(self, owner: str, thread_id: str, now: int) -> None:
         """Undoes all checkpoints of a thread but its head and the newest of each namespace, with the writes on them.
-        What an open question goes back to stays, and what a copy has from its original. Raises `Conflict` thread_busy when
-        a run is active."""
+        What an open question goes back to stays, and what a copy has from its original. Raises `Conflict` thread_busy
+        when a run is active."""
         ...
 
     # runs
