@@ -61,6 +61,8 @@ class Agent(msgspec.Struct, frozen=True):
     graph: bool = False
     """Whether it is a graph of named nodes: only then `command.goto`, `interrupt_before`, `interrupt_after`,
     `durability`, `context`, `stream_subgraphs` and the modes `tasks`, `checkpoints` and `debug` mean something."""
+    nodes: tuple[str, ...] = ()
+    """The names of a graph's nodes."""
     version: str = ""
     """Changes when the agent's code changes."""
 

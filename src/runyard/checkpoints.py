@@ -34,13 +34,16 @@ Source = Literal["input", "step", "update", "fork", "interrupt"]
 
 
 class Change(msgspec.Struct, array_like=True, frozen=True):
-    """What happened to one channel: a new value, or (with `at`) elements appended to a list that had `at` elements."""
+    """What happened to one channel: a new value, or (with `at`) elements appended to a list that had `at` elements; or
+    (with `at` of `GONE`) it is there no more."""
 
     value: msgspec.Raw
     at: int | None = None
 
 
 Changes = dict[str, Change]
+
+GONE = -1
 
 _CHANGES = msgspec.json.Decoder(Changes)
 _STATE = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -147,12 +150,22 @@ def append(at: int, tail: bytes) -> Change:
     return Change(msgspec.Raw(tail), at)
 
 
+def removal() -> Change:
+    """The change that removes a channel."""
+    return Change(msgspec.Raw(b"null"), GONE)
+
+
 def apply(state: Mapping[str, bytes], changes: Changes) -> State:
     """The state after `changes`; the given one stays as it is."""
     result = dict(state)
     for channel, change in changes.items():
         value = bytes(change.value)
-        result[channel] = value if change.at is None else _joined(result.get(channel, b"[]"), value)
+        if change.at is None:
+            result[channel] = value
+        elif change.at == GONE:
+            result.pop(channel, None)
+        else:
+            result[channel] = _joined(result.get(channel, b"[]"), value)
     return result
 
 
@@ -165,20 +178,6 @@ def _joined(head: bytes, tail: bytes) -> bytes:
 def shown(state: Mapping[str, bytes]) -> State:
     """The state without what is hidden in it."""
     return {channel: value for channel, value in state.items() if channel[:1] != HIDDEN}
-
-
-def check_channels(names: Iterable[str], field: str) -> None:
-    """Sees to it that what somebody gave as channels hides nothing.
-
-    Raises:
-        InvalidInput: a name is that of a hidden channel; `field` says where it was given.
-    """
-    for name in names:
-        if name[:1] == HIDDEN:
-            raise InvalidInput(
-                f"{field} has the key {_ENCODER.encode(name).decode()}: a channel's name must not begin with \\u0001",
-                field=field,
-            )
 
 
 def name_of(state: Mapping[str, bytes]) -> str | None:
@@ -248,6 +247,9 @@ def fold(bodies: Iterable[tuple[str, bytes]]) -> State:
             value = bytes(change.value)
             if change.at is None:
                 whole[channel] = value
+                tails.pop(channel, None)
+            elif change.at == GONE:
+                whole.pop(channel, None)
                 tails.pop(channel, None)
             elif value != b"[]":
                 tails.setdefault(channel, []).append(value)

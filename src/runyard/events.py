@@ -24,10 +24,11 @@ import msgspec
 from runyard.checkpoints import State, render, shown
 from runyard.runs import Outcome, Run
 
-Mode = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"]
+ExtraMode = Literal["tasks", "checkpoints", "debug"]
+Mode = Literal["values", "updates", "messages", "custom"] | ExtraMode
 Kind = Mode | Literal["lifecycle", "error", "input"]
 MODES: tuple[Mode, ...] = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug")
-EXTRA_MODES: tuple[Mode, ...] = ("tasks", "checkpoints", "debug")
+EXTRA_MODES: tuple[ExtraMode, ...] = ("tasks", "checkpoints", "debug")
 """Of graphs; recorded only for a run that asked for them when it was created."""
 
 

@@ -19,7 +19,8 @@ from runyard import checkpoints
 from runyard.checkpoints import Asked, Checkpoint, PendingWrite, Snapshot, State, answers_of, name_of
 from runyard.clock import Clock
 from runyard.errors import CancelRequested, LeaseLost, NotFound, RunyardError, StorageError, Unavailable
-from runyard.events import Entry, ValuesPointer, entry
+from runyard.events import EXTRA_MODES, Entry, ValuesPointer, entry
+from runyard.graphs import modes_of
 from runyard.hints.contract import Hints
 from runyard.items import NamespaceQuery
 from runyard.runs import CancelAction, Failure, Outcome, Request
@@ -201,6 +202,11 @@ class Execution:
             goto=None if command is _UNSET or command.goto is _UNSET else bytes(command.goto),
             steps_left=config.get("recursion_limit"),
             trace=None if self._span is None else self._span.context,
+            durability="async" if request.durability is _UNSET else request.durability,
+            context=None if request.context is _UNSET else bytes(request.context),
+            interrupt_before=() if request.interrupt_before is _UNSET else request.interrupt_before,
+            interrupt_after=() if request.interrupt_after is _UNSET else request.interrupt_after,
+            modes=[mode for mode in EXTRA_MODES if mode in modes_of(request)],
             addressed=request.checkpoint is not _UNSET and run.last_checkpoint is None,
             begun=run.last_checkpoint is not None,
             writes=self._writes_on(self._state) if self._loaded.agent.graph else (),
@@ -486,7 +492,7 @@ class Execution:
                 assert call.search is not None
                 return StoreReply(call.call, await storage.search_items(owner, call.search, now))
             case "namespaces":
-                query = NamespaceQuery(prefix=call.prefix)
+                query = call.query or NamespaceQuery(prefix=call.prefix)
                 return StoreReply(call.call, namespaces=await storage.namespaces(owner, query, now))
 
     def _writes_on(self, state: State, namespace: str = "") -> list[PendingWrite]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -86,6 +86,9 @@ _ABSENT = object()
 def _field_passes(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, dict) and any(key in OPERATORS for key in wanted):  # pyright: ignore[reportUnknownVariableType]
         return all(_compare(found, operator, operand) for operator, operand in wanted.items())  # pyright: ignore
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        document = cast("dict[str, Any]", found)
+        return all(_field_passes(document.get(k, _ABSENT), v) for k, v in cast("dict[str, Any]", wanted).items())
     return _equal(found, wanted)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, cast
 
 import msgspec
 
-from runyard import agents, checkpoints
+from runyard import agents, checkpoints, graphs
 from runyard.admission import Admission
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, Checkpoint, Question, Snapshot, State, answers_of
@@ -24,12 +24,11 @@ from runyard.errors import (
     StillStopping,
     StorageError,
     Unavailable,
-    Unsupported,
     checkpoint_not_found,
 )
 from runyard.events import Chunk, Mode, lifecycle
 from runyard.hints.contract import Hints
-from runyard.runs import CancelAction, Command, Config, NewRun, Request, Run, RunFilter, Strategy
+from runyard.runs import CancelAction, Command, Config, Durability, NewRun, Request, Run, RunFilter, Strategy
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Created, Storage
 from runyard.streams import Ending, Streams
@@ -83,6 +82,11 @@ class CreateRun(msgspec.Struct, frozen=True):
     on_disconnect: Literal["cancel", "continue"] | msgspec.UnsetType = _UNSET
     if_not_exists: Literal["create", "reject"] | msgspec.UnsetType = _UNSET
     after_seconds: float | msgspec.UnsetType = _UNSET
+    context: msgspec.Raw | msgspec.UnsetType = _UNSET
+    interrupt_before: list[str] | Literal["*"] | msgspec.UnsetType = _UNSET
+    interrupt_after: list[str] | Literal["*"] | msgspec.UnsetType = _UNSET
+    durability: Durability | msgspec.UnsetType = _UNSET
+    stream_subgraphs: bool | msgspec.UnsetType = _UNSET
     idempotency: tuple[str, str, str] | None = None
 
 
@@ -307,7 +311,7 @@ class Lifecycle:
         if wish.webhook is not _UNSET:
             self._check_webhook(wish.webhook)
         if command is not _UNSET:
-            self._check_command(command, wish, agent)
+            self._check_command(command, wish)
         if wish.messages is not _UNSET and not agent.messages:
             raise InvalidInput(
                 f"messages: agent {agent.agent_id!r} does not support messages (capability ap.io.messages); "
@@ -319,7 +323,7 @@ class Lifecycle:
             loaded.check_input(None if wish.input is _UNSET else bytes(wish.input))
         if wish.config is not _UNSET and wish.config.configurable is not _UNSET:
             loaded.check_config(wish.config.configurable)
-        return Request(
+        request = Request(
             input=wish.input,
             messages=_UNSET if wish.messages is _UNSET else msgspec.Raw(self._with_ids(wish.messages)),
             config=wish.config,
@@ -332,15 +336,18 @@ class Lifecycle:
             on_disconnect=wish.on_disconnect,
             if_not_exists=wish.if_not_exists,
             after_seconds=wish.after_seconds,
+            context=wish.context,
+            interrupt_before=wish.interrupt_before,
+            interrupt_after=wish.interrupt_after,
+            durability=wish.durability,
+            stream_subgraphs=wish.stream_subgraphs,
         )
+        graphs.check_request(request, agent)
+        if wish.context is not _UNSET:
+            loaded.check_context(_decode(wish.context))
+        return request
 
-    def _check_command(self, command: Command, wish: CreateRun, agent: Agent) -> None:
-        if command.goto is not _UNSET and not agent.graph:
-            raise Unsupported(
-                f"command.goto: agent {agent.agent_id!r} has no named nodes to go to; leave the field out",
-                field="command.goto",
-                agent_id=agent.agent_id,
-            )
+    def _check_command(self, command: Command, wish: CreateRun) -> None:
         if wish.thread_id is None and command.resume is not _UNSET:
             raise InvalidInput(
                 "command.resume needs thread_id: the thread whose question it answers", field="thread_id"
@@ -354,7 +361,7 @@ class Lifecycle:
             update = _decode(command.update)
             if not isinstance(update, dict):
                 raise InvalidInput("command.update must be an object of state values", field="command.update")
-            checkpoints.check_channels(cast("dict[str, Any]", update), "command.update")
+            _check_channels("command.update", cast("dict[str, Any]", update))
 
     def _with_ids(self, messages: msgspec.Raw) -> bytes:
         """Ids make messages upserts, so that an attempt that repeats them changes nothing."""
@@ -570,6 +577,7 @@ class Lifecycle:
         revises = patch.values is not None or patch.messages is not None or patch.checkpoint_id is not None
         if patch.checkpoint_id is not None and patch.values is None and patch.messages is None:
             revises = patch.metadata is None
+        _check_channels("values", patch.values or {})
         while True:
             thread = self.storage.thread(owner, thread_id)
             checkpoint = await self._revision(thread, patch) if revises else None
@@ -597,7 +605,6 @@ class Lifecycle:
                 raise checkpoint_not_found(parent_id, thread.thread_id)
             parent, state = found.checkpoint, found.state
         changes: Changes = {}
-        checkpoints.check_channels(patch.values or (), "values")
         for channel, value in (patch.values or {}).items():
             changes[channel] = checkpoints.set_to(bytes(value))
         if patch.messages is not None:
@@ -633,6 +640,12 @@ class Lifecycle:
         """Newest first; `before` is exclusive. Raises `NotFound`."""
         self.storage.thread(owner, thread_id)
         return await self.storage.history(owner, thread_id, before=before, limit=limit)
+
+
+def _check_channels(field: str, values: Mapping[str, Any]) -> None:
+    for channel in values:
+        if channel[:1] == checkpoints.HIDDEN:
+            raise InvalidInput(f"{field} has the key {channel!r}: such names are the server's own", field=field)
 
 
 def still_stopping(run_id: str, grace: float) -> StillStopping:

@@ -319,9 +319,10 @@ def _ended(run: Run) -> Event:
     return Event(0, run.run_id, "lifecycle", run.updated_at, bytes(entry("lifecycle", event).data))
 
 
-def shown(event: Event, modes: Collection[str]) -> bool:
-    """Whether a run's stream in these modes shows an event: attempts, errors and the end always."""
-    return event.kind in ("lifecycle", "error") or event.kind in modes
+def shown(event: Event, modes: Collection[str], inner: bool = True) -> bool:
+    """Whether a run's stream in these modes shows an event: attempts, errors and the end always, what subgraphs tell
+    only where `inner` says so."""
+    return (event.kind in modes and (inner or not event.namespace)) or event.kind in ("lifecycle", "error")
 
 
 def frame(event: Event) -> bytes:
@@ -338,6 +339,8 @@ def _frame(event: Event) -> bytes:
     name, data = event.kind.encode(), event.data
     if event.kind == "lifecycle":
         name, data = _lifecycle_frame(event)
+    if event.namespace:
+        name += b"|" + event.namespace.encode()
     id_line = b"id: %d\n" % event.seq if event.seq else b""
     return b"event: " + name + b"\n" + id_line + b"data: " + data + b"\n\n"
 

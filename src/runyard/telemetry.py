@@ -28,6 +28,7 @@ LEVELS: dict[str, int] = {
     # the server
     "serving": logging.INFO,
     "langgraph.json ignored keys": logging.WARNING,
+    "graph keeps plain data": logging.WARNING,
     "recovered": logging.INFO,
     "swept": logging.DEBUG,
     "sweep failed": logging.WARNING,

@@ -254,16 +254,22 @@ def test_a_history_is_in_the_order_of_storing_whatever_the_ids(on_storage: OnSto
     on_storage(case)
 
 
-def test_before_names_a_checkpoint_of_the_same_namespace(on_storage: OnStorage) -> None:
+def test_the_history_of_a_subgraph_is_in_the_order_of_ids(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
-        inner = [state(name, namespace=SUB) for name in ("k", "j", "i")]
+        inner = [state(name, namespace=SUB) for name in ("j", "k", "i")]
         await storage.append(claim.attempt, Batch(checkpoints=[state("x"), *inner]), 2)
-        assert await told(storage, namespace=SUB, limit=2) == ["i", "j"]
-        assert await told(storage, namespace=SUB, before="j") == ["k"]
-        for namespace, before in (("", "j"), (SUB, "x"), ("node:2", "j")):
-            with pytest.raises(NotFound):
-                await told(storage, namespace=namespace, before=before)
+        assert await told(storage, namespace=SUB, limit=2) == ["k", "j"]
+        assert await told(storage, namespace=SUB, before="k") == ["j", "i"]
+        assert await told(storage, namespace=SUB, before="ja") == ["j", "i"]
+        newest = await storage.newest("", "t", SUB)
+        assert newest is not None
+        assert newest.checkpoint.checkpoint_id == "k"
+        assert await storage.inner_namespaces("", "t") == [SUB]
+        with pytest.raises(NotFound):
+            await told(storage, before="j")
+        with pytest.raises(NotFound):
+            await told(storage, "nobody", SUB)
 
     on_storage(case)
 
@@ -317,8 +323,8 @@ def test_a_copy_has_what_was_there_and_nothing_of_what_comes_later(on_storage: O
         for foreign in ("i3", "i4", "x3"):
             with pytest.raises(NotFound):
                 await storage.snapshot("", "copy", foreign)
-        with pytest.raises(NotFound):
-            await told(storage, "copy", SUB, before="i3")
+        assert await told(storage, "copy", SUB, before="i3") == ["i2", "i1"]
+        assert await storage.inner_namespaces("", "copy") == [SUB]
 
     on_storage(case)
 
@@ -614,7 +620,7 @@ def test_nothing_is_forgotten_or_pruned_below_a_run(on_storage: OnStorage) -> No
     async def case(storage: Storage) -> None:
         await put_all(storage, state("x", run_id="put"))
         await claimed(storage, "r1")
-        for verb in (lambda: storage.forget_runs("", ["put"], 3), lambda: storage.prune("", "t", 3)):
+        for verb in (lambda: storage.forget_runs("", ["put"], 3), lambda: storage.prune("", "t", ["x"], 3)):
             with pytest.raises(Conflict) as busy:
                 await verb()
             assert busy.value.reason == "thread_busy"
@@ -623,7 +629,7 @@ def test_nothing_is_forgotten_or_pruned_below_a_run(on_storage: OnStorage) -> No
     on_storage(case)
 
 
-def test_pruning_leaves_the_newest_of_each_namespace(on_storage: OnStorage) -> None:
+def test_pruning_leaves_what_is_to_be_kept(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
         x, i = state("x", value=b'"%s"' % (b"x" * 900)), state("i", namespace=SUB, value=b'"%s"' % (b"i" * 900))
@@ -637,8 +643,8 @@ def test_pruning_leaves_the_newest_of_each_namespace(on_storage: OnStorage) -> N
         batch = Batch(checkpoints=[x, y, *inner], pending=pending)
         await storage.finish(claim.attempt, batch, Ending("completed"), 2)
         assert await storage.patch_thread("", "t", 3, checkpoint=z, expected_head="y") is not None
-        await storage.prune("", "t", 4)
-        await storage.prune("", "nobody", 4)
+        await storage.prune("", "t", ["z", "j", "k"], 4)
+        await storage.prune("", "nobody", ["z"], 4)
         assert await told(storage) == ["z"]
         assert (await told(storage, namespace=SUB), await told(storage, namespace="node:2")) == (["j"], ["k"])
         # The revision goes by the name of what it revised, and so do the writes on it.
@@ -662,12 +668,12 @@ def test_a_copy_keeps_the_history_that_the_original_was_pruned_of(on_storage: On
         j = state("j", "t", i, namespace=SUB, run_id=None)
         await put_all(storage, x, y, i, j)
         await storage.copy_thread("", "t", "copy", 3)
-        await storage.prune("", "t", 4)
+        await storage.prune("", "t", ["y", "j"], 4)
         await sweep(storage)
         assert (await told(storage, "copy"), await told(storage, "copy", SUB)) == (["y", "x"], ["j", "i"])
         assert (await told(storage), await told(storage, namespace=SUB)) == (["y"], ["j"])
         # What a copy is pruned of stays where the rest is stored as differences to it.
-        await storage.prune("", "copy", 5)
+        await storage.prune("", "copy", ["j"], 5)
         await sweep(storage)
         assert await told(storage, "copy", SUB) == ["j"]
         assert (await storage.snapshot("", "copy", "j")).state["n"] == b'"j"'
@@ -689,7 +695,7 @@ def test_what_an_open_question_goes_back_to_is_not_pruned(on_storage: OnStorage)
         await storage.append(second.attempt, middle, 3)
         asks, _ = step(second.attempt, 3, two, asked=question("c1", "r2"))
         await storage.finish(second.attempt, asks, Ending("asked"), 4)
-        await storage.prune("", "t", 5)
+        await storage.prune("", "t", ["c3"], 5)
         await storage.forget_runs("", ["r1"], 5)
         assert await told(storage) == ["c3", "c1"]
 
@@ -704,7 +710,7 @@ def test_a_rollback_goes_back_to_what_is_left(on_storage: OnStorage) -> None:
         second = await claimed(storage, "r2")
         more, _ = step(second.attempt, 2, one)
         await storage.finish(second.attempt, more, Ending("completed"), 3)
-        await storage.prune("", "t", 4)
+        await storage.prune("", "t", ["c2"], 4)
         await storage.cancel("", "r2", "rollback", 5, 6)
         assert storage.thread("", "t").head is None
 

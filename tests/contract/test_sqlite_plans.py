@@ -58,9 +58,9 @@ READS: dict[str, Any] = {
     "known_key": ("", "create_run", "k"),
     "checkpoint": ("c1-1", ""),
     "place_of_checkpoint": ("c1-1", ""),
-    "readable": {"owner": "", "thread_id": "t1", "checkpoint_id": "c1-1"},
-    "inherited": {"owner": "", "thread_id": "t1", "namespace": "node:1", "below": 2**63 - 1, "limit": 10},
-    "place_inherited": {"owner": "", "thread_id": "t1", "namespace": "node:1", "checkpoint_id": "i1-1"},
+    "readable": {"owner": "", "thread_id": "t1", "checkpoint_id": "c1-1", "undone": True},
+    "inner_history": {"owner": "", "thread_id": "t1", "namespace": "node:1", "before": None, "limit": 10},
+    "inherited": {"owner": "", "thread_id": "t1", "namespace": "node:1", "before": None, "limit": 10},
     "pending_writes": ("", "t1", "", "c1-1"),
     "has_inner": {"owner": "", "thread_id": "t1"},
     "newest_own": ("", "t1"),
@@ -119,8 +119,8 @@ def filled(path: Path, runs: int) -> Any:
         )
         # Each thread has what the one after it has of a subgraph, as a copy would.
         connection.executemany(
-            "INSERT INTO inherited (checkpoint_id, owner, thread_id, namespace, place, source) "
-            "SELECT checkpoint_id, owner, ?, namespace, rowid, thread_id FROM checkpoints WHERE checkpoint_id = ?",
+            "INSERT INTO inherited (checkpoint_id, owner, thread_id, namespace, source) "
+            "SELECT checkpoint_id, owner, ?, namespace, thread_id FROM checkpoints WHERE checkpoint_id = ?",
             [(f"t{n}", f"i{n + move}-{i}") for n in range(runs // 10 - 1) for i in range(3) for move in (0, 1)],
         )
         connection.executemany(

@@ -63,6 +63,7 @@ class AgentSchema(Answer, kw_only=True):
     output_schema: JsonObject
     state_schema: JsonObject | UnsetType = UNSET
     config_schema: JsonObject | UnsetType = UNSET
+    context_schema: JsonObject | UnsetType = UNSET
 
 
 class Interrupt(Answer, kw_only=True):
@@ -339,6 +340,7 @@ def agent_schema(agent: agents.Agent) -> bytes:
             output_schema=agent.schemas.output,
             state_schema=UNSET if agent.schemas.state is None else agent.schemas.state,
             config_schema=UNSET if agent.schemas.config is None else agent.schemas.config,
+            context_schema=UNSET if agent.schemas.context is None else agent.schemas.context,
         )
     )
 
@@ -350,8 +352,8 @@ def array(texts: Iterable[bytes]) -> bytes:
 
 def _state(state: Mapping[str, bytes]) -> bytes:
     """`,"values":...`, and `,"messages":...` lifted out of them where the state has that channel."""
-    messages = state.get("messages")
     state = checkpoints.shown(state)
+    messages = state.get("messages")
     # A channel of that name that holds no list is the agent's own affair, and stays among its values.
     if messages is None or not messages.startswith(b"["):
         return b',"values":' + checkpoints.render(state)

@@ -13,6 +13,7 @@ from runyard.api.call import Call, idempotency_key
 from runyard.api.operation import operation
 from runyard.api.validation import canonical_uuid
 from runyard.errors import InvalidInput, run_not_found
+from runyard.graphs import check_recorded
 from runyard.lifecycle import CreateRun
 from runyard.storage.contract import Created
 
@@ -161,8 +162,12 @@ async def stream_run(call: Call) -> None:
     after = sse.cursor(call, query.since)
     asked_for = UNSET if query.stream_mode is UNSET else sse.listed(query.stream_mode)
     run = _run(call)
-    modes = sse.modes(run.asked_for().stream_mode if asked_for is UNSET else asked_for)
-    await sse.stream(call, run, after=after, modes=modes, cancels=False)
+    request = run.asked_for()
+    if asked_for is not UNSET:
+        check_recorded(request, asked_for)
+    modes = sse.modes(request.stream_mode if asked_for is UNSET else asked_for)
+    inner = query.stream_subgraphs if query.stream_subgraphs is not UNSET else request.stream_subgraphs is True
+    await sse.stream(call, run, after=after, modes=modes, inner=inner, cancels=False)
 
 
 @operation("Background Runs", needs="read", body=wire.RUN_SEARCH, answer=list[answers.Run], errors=(404,))
@@ -264,7 +269,8 @@ async def _answer_when_done(call: Call, created: Created, body: wire.RunCreate) 
 async def _answer_in_events(call: Call, created: Created, body: wire.RunCreate, after: int | None) -> None:
     run, modes = created.run, sse.modes(body.stream_mode)
     call.tell(b"location", call.path(f"/runs/{run.run_id}"))
-    await sse.stream(call, run, after=run.first_seq if after is None else after, modes=modes, cancels=_cancels(body))
+    start, inner = run.first_seq if after is None else after, body.stream_subgraphs is True
+    await sse.stream(call, run, after=start, modes=modes, inner=inner, cancels=_cancels(body))
 
 
 async def _create(call: Call, route: str) -> tuple[Created, wire.RunCreate]:
@@ -319,6 +325,11 @@ def _wish(body: wire.RunCreate, thread_id: str | None, idempotency: tuple[str, s
         on_disconnect=body.on_disconnect,
         if_not_exists=body.if_not_exists,
         after_seconds=body.after_seconds,
+        context=_raw(body.context),
+        interrupt_before=body.interrupt_before,
+        interrupt_after=body.interrupt_after,
+        durability=body.durability,
+        stream_subgraphs=body.stream_subgraphs,
         idempotency=idempotency,
     )
 

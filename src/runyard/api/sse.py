@@ -78,10 +78,13 @@ def modes(asked: str | Iterable[str] | UnsetType) -> frozenset[Mode]:
     return frozenset(mode for mode in _MODES if mode in names)
 
 
-async def stream(call: Call, run: Run, *, after: int | None, modes: frozenset[Mode], cancels: bool) -> None:
+async def stream(
+    call: Call, run: Run, *, after: int | None, modes: frozenset[Mode], inner: bool, cancels: bool
+) -> None:
     """Streams a run's events until it has ended, the server drains, or the client leaves.
 
-    `cancels`: the run is to end when the client leaves and nobody else takes its place.
+    `inner`: what subgraphs tell is shown, too. `cancels`: the run is to end when the client leaves and nobody else
+    takes its place.
     """
     verbs = call.api.verbs
     with verbs.attach(run.run_id):
@@ -97,7 +100,7 @@ async def stream(call: Call, run: Run, *, after: int | None, modes: frozenset[Mo
             await call.begin(list(_HEADERS))
             with call.api.pulse.joined(connection):
                 async for events in reader:
-                    await connection.write([frame(event) for event in events if shown(event, modes)])
+                    await connection.write([frame(event) for event in events if shown(event, modes, inner)])
                     del events  # they would be held until the next ones come
             connection.quieten()
             if not connection.left:

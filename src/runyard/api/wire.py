@@ -29,7 +29,9 @@ Offset = Annotated[int, Meta(ge=0, le=_LARGEST, description="Offset to start fro
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
 DeliveryStatus = Literal["pending", "delivered", "parked"]
-StreamMode = Literal["values", "messages", "updates", "custom"]
+StreamMode = Literal["values", "messages", "updates", "custom", "tasks", "checkpoints", "debug"]
+Durability = Literal["sync", "async", "exit"]
+Nodes = list[str] | Literal["*"]
 Webhook = Annotated[
     str,
     Meta(
@@ -168,7 +170,10 @@ class RunCreate(Wire, kw_only=True):
     stream_mode: (
         Annotated[
             StreamMode | list[StreamMode],
-            Meta(description="Which events a stream shows; `values` where it is absent."),
+            Meta(
+                description="Which events a stream shows; `values` where it is absent. `tasks`, `checkpoints` and "
+                "`debug` are of graphs, and recorded only for runs that ask for them here."
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -203,6 +208,29 @@ class RunCreate(Wire, kw_only=True):
     after_seconds: (
         Annotated[float, Meta(ge=0, le=_CENTURY_SECONDS, description="How long to wait before it is due.")] | UnsetType
     ) = UNSET
+    context: Annotated[JsonObject, Meta(description="A graph's run context, as its schema has it.")] | UnsetType = UNSET
+    interrupt_before: (
+        Annotated[Nodes, Meta(description="Nodes of a graph before which the run stops and asks; `*` is all.")]
+        | UnsetType
+    ) = UNSET
+    interrupt_after: (
+        Annotated[Nodes, Meta(description="Nodes of a graph after which the run stops and asks; `*` is all.")]
+        | UnsetType
+    ) = UNSET
+    durability: (
+        Annotated[
+            Durability,
+            Meta(
+                description="When a graph's checkpoints are durable: `sync`, before its next step; `async` (where it "
+                "is absent), while that executes; `exit`, as the run ends."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    stream_subgraphs: (
+        Annotated[bool, Meta(description="Whether a stream shows what subgraphs tell, too; false where it is absent.")]
+        | UnsetType
+    ) = UNSET
 
 
 class RunResume(Wire, kw_only=True):
@@ -218,6 +246,11 @@ class RunResume(Wire, kw_only=True):
     multitask_strategy: Literal["reject", "enqueue", "interrupt", "rollback"] | UnsetType = UNSET
     on_completion: Literal["delete", "keep"] | UnsetType = UNSET
     on_disconnect: Literal["cancel", "continue"] | UnsetType = UNSET
+    context: JsonObject | UnsetType = UNSET
+    interrupt_before: Nodes | UnsetType = UNSET
+    interrupt_after: Nodes | UnsetType = UNSET
+    durability: Durability | UnsetType = UNSET
+    stream_subgraphs: bool | UnsetType = UNSET
 
     def creation(self) -> RunCreate:
         """The same wish in the words of creation."""
@@ -254,7 +287,7 @@ class CancelQuery(Wire, kw_only=True):
     ] = "interrupt"
 
 
-_MODES = " *(values|messages|updates|custom) *"
+_MODES = " *(values|messages|updates|custom|tasks|checkpoints|debug) *"
 
 
 class StreamQuery(Wire, kw_only=True):
@@ -264,10 +297,14 @@ class StreamQuery(Wire, kw_only=True):
         Annotated[
             list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{_MODES}(,{_MODES})*$"})]],
             Meta(
-                description="values, messages, updates, custom: repeated, or separated by commas. "
-                "Where it is absent: what the run was created with."
+                description="values, messages, updates, custom (of graphs tasks, checkpoints, debug too): repeated, or "
+                "separated by commas. Where it is absent: what the run was created with."
             ),
         ]
+        | UnsetType
+    ) = UNSET
+    stream_subgraphs: (
+        Annotated[bool, Meta(description="What subgraphs tell, too. Where it is absent: as the run was created.")]
         | UnsetType
     ) = UNSET
     since: (

@@ -21,12 +21,11 @@ import msgspec
 
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, PendingWrite, Question, Snapshot, Source, State
-from runyard.events import Entry
-from runyard.items import Item, ItemSearch
+from runyard.events import Entry, ExtraMode
+from runyard.items import Item, ItemSearch, NamespaceQuery
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
-ExtraMode = Literal["tasks", "checkpoints", "debug"]
 RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt"]
 
 
@@ -105,8 +104,8 @@ class Start(msgspec.Struct, frozen=True):
 class CheckpointWrite(msgspec.Struct, frozen=True):
     """One step's change of state. It makes a checkpoint, and a `values` event right behind it where it `shows`.
 
-    `changes` are against the state of `namespace` that the engine has: the attempt's last checkpoint there, the last one
-    that a `StateCall` has read there, for the thread's own states what the attempt began with; or, where `fresh`,
+    `changes` are against the state of `namespace` that the engine has: the attempt's last checkpoint there, the last
+    one that a `StateCall` has read there, for the thread's own states what the attempt began with; or, where `fresh`,
     against nothing.
     """
 
@@ -146,6 +145,8 @@ class StoreCall(msgspec.Struct, frozen=True):
     """Minutes until a put item expires."""
     search: ItemSearch | None = None
     prefix: tuple[str, ...] = ()
+    query: NamespaceQuery | None = None
+    """Which namespaces, where more than a prefix is asked for."""
 
 
 class StoreReply(msgspec.Struct, frozen=True):
@@ -247,6 +248,14 @@ class LoadedAgent(Protocol):
 
         Raises:
             InvalidInput: naming the field below `config.configurable`.
+        """
+        ...
+
+    def check_context(self, context: dict[str, Any]) -> None:
+        """Validates a request's `context`; only graphs are asked.
+
+        Raises:
+            InvalidInput: naming the field below `context`.
         """
         ...
 

@@ -15,8 +15,8 @@ _REFUSALS = (NotSerialisable, ValueTooLarge)
 
 
 def raised(start: Start, end: AgentEnd, error: BaseException, code: str | None = None) -> Ended:
-    """The end of code that raised, with the failure's `code` where it has one of its own. Whatever the exception does when
-    it is looked at, there is one."""
+    """The end of code that raised, with the failure's `code` where it has one of its own. Whatever the exception does
+    when it is looked at, there is one."""
     try:
         return _judged(start, end, error, code)
     except BaseException:

@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from runyard.agents import Agent, Limits
 from runyard.clock import Clock
+from runyard.errors import InvalidInput
 from runyard.runtime.blocking import SyncContext
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.context import Context
@@ -28,6 +29,7 @@ from runyard.telemetry import fields_of, run_of_code, say
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
 
 class FunctionAgent(Generic[P, R]):
     """A function that can be run as an agent. Calling it calls the function, for tests of one's own."""
@@ -112,6 +114,14 @@ class FunctionAgent(Generic[P, R]):
             InvalidInput: naming the field below `config.configurable`.
         """
         self.parameters.read_config(configurable)
+
+    def check_context(self, context: dict[str, Any]) -> None:
+        """A function takes none: the request was refused before.
+
+        Raises:
+            InvalidInput: always.
+        """
+        raise InvalidInput(f"agent {self.id!r} takes no context; leave the field out", field="context")
 
     def begin(self, start: Start, end: AgentEnd) -> None:
         """Begins an attempt, in the loop of a lane."""

@@ -26,6 +26,7 @@ FORMS = "path/to/file.py, path/to/file.py:name, a folder, package.module, packag
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
+_FUNCTION = {(FunctionAgent.__module__, FunctionAgent.__name__)}
 _GRAPH = {("langgraph.pregel.main", "Pregel"), ("langgraph.pregel", "Pregel")}
 _BUILDER = {("langgraph.graph.state", "StateGraph")}
 
@@ -121,7 +122,7 @@ def _defined_in(target: str, module: ModuleType) -> list[Found]:
     compiled = [getattr(value, "builder", None) for value in values.values() if _is(value, _GRAPH)]
     found: dict[int, Found] = {}
     for name, value in values.items():
-        own = type(value) is FunctionAgent and value.__module__ == module.__name__
+        own = _is(value, _FUNCTION) and value.__module__ == module.__name__
         builds = _is(value, _BUILDER) and not any(value is builder for builder in compiled)
         if own or builds or _is(value, _GRAPH):
             found.setdefault(id(value), _found(target, module, name, value))

@@ -3,7 +3,8 @@
 RunyardError
 ├── NotSerialisable     a value that JSON cannot hold               not_serialisable
 ├── ValueTooLarge       a value, or a state, over the limit         value_too_large
-└── EndedRun            a call after the run was over               run_ended
+├── EndedRun            a call after the run was over               run_ended
+└── StaleAttempt        the store of an attempt that is over        stale_attempt
 BaseException
 └── RunSignal           passes `except Exception`, for it is no error of the code
     ├── Asked           a question is open: the run ends here, a resume continues it
@@ -32,6 +33,12 @@ class EndedRun(RunyardError):
     """A `ctx` call of code that outlived its run, such as a task that nobody awaited."""
 
     code = "run_ended"
+
+
+class StaleAttempt(RunyardError):
+    """A graph's code used the store of a run that is over, or that another attempt has taken over."""
+
+    code = "stale_attempt"
 
 
 class RunSignal(BaseException):

@@ -71,6 +71,11 @@ class Batch(msgspec.Struct, frozen=True):
     """Pending writes that count no more; only their keys count. Those of other runs come back when the run is rolled
     back. They are settled before `pending` is stored."""
 
+    @property
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The last one of the thread's own states: those of subgraphs are no heads."""
+        return next((checkpoint for checkpoint in reversed(self.checkpoints) if not checkpoint.namespace), None)
+
 
 class Ending(msgspec.Struct, frozen=True):
     """How an attempt ends its run. `entries` of the batch end with the terminal lifecycle event."""
@@ -218,16 +223,17 @@ class Storage(Protocol):
         tombstone with its numbers. Returns the ids of runs whose code must be told to stop."""
         ...
 
-    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
+    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True) -> Snapshot:
         """A checkpoint of the thread (or of those it was copied from), of any namespace. One that was undone is there
-        as long as the record of its run, whose events name it. Raises `NotFound` checkpoint_not_found."""
+        as long as the record of its run, whose events name it; not for who says so with `undone`. Raises `NotFound` checkpoint_not_found."""
         ...
 
     async def history(
         self, owner: str, thread_id: str, *, before: str | None, limit: int, namespace: str = ""
     ) -> list[Snapshot]:
-        """Newest first, in the order in which they were stored; `before` is a checkpoint of the same history. Hidden
-        threads have one too. Raises `NotFound`, for `before` too."""
+        """Newest first, in the order in which they were stored; `before` is a checkpoint of the same history. In a
+        subgraph's namespace the order is that of the ids, and `before` any of them. Hidden threads have a history too.
+        Raises `NotFound`, for `before` too."""
         ...
 
     async def newest(self, owner: str, thread_id: str, namespace: str) -> Snapshot | None:
@@ -244,6 +250,10 @@ class Storage(Protocol):
     def has_inner(self, owner: str, thread_id: str) -> bool:
         """Whether the thread, or one that it was copied from, has checkpoints of subgraphs, or writes on them; read
         inline."""
+        ...
+
+    async def inner_namespaces(self, owner: str, thread_id: str) -> list[str]:
+        """The namespaces of subgraphs of which the thread has checkpoints, or has some from its original; sorted."""
         ...
 
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
@@ -263,10 +273,10 @@ class Storage(Protocol):
         thread_busy when a run is active on a thread of theirs."""
         ...
 
-    async def prune(self, owner: str, thread_id: str, now: int) -> None:
-        """Undoes all checkpoints of a thread but its head and the newest of each namespace, with the writes on them.
-        What an open question goes back to stays, and what a copy has from its original. Raises `Conflict` thread_busy
-        when a run is active."""
+    async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
+        """Undoes all checkpoints of a thread but those of `keep`, with the writes on them. Where anything is kept, so is
+        what an open question goes back to. What a copy descends from stays. Raises `Conflict` thread_busy when a run
+        is active."""
         ...
 
     # runs

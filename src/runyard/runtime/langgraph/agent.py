@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from runyard.agents import Agent, Limits
 from runyard.errors import InvalidInput
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Ended, Start
+from runyard.runtime.describe import shown
 from runyard.runtime.lane import OWNER, RunTask
 from runyard.runtime.langgraph import describe
+from runyard.runtime.langgraph.codec import Codec
 from runyard.runtime.langgraph.execution import perform
 from runyard.runtime.langgraph.factory import Source
 from runyard.runtime.langgraph.types import types_of
@@ -72,9 +73,9 @@ class GraphAgent:
         )
 
     @functools.cached_property
-    def types(self) -> frozenset[tuple[str, str]]:
-        """The classes (module, name) whose objects its state may hold, beside what everybody's may."""
-        return types_of(self.source.example, self.source.folder)
+    def codec(self) -> Codec:
+        """How its states are written and read: with the classes that its schemas and its own code have."""
+        return Codec(types_of(self.source.example, self.source.folder))
 
     def check_input(self, input: bytes | None) -> None:
         """Validates a request's input: against the graph's input schema where that is a pydantic model, as an object of
@@ -86,19 +87,19 @@ class GraphAgent:
         if input is None or input == b"null":
             return
         graph = self.source.example
-        schema = getattr(graph, "input_schema", None) or getattr(graph, "input_model", None)
         if not _is_mapping_schema(graph):
             return
         value: Any = msgspec.json.decode(input)
         if not isinstance(value, dict):
-            raise InvalidInput(f"input is {_shown(value)}: graph {self.id!r} takes an object", field="input")
+            raise InvalidInput(f"input is {shown(value)}: graph {self.id!r} takes an object", field="input")
         known = _channels_of_input(graph)
         if known and not known & cast("dict[str, Any]", value).keys():
             raise InvalidInput(
                 f"input has none of the graph's keys; allowed: {', '.join(sorted(known))}", field="input"
             )
-        if isinstance(schema, type) and hasattr(schema, "model_validate"):
-            _check(TypeAdapter(cast(Any, schema)), value, "input")
+        schema = graph.builder.input_schema
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            _check(TypeAdapter(schema), value, "input")
 
     def check_config(self, configurable: dict[str, Any]) -> None:
         """Validates `config.configurable`.
@@ -118,7 +119,7 @@ class GraphAgent:
         Raises:
             InvalidInput: naming the field below `context`.
         """
-        schema = cast(Any, self.source.example.context_schema)
+        schema = self.source.example.context_schema
         if schema is None:
             raise InvalidInput(
                 f"graph {self.id!r} takes no context (it has no context_schema); leave the field out", field="context"
@@ -134,7 +135,7 @@ class GraphAgent:
             from runyard.runtime import tracing
 
             tracing.enter(start.trace, context)
-        performance = perform(self.source, self.types, start, end)
+        performance = perform(self.source, self.codec, start, end)
         task = end.loop.create_task(performance, context=context)
         cast(RunTask, task).executes_run = True
 
@@ -153,9 +154,7 @@ def _is_mapping_schema(graph: describe.Graph) -> bool:
 
 
 def _channels_of_input(graph: describe.Graph) -> set[str]:
-    builder: Any = getattr(graph, "builder", None)
-    schemas = cast("dict[Any, dict[str, Any]]", getattr(builder, "schemas", {}))
-    return set(schemas.get(getattr(builder, "input_schema", None), {}))
+    return set(graph.builder.schemas.get(graph.builder.input_schema, {}))
 
 
 def _check(adapter: TypeAdapter[Any], value: Any, field: str) -> None:
@@ -167,12 +166,3 @@ def _check(adapter: TypeAdapter[Any], value: Any, field: str) -> None:
         first = error.errors()[0]
         place = ".".join([field, *map(str, first["loc"])])
         raise InvalidInput(f"{place}: {first['msg']}", field=place) from None
-
-
-def _shown(value: Any) -> str:
-    from runyard.runtime.describe import shown
-
-    return shown(value)
-
-
-Perform = Callable[..., "asyncio.Future[None]"]

@@ -1,5 +1,5 @@
-"""Static breakpoints (`interrupt_before`, `interrupt_after`) as questions: the thread shows where the graph stands, and any
-answer lets it go on."""
+"""Static breakpoints (`interrupt_before`, `interrupt_after`) as questions: the thread shows where the graph stands, and
+any answer lets it go on."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
-from pydantic import create_model
+from pydantic import PydanticUserError, create_model
 
 from runyard.agents import Schemas
 from runyard.runtime.state import MESSAGES
@@ -52,8 +52,8 @@ def schemas_of(graph: Graph) -> tuple[Schemas, list[str]]:
     context = derive("context", graph.get_context_jsonschema, None)
     config = derive("config", lambda: _configurable(graph), None)
     schemas = Schemas(
-        input=derive("input", lambda: _in_our_messages(graph.get_input_jsonschema()), anything),
-        output=derive("output", lambda: _in_our_messages(graph.get_output_jsonschema()), anything),
+        input=derive("input", lambda: _in_our_messages(_schema(graph, "input")), anything),
+        output=derive("output", lambda: _in_our_messages(_schema(graph, "output")), anything),
         state=derive("state", lambda: _in_our_messages(_state_schema(graph) or {}), None),
         config=None if config == context else config,  # LangGraph gives the context's as that of the configuration too
         context=context,
@@ -61,9 +61,19 @@ def schemas_of(graph: Graph) -> tuple[Schemas, list[str]]:
     return schemas, problems
 
 
+def _schema(graph: Graph, which: str) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", getattr(graph, f"get_{which}_jsonschema")())
+    except PydanticUserError:
+        # Before Python 3.12 pydantic takes no TypedDict of `typing`; the types of its channels it does.
+        names = graph.builder.schemas[getattr(graph.builder, f"{which}_schema")]
+        fields: dict[str, Any] = {name: (graph.channels[name].UpdateType, None) for name in names}
+        return create_model(which.capitalize(), **fields).model_json_schema()
+
+
 def _state_schema(graph: Graph) -> dict[str, Any] | None:
     names = [name for name in graph.stream_channels_list if not name.startswith("_")]
-    fields: dict[str, Any] = {name: (cast(Any, graph.channels[name]).UpdateType, None) for name in names}
+    fields: dict[str, Any] = {name: (graph.channels[name].UpdateType, None) for name in names}
     return create_model("State", **fields).model_json_schema() if fields else None
 
 
@@ -136,7 +146,7 @@ def version_of(graph: Graph, factory: object | None) -> str:
     digest = hashlib.sha256()
     for name, node in sorted(graph.nodes.items()):
         digest.update(name.encode())
-        bound = cast(Any, node).bound
+        bound = node.bound
         for function in (getattr(bound, "func", None), getattr(bound, "afunc", None)):
             digest.update(_source(function))
     digest.update(_source(factory))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
-from langgraph.checkpoint.base import RESUME
+from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.errors import GraphRecursionError
 from langgraph.types import Interrupt
 
@@ -78,7 +78,7 @@ async def _stream(
         interrupt_before=cast(Any, start.interrupt_before) or None,
         interrupt_after=cast(Any, start.interrupt_after) or None,
     )
-    async for namespace, mode, payload in cast(Any, stream):
+    async for namespace, mode, payload in stream:
         if mode == "updates" and not namespace:
             asked = questions_in(payload)
             if asked is not None:
@@ -99,20 +99,18 @@ async def _tell(end: AgentEnd, entry: Entry) -> None:
         await room
 
 
-def _answered(start: Start, codec: Codec) -> Collection[str]:
+def _answered(start: Start, codec: Codec) -> Sequence[str]:
     """The questions whose answers an attempt of this run has stored: the task that asked has them with its writes, and
     would be given them twice."""
-    tasks = {
-        write.task_id for write in start.writes if write.channel == RESUME and write.run_id == start.run.run_id
-    }
+    tasks = {write.task_id for write in start.writes if write.channel == RESUME and write.run_id == start.run.run_id}
     if not tasks:
         return ()
     asked = [
         codec.decode_write(write.value)
         for write in start.writes
-        if write.task_id in tasks and write.channel == "__interrupt__"
+        if write.task_id in tasks and write.channel == INTERRUPT
     ]
-    return {one.id for told in asked for one in told if isinstance(one, Interrupt)}
+    return [one.id for told in asked for one in told if isinstance(one, Interrupt)]
 
 
 async def _next_nodes(graph: Graph, config: Any) -> list[str]:

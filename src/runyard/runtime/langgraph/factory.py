@@ -64,9 +64,7 @@ class Source:
         return _run_apart(make())
 
     @contextlib.asynccontextmanager
-    async def graph(
-        self, config: RunnableConfig, context: dict[str, Any] | None
-    ) -> AsyncGenerator[Graph]:
+    async def graph(self, config: RunnableConfig, context: dict[str, Any] | None) -> AsyncGenerator[Graph]:
         """The graph for one run, which may be changed: a shallow copy."""
         if self._graph is not None:
             yield copy.copy(self._graph)
@@ -93,7 +91,7 @@ class Source:
 
 def compiled(found: Any) -> Graph:
     """The graph itself, or that of a builder; without the saver that it was compiled with: Runyard keeps its states."""
-    graph = cast(Graph, found.compile() if isinstance(found, StateGraph) else found)
+    graph: Graph = cast(Any, found).compile() if isinstance(found, StateGraph) else found
     if graph.checkpointer is None:
         return graph
     graph = copy.copy(graph)
@@ -110,7 +108,9 @@ def _arguments(
         TypeError: a parameter without a default that is neither.
     """
     parameters = inspect.signature(factory, eval_str=False).parameters.values()
-    needed = [parameter for parameter in parameters if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)]
+    needed = [
+        parameter for parameter in parameters if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
     given: dict[str, Any] = {}
     for parameter in needed:
         hint = parameter.annotation if isinstance(parameter.annotation, str) else repr(parameter.annotation)
@@ -148,4 +148,4 @@ def _run_apart(coroutine: Any) -> Graph:
     thread.join()
     if isinstance(result[0], BaseException):
         raise result[0]
-    return cast(Graph, result[0])
+    return result[0]

@@ -14,8 +14,9 @@ from runyard.telemetry import say
 
 
 class Manifest(msgspec.Struct):
-    """What is obeyed of it. `graphs`: id -> `path/to/file.py:name` or `package.module:name`, or an object with that under
-    `path`; `dependencies`: folders whose code can be imported; `env`: a file of NAME=value lines, or the values."""
+    """What is obeyed of it. `graphs`: id -> `path/to/file.py:name` or `package.module:name`, or an object with that
+    under `path`; `dependencies`: folders whose code can be imported; `env`: a file of NAME=value lines, or the
+    values."""
 
     graphs: dict[str, str | dict[str, Any]]
     dependencies: list[str] = []

@@ -23,7 +23,11 @@ def config_of(start: Start) -> RunnableConfig:
     """The configuration: the request's, with the thread and what callbacks and traces go by."""
     run = start.run
     asked = run.config
-    configurable: dict[str, Any] = {**(asked.get("configurable") or {}), "thread_id": run.thread_id, "checkpoint_ns": ""}
+    configurable: dict[str, Any] = {
+        **(asked.get("configurable") or {}),
+        "thread_id": run.thread_id,
+        "checkpoint_ns": "",
+    }
     name = name_of(start.head)
     if start.addressed and name is not None:
         configurable["checkpoint_id"] = name
@@ -84,11 +88,11 @@ def _with_messages(update: Any) -> Any:
     if isinstance(update, dict) and isinstance(cast("dict[str, Any]", update).get(MESSAGES), list):
         changes = cast("dict[str, Any]", update)
         return {**changes, MESSAGES: [_message(item) for item in changes[MESSAGES]]}
-    return update
+    return cast(Any, update)
 
 
 def _message(item: Any) -> Any:
-    return from_protocol(cast("dict[str, Any]", item)) if isinstance(item, dict) and "role" in item else item
+    return from_protocol(cast("dict[str, Any]", item)) if isinstance(item, dict) and "role" in item else cast(Any, item)
 
 
 def _goto(goto: Any) -> list[str | Send]:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from langgraph.checkpoint.base import Checkpoint
 
-from runyard.checkpoints import Changes, PendingWrite, Source, State, name_of
+from runyard.checkpoints import Changes, PendingWrite, State, name_of
 from runyard.errors import RunyardError
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import CheckpointWrite, Start, StateCall, StateReply, Write
 from runyard.runtime.langgraph.codec import Codec, Known
-from runyard.runtime.langgraph.saver import Found, Place, Saver
+from runyard.runtime.langgraph.saver import SOURCES, Found, Place, Saver
 
-_SOURCES: dict[str, Source] = {"input": "input", "update": "update", "fork": "fork"}
 _INTERNAL = ("__", "branch:")
 
 
@@ -95,7 +94,7 @@ class RunSaver(Saver):
             self._known[place.namespace] = checkpoint["id"], known
         return checkpoint, metadata, parent_id
 
-    def _parent(self, place: Place) -> Known | None:
+    async def _parent(self, place: Place) -> Known | None:
         known = self._known.get(place.namespace)
         return None if known is None or known[0] != place.checkpoint_id else known[1]
 
@@ -103,19 +102,23 @@ class RunSaver(Saver):
         if self._start.durability == "exit":
             return None
         returned = self._returned.get((place.namespace, place.checkpoint_id or ""), [])
-        return {id(item) for value in returned for item in (value if isinstance(value, list | tuple) else (value,))}
+        touched: set[int] = set()
+        for value in returned:
+            touched.update(map(id, cast("list[Any]", value) if isinstance(value, list | tuple) else [value]))
+        return touched
 
     async def _keep(
         self, place: Place, checkpoint: Checkpoint, metadata: Mapping[str, Any], changes: Changes, known: Known
     ) -> None:
         self._check(place)
-        fresh = self._parent(place) is None
+        fresh = await self._parent(place) is None
         on = place.namespace, place.checkpoint_id or ""
         self._returned.pop(on, None)
-        settled = [write for write in self._given.pop(on, ()) if _holds(checkpoint, write)]
+        run_id = self._start.run.run_id  # what an earlier run gave stays, for a rollback of this one
+        settled = [w for w in self._given.pop(on, ()) if w.run_id == run_id and _holds(checkpoint, w)]
         put = CheckpointWrite(
             changes,
-            _SOURCES.get(str(metadata.get("source")), "step"),
+            SOURCES.get(str(metadata.get("source")), "step"),
             checkpoint["id"],
             place.namespace,
             fresh and bool(place.namespace or self._put_any or self._start.head),

@@ -1,15 +1,16 @@
 """LangGraph's checkpointer over Runyard's checkpoints: what every saver of ours does, wherever its states are kept.
 
-A checkpoint of LangGraph is a checkpoint of Runyard (see `codec`): a step costs what it changed, and people see the same
-state that the graph reads. Savers differ in where they keep it: `RunSaver` in the attempt that executes, `ServerSaver`
-in the database itself.
+A checkpoint of LangGraph is a checkpoint of Runyard (see `codec`): a step costs what it changed, and people see the
+same state that the graph reads. Savers differ in where they keep it: `RunSaver` in the attempt that executes,
+`ServerSaver` in the database itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -24,11 +25,13 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 
-from runyard.checkpoints import Changes, PendingWrite, State
+from runyard.checkpoints import Changes, PendingWrite, Source, State
 from runyard.runtime.langgraph.codec import Codec, Known
 
 T = TypeVar("T")
 
+SOURCES: dict[str, Source] = {"input": "input", "update": "update", "fork": "fork"}
+"""LangGraph's words for where a checkpoint comes from that are ours, too; any other is a step."""
 PAGE = 20
 """Checkpoints per read of a history."""
 
@@ -59,7 +62,7 @@ def place_of(config: RunnableConfig) -> Place:
     Raises:
         ValueError: no thread.
     """
-    named = cast("dict[str, Any]", config.get("configurable") or {})
+    named = config.get("configurable") or {}
     thread_id = named.get("thread_id")
     if thread_id is None:
         raise ValueError("config.configurable.thread_id is missing: a checkpointer needs the thread")
@@ -84,8 +87,12 @@ class Saver(BaseCheckpointSaver[int]):
     async def _page(self, place: Place, before: str | None, limit: int) -> list[Found]:
         """States of a namespace, newest first."""
 
+    async def _spaces(self, place: Place) -> Sequence[str]:
+        """The namespaces of subgraphs that a thread has states of."""
+        return ()
+
     @abstractmethod
-    def _parent(self, place: Place) -> Known | None:
+    async def _parent(self, place: Place) -> Known | None:
         """What is known of the state that a checkpoint is put on top of; None where it has to be written whole."""
 
     @abstractmethod
@@ -124,25 +131,28 @@ class Saver(BaseCheckpointSaver[int]):
         place = place_of(config)
         if place.checkpoint_id is not None:
             found = await self._find(place)
-            listed = [] if found is None else [self._tuple(place, found)]
-            for one in listed:
-                if _contains(one.metadata, filter):
-                    yield one
+            if found is not None and _contains((one := self._tuple(place, found)).metadata, filter):
+                yield one
             return
-        cursor = None if before is None else place_of(before).checkpoint_id
+        cursor = None if before is None else before.get("configurable", {}).get("checkpoint_id")
+        places = [place]
+        if "checkpoint_ns" not in config.get("configurable", {}):
+            places += [msgspec.structs.replace(place, namespace=space) for space in await self._spaces(place)]
         left = limit
-        while left is None or left > 0:
-            page = await self._page(place, cursor, PAGE if filter or left is None else min(PAGE, left))
-            if not page:
-                return
-            for found in page:
-                one = self._tuple(place, found)
-                cursor = one.checkpoint["id"]
+        for space in places:
+            async for one in self._listed(space, cursor):
+                if left is not None and left <= 0:
+                    return
                 if _contains(one.metadata, filter):
                     yield one
                     left = None if left is None else left - 1
-                    if left == 0:
-                        return
+
+    async def _listed(self, place: Place, cursor: str | None) -> AsyncIterator[CheckpointTuple]:
+        while page := await self._page(place, cursor, PAGE):
+            for found in page:
+                one = self._tuple(place, found)
+                cursor = one.checkpoint["id"]
+                yield one
 
     async def aput(
         self,
@@ -158,7 +168,7 @@ class Saver(BaseCheckpointSaver[int]):
             cast("dict[str, Any]", checkpoint),
             cast("dict[str, Any]", about),
             parent_id=place.checkpoint_id,
-            known=self._parent(place),
+            known=await self._parent(place),
             touched=self._touched(place),
         )
         await self._keep(place, checkpoint, cast("dict[str, Any]", about), changes, known)
@@ -206,7 +216,7 @@ class Saver(BaseCheckpointSaver[int]):
     async def _ancestors(self, place: Place, target: CheckpointTuple) -> AsyncIterator[CheckpointTuple]:
         near: dict[str, CheckpointTuple] = {}
         while target.parent_config is not None:
-            parent = cast("dict[str, Any]", target.parent_config["configurable"])["checkpoint_id"]
+            parent = place_of(target.parent_config).checkpoint_id or ""
             if parent not in near:
                 page = await self._page(place, target.checkpoint["id"], PAGE)
                 near = {one.checkpoint["id"]: one for one in (self._tuple(place, found) for found in page)}
@@ -217,6 +227,13 @@ class Saver(BaseCheckpointSaver[int]):
                 near[parent] = self._tuple(place, found)
             target = near[parent]
             yield target
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        """The number after the last version of a channel. States that other savers have made may have texts there, of
+        which the part before the dot counts."""
+        if isinstance(current, str):
+            return f"{int(current.split('.')[0]) + 1:032}.0"
+        return 1 if current is None else current + 1
 
     # the same for code that does not await
 
@@ -276,6 +293,12 @@ class Saver(BaseCheckpointSaver[int]):
             "a synchronous call of the checkpointer would block the event loop that it waits for: "
             "use the graph's async methods here (ainvoke, aget_state, ...)"
         )
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Saver:
+        """The same saver for states that may hold objects of more classes."""
+        twin = copy.copy(self)
+        twin._codec = self._codec.with_types([(kind[0], kind[1]) for kind in extra_allowlist if len(kind) == 2])
+        return twin
 
     # inside
 

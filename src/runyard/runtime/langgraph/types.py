@@ -1,4 +1,5 @@
-"""Which classes the objects of a graph's state may be of: those of its schemas, and the data classes of the user's code."""
+"""Which classes the objects of a graph's state may be of: those of its schemas, and the data classes of the user's
+code."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import dataclasses
 import enum
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +16,12 @@ from pydantic import BaseModel
 
 from runyard.runtime.langgraph.describe import Graph
 
+Type = tuple[str, str]
+"""A class: its module and its name there."""
 
-def types_of(graph: Graph, folder: Path | None) -> frozenset[tuple[str, str]]:
-    """(module, name) of each class. Data classes of all modules below `folder` that are loaded count as the user's."""
+
+def types_of(graph: Graph, folder: Path | None) -> Types:
+    """The classes of a graph; `folder` is where its code is."""
     found: set[type] = set()
     for part in _with_subgraphs(graph):
         for channel in part.channels.values():
@@ -25,9 +29,7 @@ def types_of(graph: Graph, folder: Path | None) -> frozenset[tuple[str, str]]:
                 _collect(hint, found)
         for schema in cast("dict[Any, Any]", getattr(getattr(part, "builder", None), "schemas", {})):
             _collect(schema, found)
-    if folder is not None:
-        found.update(_data_classes_below(folder))
-    return frozenset((kind.__module__, kind.__qualname__) for kind in found)
+    return Types([(kind.__module__, kind.__name__) for kind in found], folder)
 
 
 def _with_subgraphs(graph: Graph) -> Iterator[Graph]:
@@ -55,14 +57,39 @@ def _collect(hint: Any, found: set[type]) -> None:
         _collect(field, found)
 
 
-def _data_classes_below(folder: Path) -> Iterator[type]:
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file is None or not Path(file).is_relative_to(folder) or "site-packages" in Path(file).parts:
-            continue
-        for value in list(vars(module).values()):
-            if isinstance(value, type) and value.__module__ == module.__name__ and _holds_data(value):
-                yield value
+class Types:
+    """The classes whose objects a state may hold: those of a graph's schemas, and the data classes of its code."""
+
+    def __init__(self, named: Collection[Type] = (), folder: Path | None = None) -> None:
+        """`folder` is where the user's code is."""
+        self.named = frozenset(named)
+        self._folder = folder
+        self._own: dict[Type, bool] = {}
+
+    def __contains__(self, kind: object) -> bool:
+        if kind in self.named:
+            return True
+        module, name = cast(Type, kind)
+        known = self._own.get((module, name))
+        if known is None:
+            known = self._own[module, name] = self._is_own(module, name)
+        return known
+
+    def also(self, named: Collection[Type]) -> Types:
+        """The same and more."""
+        return self if self.named >= frozenset(named) else Types(self.named | frozenset(named), self._folder)
+
+    def _is_own(self, module: str, name: str) -> bool:
+        """Whether it is a data class that a loaded module of the user's defines."""
+        loaded = sys.modules.get(module)
+        file = getattr(loaded, "__file__", None)
+        if self._folder is None or file is None:
+            return False
+        path = Path(file)
+        if not path.is_relative_to(self._folder) or "site-packages" in path.parts:
+            return False
+        found = getattr(loaded, name, None)
+        return isinstance(found, type) and found.__module__ == module and _holds_data(found)
 
 
 def _holds_data(kind: type) -> bool:
@@ -70,5 +97,5 @@ def _holds_data(kind: type) -> bool:
     return (
         dataclasses.is_dataclass(kind)
         or issubclass(kind, BaseModel | enum.Enum)
-        or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
+        or (issubclass(kind, tuple) and hasattr(cast(Any, kind), "_fields"))
     )

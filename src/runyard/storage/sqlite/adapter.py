@@ -259,12 +259,12 @@ class SqliteStorage:
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
         return await self._writer.do(thread_verbs.delete_thread, owner, thread_id, now)
 
-    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
+    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True) -> Snapshot:
         kept = self._snapshots.get((owner, checkpoint_id))  # two owners may have threads of the same name
-        if kept is not None and kept.checkpoint.thread_id == thread_id:
+        if kept is not None and kept.checkpoint.thread_id == thread_id and undone:
             return kept
 
-        found = await self._read(lambda reader: states.found_snapshot(reader, owner, thread_id, checkpoint_id))
+        found = await self._read(lambda reader: states.found_snapshot(reader, owner, thread_id, checkpoint_id, undone))
         return self._keep(owner, found)
 
     async def history(
@@ -283,6 +283,9 @@ class SqliteStorage:
     def has_inner(self, owner: str, thread_id: str) -> bool:
         return bool(self._inline.one("has_inner", {"owner": owner, "thread_id": thread_id})[0])
 
+    async def inner_namespaces(self, owner: str, thread_id: str) -> list[str]:
+        return await self._read(lambda reader: states.inner_namespaces(reader, owner, thread_id))
+
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
         await self._writer.do(graph_verbs.put_checkpoint, owner, checkpoint, now)
 
@@ -292,8 +295,8 @@ class SqliteStorage:
     async def forget_runs(self, owner: str, run_ids: Sequence[str], now: int) -> None:
         self._drop(owner, await self._writer.do(graph_verbs.forget_runs, owner, run_ids, now))
 
-    async def prune(self, owner: str, thread_id: str, now: int) -> None:
-        self._drop(owner, await self._writer.do(graph_verbs.prune, owner, thread_id, now))
+    async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
+        self._drop(owner, await self._writer.do(graph_verbs.prune, owner, thread_id, keep, now))
 
     # runs
 
@@ -336,11 +339,10 @@ class SqliteStorage:
 
     async def finish(self, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
         run = await self._writer.do(run_verbs.finish, attempt, batch, ending, now)
-        if run.outcome != "rolled_back" and batch.checkpoints and ending.final is not None and not run.stateless:
+        last = batch.last_checkpoint
+        if run.outcome != "rolled_back" and last is not None and ending.final is not None and not run.stateless:
             # Where the thread's next run begins; the thread of a stateless run has no other.
-            head = next((one for one in reversed(batch.checkpoints) if not one.namespace), None)
-            if head is not None:
-                self._keep(run.owner, Snapshot(head, ending.final))
+            self._keep(run.owner, Snapshot(last, ending.final))
         return run
 
     async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:

@@ -57,14 +57,15 @@ def forget_runs(t: Transaction, owner: str, run_ids: Sequence[str], now: int) ->
     return threads
 
 
-def prune(t: Transaction, owner: str, thread_id: str, now: int) -> set[str]:
+def prune(t: Transaction, owner: str, thread_id: str, keep: Sequence[str], now: int) -> set[str]:
     """The thread, where there is one."""
-    standing = t.one("thread_standing", (owner, thread_id))
-    if standing is None:
+    if t.one("thread_standing", (owner, thread_id)) is None:
         return set()
     _refuse_while_busy(t, owner, thread_id)
-    where = {"owner": owner, "thread_id": thread_id}
-    t.run("prune_checkpoints", {**where, "head": standing[1], "spared": _spared(t, owner, thread_id)})
+    spared = _spared(t, owner, thread_id) if keep else None
+    kept = [*keep] if spared is None else [*keep, spared]
+    where = {"owner": owner, "thread_id": thread_id, "keep": _encode(kept).decode()}
+    t.run("prune_checkpoints", where)
     t.run("prune_inherited", where)
     _tidy(t, owner, thread_id, now)
     return {thread_id}

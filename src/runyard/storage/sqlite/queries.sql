@@ -116,11 +116,11 @@ FROM threads WHERE owner = :owner AND thread_id = :thread_id
 
 -- name: copy_inherited
 -- The states of subgraphs are inherited by pointers: the copy's own, and those that the original has inherited.
-INSERT INTO inherited (checkpoint_id, owner, thread_id, namespace, place, source)
-SELECT checkpoint_id, owner, :new_id, namespace, rowid, thread_id FROM checkpoints INDEXED BY checkpoints_of_thread
+INSERT INTO inherited (checkpoint_id, owner, thread_id, namespace, source)
+SELECT checkpoint_id, owner, :new_id, namespace, thread_id FROM checkpoints INDEXED BY checkpoints_of_thread
 WHERE owner = :owner AND thread_id = :thread_id AND namespace > '' AND gone = 0
 UNION ALL
-SELECT checkpoint_id, owner, :new_id, namespace, place, source FROM inherited INDEXED BY inherited_of_thread
+SELECT checkpoint_id, owner, :new_id, namespace, source FROM inherited INDEXED BY inherited_of_thread
 WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
 
 -- name: copy_pending
@@ -382,19 +382,31 @@ FROM checkpoints INDEXED BY checkpoints_of_thread
 WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND gone = 0 AND rowid < :below
 ORDER BY rowid DESC LIMIT :limit
 
+-- name: inner_history
+-- The same of a subgraph's namespace, below an id.
+SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked,
+       namespace
+FROM checkpoints INDEXED BY checkpoints_inner
+WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND namespace > '' AND gone = 0
+  AND (:before IS NULL OR checkpoint_id < :before)
+ORDER BY checkpoint_id DESC LIMIT :limit
+
 -- name: inherited
--- The checkpoints of a subgraph that a copy has from the threads that it was made from, newest first.
+-- Those that a copy has from the threads that it was made from.
 SELECT c.checkpoint_id, c.thread_id, c.parent_id, c.run_id, c.created_at, c.step, c.source, c.kind, c.body,
        c.full_size, c.chain_size, c.asked, c.namespace
 FROM inherited AS i INDEXED BY inherited_of_thread
 CROSS JOIN checkpoints AS c ON c.checkpoint_id = i.checkpoint_id
-WHERE i.owner = :owner AND i.thread_id = :thread_id AND i.namespace = :namespace AND i.gone = 0 AND i.place < :below
-ORDER BY i.place DESC LIMIT :limit
+WHERE i.owner = :owner AND i.thread_id = :thread_id AND i.namespace = :namespace AND i.gone = 0
+  AND (:before IS NULL OR i.checkpoint_id < :before)
+ORDER BY i.checkpoint_id DESC LIMIT :limit
 
--- name: place_inherited
-SELECT place FROM inherited
-WHERE checkpoint_id = :checkpoint_id AND owner = :owner AND thread_id = :thread_id AND namespace = :namespace
-  AND gone = 0
+-- name: inner_namespaces
+SELECT namespace FROM checkpoints INDEXED BY checkpoints_inner
+WHERE owner = :owner AND thread_id = :thread_id AND namespace > '' AND gone = 0
+UNION
+SELECT namespace FROM inherited INDEXED BY inherited_of_thread
+WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
 
 -- name: lineage
 -- A checkpoint and those it came from, newest first.
@@ -431,7 +443,7 @@ SELECT EXISTS (SELECT 1 FROM checkpoints WHERE checkpoint_id = :checkpoint_id AN
 -- read by its id while there is a record of its run, whose events name it.
 SELECT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.checkpoint_id = :checkpoint_id AND c.owner = :owner
                AND c.thread_id = :thread_id
-               AND (c.gone = 0 OR EXISTS (SELECT 1 FROM runs AS r WHERE r.run_id = c.run_id)))
+               AND (c.gone = 0 OR :undone AND EXISTS (SELECT 1 FROM runs AS r WHERE r.run_id = c.run_id)))
     OR EXISTS (SELECT 1 FROM inherited AS i WHERE i.checkpoint_id = :checkpoint_id AND i.owner = :owner
                AND i.thread_id = :thread_id AND i.gone = 0)
 
@@ -492,24 +504,14 @@ UPDATE checkpoints INDEXED BY checkpoints_of_thread SET gone = 1
 WHERE owner = :owner AND thread_id = :thread_id AND run_id = :run_id AND gone = 0 AND checkpoint_id IS NOT :spared
 
 -- name: prune_checkpoints
--- All but the head, and the newest of each namespace.
 UPDATE checkpoints INDEXED BY checkpoints_of_thread SET gone = 1
 WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
-  AND checkpoint_id IS NOT :head AND checkpoint_id IS NOT :spared
-  AND (namespace = '' OR EXISTS (
-      SELECT 1 FROM checkpoints AS newer INDEXED BY checkpoints_of_thread
-      WHERE newer.owner = checkpoints.owner AND newer.thread_id = checkpoints.thread_id
-        AND newer.namespace = checkpoints.namespace AND newer.rowid > checkpoints.rowid AND newer.gone = 0))
+  AND checkpoint_id NOT IN (SELECT value FROM json_each(:keep))
 
 -- name: prune_inherited
 UPDATE inherited INDEXED BY inherited_of_thread SET gone = 1
 WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
-  AND (EXISTS (SELECT 1 FROM checkpoints AS c INDEXED BY checkpoints_of_thread
-               WHERE c.owner = inherited.owner AND c.thread_id = inherited.thread_id
-                 AND c.namespace = inherited.namespace AND c.gone = 0)
-       OR EXISTS (SELECT 1 FROM inherited AS newer INDEXED BY inherited_of_thread
-                  WHERE newer.owner = inherited.owner AND newer.thread_id = inherited.thread_id
-                    AND newer.namespace = inherited.namespace AND newer.place > inherited.place))
+  AND checkpoint_id NOT IN (SELECT value FROM json_each(:keep))
 
 -- name: built_on_undone
 -- Checkpoints that are there, on top of one that was undone.

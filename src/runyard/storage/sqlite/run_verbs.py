@@ -368,16 +368,11 @@ def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> in
         t.begun.pop(attempt.run_id, None)
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
-    written = _written(batch)
+    written = batch.last_checkpoint
     if written is not None:
         head = written.checkpoint_id
         t.later("move_on", (attempt.owner, attempt.thread_id, attempt.run_id, head, now), attempt.thread_id)
     return last
-
-
-def _written(batch: Batch) -> Checkpoint | None:
-    """The last of the thread's own states in a batch; those of subgraphs are no heads."""
-    return next((checkpoint for checkpoint in reversed(batch.checkpoints) if not checkpoint.namespace), None)
 
 
 def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) -> None:
@@ -430,7 +425,7 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
         t, run.owner, run.thread_id, run.run_id, now, entries, last, states=batch.states, final=ending.final,
         over=Over(run.agent_id, ending.outcome, run.attempt),
     )  # fmt: skip
-    written = _written(batch)
+    written = batch.last_checkpoint
     _end_attempt(t, run, written, ending, now)
     end(
         t, run, ending.outcome, ending.failure, last, now, ending.expires_at,
@@ -469,7 +464,7 @@ def _end_alone(
     _record(t, attempt, batch)
     asking = 0
     last_checkpoint = run.last_checkpoint
-    written = _written(batch)
+    written = batch.last_checkpoint
     if written is not None:
         last_checkpoint = head = written.checkpoint_id
     else:
@@ -515,7 +510,7 @@ def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: i
         t.begun.pop(attempt.run_id, None)
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
-    checkpoint = _written(batch)
+    checkpoint = batch.last_checkpoint
     written = None if checkpoint is None else checkpoint.checkpoint_id
     head = written or t.one("thread_standing", (attempt.owner, attempt.thread_id))[1]
     asking = line.asking_after(t, row_of(t, attempt.run_id), head, None)

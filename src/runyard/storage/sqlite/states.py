@@ -16,14 +16,16 @@ def state_of(reader: Transaction, checkpoint_id: str) -> State:
     return fold(reader.all("chain", (checkpoint_id,)))
 
 
-def found_snapshot(reader: Transaction, owner: str, thread_id: str, checkpoint_id: str) -> Snapshot:
+def found_snapshot(
+    reader: Transaction, owner: str, thread_id: str, checkpoint_id: str, undone: bool = True
+) -> Snapshot:
     """A checkpoint of the thread or of those it was copied from, of a subgraph or not.
 
     Raises:
         NotFound: it is no such.
     """
     where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}
-    if not reader.one("readable", where)[0] and not reader.one("belongs", where)[0]:
+    if not reader.one("readable", {**where, "undone": undone})[0] and not reader.one("belongs", where)[0]:
         raise checkpoint_not_found(checkpoint_id, thread_id)
     return Snapshot(checkpoint_of(reader.one("checkpoint", (checkpoint_id, owner))), state_of(reader, checkpoint_id))
 
@@ -35,41 +37,39 @@ def history(
     origin = reader.one("origin", (owner, thread_id))
     if origin is None:
         raise thread_not_found(thread_id)
-    where = {"owner": owner, "thread_id": thread_id, "namespace": namespace}
-    below, above, beyond = TOP, TOP, origin[0]
-    if before is not None:
-        below, above, beyond = _places(reader, owner, thread_id, namespace, before, origin[0])
-    rows = reader.all("history", {**where, "below": below, "limit": limit})
-    left = limit - len(rows)
-    if left and namespace:
-        rows += reader.all("inherited", {**where, "below": above, "limit": left})
-    elif left and beyond is not None:
-        rows += reader.all("lineage", {"from": beyond, "limit": left})
-    return [Snapshot(checkpoint_of(row), state_of(reader, row[0])) for row in rows]
+    where = {"owner": owner, "thread_id": thread_id, "namespace": namespace, "limit": limit}
+    if namespace:
+        rows = reader.all("inner_history", {**where, "before": before})
+        rows += reader.all("inherited", {**where, "before": before})
+        rows.sort(key=lambda row: row[0], reverse=True)
+    else:
+        below, beyond = (TOP, origin[0]) if before is None else _places(reader, owner, thread_id, before, origin[0])
+        rows = reader.all("history", {**where, "below": below})
+        if len(rows) < limit and beyond is not None:
+            rows += reader.all("lineage", {"from": beyond, "limit": limit - len(rows)})
+    return [Snapshot(checkpoint_of(row), state_of(reader, row[0])) for row in rows[:limit]]
 
 
-def _places(
-    reader: Transaction, owner: str, thread_id: str, namespace: str, before: str, origin: str | None
-) -> tuple[int, int, str | None]:
-    """Where a history goes on that has come to a checkpoint: among the thread's own, among those of subgraphs that it
-    has inherited, and with which of those that it descends from.
+def _places(reader: Transaction, owner: str, thread_id: str, before: str, origin: str | None) -> tuple[int, str | None]:
+    """Where a history goes on that has come to a checkpoint: among the thread's own, and with which of those that it
+    descends from.
 
     Raises:
         NotFound: the checkpoint is not in that history.
     """
     row = reader.one("place_of_checkpoint", (before, owner))
-    if row is not None and row[2] == namespace:
+    if row is not None and not row[2]:
         place, made_on, _, gone, parent_id = row
         if made_on == thread_id and not gone:
-            return place, TOP, origin
-        where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": before}
-        if namespace:
-            inherited = reader.one("place_inherited", {**where, "namespace": namespace})
-            if inherited is not None:
-                return 0, inherited[0], None
-        elif reader.one("belongs", where)[0]:
-            return 0, 0, parent_id
+            return place, origin
+        if reader.one("belongs", {"owner": owner, "thread_id": thread_id, "checkpoint_id": before})[0]:
+            return 0, parent_id
     raise checkpoint_not_found(before, thread_id)
+
+
+def inner_namespaces(reader: Transaction, owner: str, thread_id: str) -> list[str]:
+    """As the storage's `inner_namespaces`."""
+    return sorted(row[0] for row in reader.all("inner_namespaces", {"owner": owner, "thread_id": thread_id}))
 
 
 def newest(reader: Transaction, owner: str, thread_id: str, namespace: str) -> Snapshot | None:

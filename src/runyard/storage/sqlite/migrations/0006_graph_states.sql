@@ -7,6 +7,9 @@ ALTER TABLE checkpoints ADD COLUMN outside INTEGER NOT NULL DEFAULT 0;   -- put 
 DROP INDEX checkpoints_of_thread;
 CREATE INDEX checkpoints_of_thread ON checkpoints (owner, thread_id, namespace);
 
+-- But for a subgraph's: its ids are all of one kind, and one may be stored before that of the step which it belongs to.
+CREATE INDEX checkpoints_inner ON checkpoints (owner, thread_id, namespace, checkpoint_id) WHERE namespace > '';
+
 -- A run that is not in `runs` is found by what was put for it. The others cost this index nothing.
 CREATE INDEX checkpoints_outside ON checkpoints (owner, run_id) WHERE outside = 1 AND run_id IS NOT NULL;
 
@@ -33,11 +36,10 @@ CREATE TABLE inherited (
     owner         TEXT NOT NULL,
     thread_id     TEXT NOT NULL,               -- the copy
     namespace     TEXT NOT NULL,
-    place         INTEGER NOT NULL,            -- their order
     source        TEXT NOT NULL,               -- the thread on which the checkpoint was made
     gone          INTEGER NOT NULL DEFAULT 0,  -- not shown any more; what is may be stored as differences to it
     PRIMARY KEY (checkpoint_id, owner, thread_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX inherited_of_thread ON inherited (owner, thread_id, namespace, place);
+CREATE INDEX inherited_of_thread ON inherited (owner, thread_id, namespace, checkpoint_id);
 CREATE INDEX inherited_from ON inherited (owner, source);
