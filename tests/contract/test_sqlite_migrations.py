@@ -77,7 +77,7 @@ def test_states_of_before_are_the_threads_own_in_the_order_of_storing(tmp_path: 
 
 
 def test_giving_free_pages_back_changes_no_order(tmp_path: Path) -> None:
-    """The order of histories is that of row numbers, and `inherited` keeps some of them."""
+    """The order of histories is that of row numbers."""
     connection: Any = connect(tmp_path / "runyard.db")
     migrate(connection)
     connection.executemany(

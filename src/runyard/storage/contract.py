@@ -225,7 +225,8 @@ class Storage(Protocol):
 
     async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True) -> Snapshot:
         """A checkpoint of the thread (or of those it was copied from), of any namespace. One that was undone is there
-        as long as the record of its run, whose events name it; not for who says so with `undone`. Raises `NotFound` checkpoint_not_found."""
+        as long as the record of its run, whose events name it; with `undone` false it is not. Raises
+        `NotFound` checkpoint_not_found."""
         ...
 
     async def history(
@@ -274,8 +275,8 @@ class Storage(Protocol):
         ...
 
     async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
-        """Undoes all checkpoints of a thread but those of `keep`, with the writes on them. Where anything is kept, so is
-        what an open question goes back to. What a copy descends from stays. Raises `Conflict` thread_busy when a run
+        """Undoes all checkpoints of a thread but those of `keep`, with the writes on them. Where anything is kept, so
+        is what an open question goes back to. What a copy descends from stays. Raises `Conflict` thread_busy when a run
         is active."""
         ...
 
