@@ -11,16 +11,17 @@ from runyard.runtime.context import Context
 from runyard.runtime.decorate import agent
 
 if TYPE_CHECKING:
+    from runyard.runtime.langgraph.agent import graph
     from runyard.server import create_app
     from runyard.settings import Settings
 
-__all__ = ["Context", "Retry", "Settings", "SyncContext", "agent", "create_app"]
+__all__ = ["Context", "Retry", "Settings", "SyncContext", "agent", "create_app", "graph"]
 
-_LAZY = {"create_app": "runyard.server", "Settings": "runyard.settings"}
+_LAZY = {"create_app": "runyard.server", "Settings": "runyard.settings", "graph": "runyard.runtime.langgraph.agent"}
 
 
 def __getattr__(name: str) -> Any:
-    # The server brings its whole web stack; an agent's module and its tests need none of it.
+    # The server brings its whole web stack, and graphs LangGraph: an agent's module and its tests may need neither.
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from live_fixtures import clock, server
 
 from runyard.clock import Clock
 from runyard.runtime.langgraph.codec import Codec
@@ -15,7 +16,7 @@ from runyard.runtime.langgraph.types import Types
 from runyard.storage.contract import Storage
 from tests.contract.conftest import on_storage
 
-__all__ = ["on_saver", "on_storage"]
+__all__ = ["clock", "on_saver", "on_storage", "server"]
 
 SaverCase = Callable[[ServerSaver], Awaitable[None]]
 OnSaver = Callable[..., None]

@@ -29,9 +29,14 @@ from tools.oracle.savers import async_checkpointer, sync_checkpointer  # noqa: E
 LEFT_OUT = {
     "test_delta_channel_benchmark.py": "measures, and knows only LangGraph's own savers",
 }
-FAIL_ANYHOW = ["test_weather_subgraph", "test_prebuilt_tool_chat", "test_tags_stream_mode_messages"]
-"""Tests that fail with LangGraph's own savers and current releases of what they use, too: the metadata of streamed
-messages have changed."""
+FAIL_ANYHOW = [
+    "test_exit_resume_retried_after_its_final_checkpoint_fails_reruns_the_resumed_task",
+    "test_weather_subgraph",
+    "test_prebuilt_tool_chat",
+    "test_tags_stream_mode_messages",
+]
+"""Tests that fail with LangGraph's own savers, too: the first with the strict reading that is on here (it keeps a
+reference to a saver that LangGraph copies), the others with current releases of what they use."""
 
 
 def main(arguments: list[str]) -> int:

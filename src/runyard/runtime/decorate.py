@@ -71,13 +71,13 @@ def agent(
         TypeError: what is decorated is not a function.
     """
 
+    limits = limits_of(timeout, max_attempts, retry, concurrency)
+
     def make(function: Callable[..., Any]) -> FunctionAgent[..., Any]:
         if not callable(function) or inspect.isclass(function):
             raise TypeError(f"{function!r} cannot be an agent: must be a function")
         own_name = getattr(function, "__name__", "")
-        agent_id = own_name if id is None else id
-        if not _ID.fullmatch(agent_id):
-            raise ValueError(f"id is {agent_id!r}: must be 1 to 200 letters, digits or any of _ . ~ : @ -")
+        agent_id = check_id(own_name if id is None else id)
         doc = inspect.getdoc(function)
         return FunctionAgent(
             function,
@@ -85,7 +85,7 @@ def agent(
             name=name or agent_id,
             description=description or (doc.partition("\n")[0] if doc else None),
             metadata=metadata or {},
-            limits=_limits(timeout, max_attempts, retry, concurrency),
+            limits=limits,
             reducers=reducers or {},
             messages=messages,
         )
@@ -93,12 +93,28 @@ def agent(
     return make if function is None else make(function)
 
 
-def _limits(
+def check_id(id: str) -> str:
+    """An agent's id.
+
+    Raises:
+        ValueError: it cannot be one.
+    """
+    if not _ID.fullmatch(id):
+        raise ValueError(f"id is {id!r}: must be 1 to 200 letters, digits or any of _ . ~ : @ -")
+    return id
+
+
+def limits_of(
     timeout: float | None,
     max_attempts: int,
     retry: Retry | Mapping[str, Any] | None,
     concurrency: int | None,
 ) -> Limits:
+    """What bounds an agent.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout is {timeout}: must be more than 0 seconds")
     if max_attempts < 1:

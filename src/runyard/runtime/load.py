@@ -27,6 +27,7 @@ FORMS = "path/to/file.py, path/to/file.py:name, a folder, package.module, packag
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 _FUNCTION = {(FunctionAgent.__module__, FunctionAgent.__name__)}
+_GRAPH_AGENT = {("runyard.runtime.langgraph.agent", "GraphAgent")}
 _GRAPH = {("langgraph.pregel.main", "Pregel"), ("langgraph.pregel", "Pregel")}
 _BUILDER = {("langgraph.graph.state", "StateGraph")}
 
@@ -122,7 +123,7 @@ def _defined_in(target: str, module: ModuleType) -> list[Found]:
     compiled = [getattr(value, "builder", None) for value in values.values() if _is(value, _GRAPH)]
     found: dict[int, Found] = {}
     for name, value in values.items():
-        own = _is(value, _FUNCTION) and value.__module__ == module.__name__
+        own = (_is(value, _FUNCTION) and value.__module__ == module.__name__) or _is(value, _GRAPH_AGENT)
         builds = _is(value, _BUILDER) and not any(value is builder for builder in compiled)
         if own or builds or _is(value, _GRAPH):
             found.setdefault(id(value), _found(target, module, name, value))
@@ -136,6 +137,8 @@ def named(target: str, module: ModuleType, name: str, id: str | None = None) -> 
         InvalidInput: there is none.
     """
     value: Any = getattr(module, name, None)
+    if _is(value, _GRAPH_AGENT):
+        return _found(target, module, name, value)
     is_factory = callable(value) and not isinstance(value, type) and not isinstance(value, FunctionAgent)
     if not isinstance(value, FunctionAgent) and not _is(value, _GRAPH | _BUILDER) and not is_factory:
         known = [key for key, held in vars(module).items() if isinstance(held, FunctionAgent) or _is(held, _GRAPH)]
@@ -148,6 +151,8 @@ def _found(target: str, module: ModuleType, name: str, value: Any, id: str | Non
     if isinstance(value, FunctionAgent):
         function = cast("FunctionAgent[..., Any]", value)
         return Found(function, function.id, _file_of(function), cast(object, value))
+    if _is(value, _GRAPH_AGENT):
+        return Found(value, value.id, value.source.place, value)
     _langgraph(target)
     from runyard.runtime.langgraph.agent import GraphAgent
     from runyard.runtime.langgraph.factory import Source

@@ -7,15 +7,17 @@ import functools
 import inspect
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from runyard.agents import Agent, Limits
+from runyard.agents import Agent, Limits, Retry
 from runyard.errors import InvalidInput
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Ended, Start
+from runyard.runtime.decorate import check_id, limits_of
 from runyard.runtime.describe import shown
 from runyard.runtime.lane import OWNER, RunTask
 from runyard.runtime.langgraph import describe
@@ -146,6 +148,41 @@ class GraphAgent:
 
         # The loop holds its tasks weakly; this holds the task for as long as the attempt is known to the host.
         end.on_stop = stop
+
+
+def graph(
+    found: Any,
+    /,
+    *,
+    id: str,
+    description: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    max_attempts: int = 3,
+    retry: Retry | Mapping[str, Any] | None = None,
+    concurrency: int | None = None,
+) -> GraphAgent:
+    """Makes an agent of a graph, a builder or a function that makes one: where it needs more than its variable's name.
+
+    Args:
+        found: A compiled graph or a builder of LangGraph, or a factory of one (see `factory`).
+        id: How requests name it.
+        description, metadata: For people and searches.
+        timeout: Seconds of wall clock for one attempt.
+        max_attempts: How often a run may be tried, after crashes and errors that `retry` names.
+        retry: `Retry`, or its fields as a mapping; `on` takes exception classes too.
+        concurrency: How many runs of it may execute at once, in the whole cluster.
+
+    Raises:
+        ValueError: an argument is out of its range.
+        TypeError: `found` is none of these.
+    """
+    frame = inspect.currentframe()
+    caller = None if frame is None else frame.f_back
+    file = None if caller is None else caller.f_globals.get("__file__")
+    source = Source(found, place=f"{file}:{id}", folder=None if file is None else Path(file).parent)
+    limits = limits_of(timeout, max_attempts, retry, concurrency)
+    return GraphAgent(source, id=check_id(id), description=description, metadata=metadata, limits=limits)
 
 
 def _is_mapping_schema(graph: describe.Graph) -> bool:

@@ -33,6 +33,8 @@ from runyard.runtime.state import MESSAGES
 HEADER = HIDDEN + "graph"
 TYPED = HIDDEN + "t:"
 INTERNAL = HIDDEN + "i:"
+INTERNALS = ("__", "branch:", "join:")
+"""With what the names of LangGraph's own channels begin."""
 SHOWN_AS = {"__root__": "output", "__end__": "output"}
 """Channels of LangGraph's own that hold what a graph gives: they are shown under another name."""
 
@@ -155,7 +157,7 @@ class Codec:
             updated=checkpoint.get("updated_channels"),
         )
         for name, value in values.items():
-            if name.startswith(("__", "branch:")) and name not in SHOWN_AS:
+            if name.startswith(INTERNALS) and name not in SHOWN_AS:
                 self._internal(name, value, header, hidden)
                 continue
             place = SHOWN_AS.get(name, name)
@@ -392,7 +394,7 @@ class Codec:
     # what is not shown
 
     def _internal(self, name: str, value: Any, header: Header, hidden: dict[str, bytes]) -> None:
-        if name.startswith("branch:") and is_exact(value):
+        if not name.startswith("__") and is_exact(value):
             header.small[name] = value
         else:
             hidden[INTERNAL + name] = _encode(base64.b64encode(self.encode_write(value)).decode())

@@ -17,10 +17,8 @@ from runyard.checkpoints import Changes, PendingWrite, State, name_of
 from runyard.errors import RunyardError
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import CheckpointWrite, Start, StateCall, StateReply, Write
-from runyard.runtime.langgraph.codec import Codec, Known
+from runyard.runtime.langgraph.codec import INTERNALS, Codec, Known
 from runyard.runtime.langgraph.saver import SOURCES, Found, Place, Saver
-
-_INTERNAL = ("__", "branch:")
 
 
 class RunSaver(Saver):
@@ -122,7 +120,7 @@ class RunSaver(Saver):
             checkpoint["id"],
             place.namespace,
             fresh and bool(place.namespace or self._put_any or self._start.head),
-            shows=any(not name.startswith(_INTERNAL) for name in checkpoint.get("updated_channels") or ()),
+            shows=any(not name.startswith(INTERNALS) for name in checkpoint.get("updated_channels") or ()),
         )
         self._known[place.namespace] = checkpoint["id"], known
         if not place.namespace:
@@ -168,7 +166,7 @@ def _holds(checkpoint: Checkpoint, write: PendingWrite) -> bool:
         return False
     channel = write.channel
     return (
-        channel.startswith(_INTERNAL)
+        channel.startswith(INTERNALS)
         or channel in checkpoint["channel_values"]
         or channel not in checkpoint["channel_versions"]
     )
