@@ -55,7 +55,7 @@ chaos: $(READY) ## Kill servers, break disks, crowd and soak, for half an hour (
 	@$(BIN)/python -m chaos $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(READY) ## Send a server bad, odd and broken requests, for minutes (ARGS="--seed 7" repeats)
+fuzz: $(READY) ## Send a server bad, odd and broken requests, read broken rows, for minutes (ARGS="--seed 7" repeats)
 	@$(BIN)/python -m fuzz $(ARGS)
 
 .PHONY: oracle

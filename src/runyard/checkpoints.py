@@ -35,7 +35,7 @@ Source = Literal["input", "step", "update", "fork", "interrupt"]
 
 class Change(msgspec.Struct, array_like=True, frozen=True):
     """What happened to one channel: a new value, or (with `at`) elements appended to a list that had `at` elements; or
-    (with `at` of `GONE`) it is there no more."""
+    (with `at` of `REMOVED`) it is there no more."""
 
     value: msgspec.Raw
     at: int | None = None
@@ -43,7 +43,8 @@ class Change(msgspec.Struct, array_like=True, frozen=True):
 
 Changes = dict[str, Change]
 
-GONE = -1
+REMOVED = -1
+"""What stands for the place where elements are appended, in the change that removes a channel."""
 
 _CHANGES = msgspec.json.Decoder(Changes)
 _STATE = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -150,9 +151,9 @@ def append(at: int, tail: bytes) -> Change:
     return Change(msgspec.Raw(tail), at)
 
 
-def removal() -> Change:
+def remove() -> Change:
     """The change that removes a channel."""
-    return Change(msgspec.Raw(b"null"), GONE)
+    return Change(msgspec.Raw(b"null"), REMOVED)
 
 
 def apply(state: Mapping[str, bytes], changes: Changes) -> State:
@@ -162,7 +163,7 @@ def apply(state: Mapping[str, bytes], changes: Changes) -> State:
         value = bytes(change.value)
         if change.at is None:
             result[channel] = value
-        elif change.at == GONE:
+        elif change.at == REMOVED:
             result.pop(channel, None)
         else:
             result[channel] = _joined(result.get(channel, b"[]"), value)
@@ -248,7 +249,7 @@ def fold(bodies: Iterable[tuple[str, bytes]]) -> State:
             if change.at is None:
                 whole[channel] = value
                 tails.pop(channel, None)
-            elif change.at == GONE:
+            elif change.at == REMOVED:
                 whole.pop(channel, None)
                 tails.pop(channel, None)
             elif value != b"[]":
