@@ -64,7 +64,8 @@ class ListPart:
         self.codes = codes
         self.kind = _kind_of(codes)
         self.fits = True
-        """Whether the stored twin is that of these elements: not where a client has changed what is seen."""
+        """Whether the stored twin, or that there is none, is that of these elements: not where a client has changed
+        what is seen."""
 
     def texts(self) -> list[bytes]:
         """The text of each element."""
@@ -183,7 +184,9 @@ class Parts:
                     codes[index] = _AS_SEEN
                 else:
                     values[index] = message
-            return ListPart(values, seen, [], codes)
+            part = ListPart(values, seen, [], codes)
+            part.fits = part.kind != MIXED
+            return part
         if kind != MIXED or twin is None:
             return ListPart(values, seen, [], [_AS_SEEN] * len(values))
         twins = [bytes(raw) for raw in _RAWS.decode(twin)]
@@ -240,6 +243,11 @@ def twin_change(old: AnyPart | None, new: AnyPart) -> Change | None:
 def has_twin(part: AnyPart | None) -> bool:
     """Whether something is hidden beside the value."""
     return part is not None and part.kind in (TYPED, MIXED)
+
+
+def fits(part: AnyPart) -> bool:
+    """Whether what is stored beside the value, if anything has to be, is that of this value."""
+    return type(part) is not ListPart or part.fits
 
 
 def _kept(old: AnyPart | None, new: ListPart) -> int | None:
