@@ -9,6 +9,7 @@ import enum
 import json
 import operator
 import pathlib
+import re
 import sys
 import uuid
 from collections import OrderedDict, defaultdict, deque
@@ -151,6 +152,7 @@ ODD: list[Any] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")
 @pytest.mark.parametrize("value", ODD, ids=lambda value: f"{type(value).__name__} {value!a}"[:40])
 @pytest.mark.parametrize("listed", [False, True])
 def test_what_can_be_written_can_be_read(value: Any, listed: bool) -> None:
@@ -170,6 +172,14 @@ def test_what_can_be_written_can_be_read(value: Any, listed: bool) -> None:
     assert repr(again) == repr(back)
     if listed and type(value) in (*OWN[8:10], Strict):
         assert back == value
+
+
+def test_a_pattern_that_was_to_be_told_of_is_not_told_of_again(capsys: pytest.CaptureFixture[str]) -> None:
+    pattern = re.compile("a", re.DEBUG)
+    capsys.readouterr()
+    codec = Codec()
+    assert codec.decode_write(codec.encode_write(pattern)).pattern == "a"
+    assert capsys.readouterr().out == ""
 
 
 def test_objects_in_objects_are_had_again_or_refused() -> None:

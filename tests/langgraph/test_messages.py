@@ -138,6 +138,7 @@ def changed(message: Any, **fields: Any) -> Any:
     return message
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")
 @pytest.mark.parametrize(
     "message",
     [

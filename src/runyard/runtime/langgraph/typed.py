@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import decimal
+import functools
 import ipaddress
 import pathlib
 import re
@@ -27,6 +28,7 @@ from langgraph import types as lg
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import GetOp, Item
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 from runyard.errors import CorruptCheckpoint
 from runyard.runtime.describe import described
@@ -58,16 +60,45 @@ def _path(*parts: Any) -> pathlib.Path:
     return pathlib.Path(*parts)
 
 
+def _pattern(pattern: Any, flags: int = 0) -> re.Pattern[Any]:
+    return re.compile(pattern, flags & ~re.DEBUG)  # which would print
+
+
 def _send(node: Any, arg: Any, timeout: Any = None) -> lg.Send:
     return lg.Send(node, arg) if timeout is None else cast(Any, lg.Send)(node, arg, timeout=timeout)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _as_it_was(kind: type[BaseModel]) -> Callable[..., BaseModel]:
     """Makes an object with the fields that one had. Its class is not asked again: it would derive what somebody has
     taken away since, and refuse what somebody has set."""
+    declared = kind.model_fields
+    open_ = kind.model_config.get("extra") == "allow"
+    defaults: dict[str, Callable[[], Any]] = {}
+    for name, field in declared.items():
+        if field.default_factory is not None:
+            defaults[name] = cast(Any, field.default_factory)
+        elif field.default is not PydanticUndefined:
+            defaults[name] = functools.partial(_same, field.default)
 
-    def make(**fields: Any) -> BaseModel:
-        return kind.model_construct(**fields)
+    def make(**given: Any) -> BaseModel:
+        fields: dict[str, Any] = {}
+        for name in declared:
+            if name in given:
+                fields[name] = given[name]
+            elif name in defaults:
+                fields[name] = defaults[name]()
+        extra = {name: value for name, value in given.items() if name not in declared}
+        # Not `model_construct`, which compiles the signatures of the factories each time.
+        it = kind.__new__(kind)
+        object.__setattr__(it, "__dict__", fields)
+        object.__setattr__(it, "__pydantic_fields_set__", set(given))
+        object.__setattr__(it, "__pydantic_extra__", extra if open_ else None)
+        object.__setattr__(it, "__pydantic_private__", None)
+        return it
 
     return make
 
@@ -127,7 +158,7 @@ def _safe() -> dict[tuple[str, str], Callable[..., Any]]:
     for module in ("pathlib", "pathlib._local"):
         found.update({(module, name): _path for name in ("Path", "PosixPath", "WindowsPath")})
     found["zoneinfo", "ZoneInfo"] = _zone
-    found["re", "compile"] = re.compile
+    found["re", "compile"] = _pattern
     found[lg.Send.__module__, "Send"] = _send
     return found
 
