@@ -601,6 +601,8 @@ class Lifecycle:
                 found = await self.storage.snapshot(thread.owner, thread.thread_id, parent_id)
             except NotFound:
                 raise checkpoint_not_found(parent_id, thread.thread_id) from None
+            if found.checkpoint.namespace:  # a subgraph's state is none of the thread's
+                raise checkpoint_not_found(parent_id, thread.thread_id)
             parent, state = found.checkpoint, found.state
         changes: Changes = {}
         for channel, value in (patch.values or {}).items():
@@ -636,6 +638,7 @@ class Lifecycle:
 
     async def history(self, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:
         """Newest first; `before` is exclusive. Raises `NotFound`."""
+        self.storage.thread(owner, thread_id)
         return await self.storage.history(owner, thread_id, before=before, limit=limit)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runyard.errors import StorageError
-from runyard.storage.migrate import migrations
+from runyard.storage.migrate import migrations, named_queries
 from runyard.storage.sqlite.connection import PACKAGE, connect, migrate, schema_version
 
 ALL = migrations(PACKAGE)
@@ -56,6 +56,39 @@ def test_metadata_of_before_is_found_by_its_labels(tmp_path: Path) -> None:
     migrate(connection)
     found = connection.execute("SELECT * FROM labels ORDER BY kind").fetchall()
     assert found == [("o", "run", "user", "ada", 7, "r"), ("o", "thread", "user", "ada", 5, "t")]
+
+
+def test_states_of_before_are_the_threads_own_in_the_order_of_storing(tmp_path: Path) -> None:
+    graphs = next(migration.number for migration in ALL if "graph_states" in migration.name)
+    connection = older(tmp_path / "runyard.db", graphs - 1)
+    names = ["z", "a", "m"]
+    connection.executemany(
+        "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, created_at, step, source, kind, body, full_size, "
+        "chain_size) VALUES (?, '', 't', 1, 0, 'step', 'full', x'7b7d', 2, 0)",
+        [(name,) for name in names],
+    )
+    migrate(connection)
+    where = {"owner": "", "thread_id": "t", "below": 2**63 - 1, "limit": 9}
+    history = named_queries(PACKAGE)["history"]
+    found = connection.execute(history, {**where, "namespace": ""}).fetchall()
+    assert [row[0] for row in found] == names[::-1]
+    assert connection.execute(history, {**where, "namespace": "node:1"}).fetchall() == []
+    assert connection.execute(named_queries(PACKAGE)["has_inner"], where).fetchall() == [(0,)]
+
+
+def test_giving_free_pages_back_changes_no_order(tmp_path: Path) -> None:
+    """The order of histories is that of row numbers."""
+    connection: Any = connect(tmp_path / "runyard.db")
+    migrate(connection)
+    connection.executemany(
+        "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, created_at, step, source, kind, body, full_size, "
+        "chain_size) VALUES (?, '', 't', 1, 0, 'step', 'full', x'7b7d', 2, 0)",
+        [(str(99 - number),) for number in range(50)],
+    )
+    connection.execute("DELETE FROM checkpoints WHERE rowid % 3 = 0").fetchall()
+    numbered = connection.execute("SELECT rowid, checkpoint_id FROM checkpoints ORDER BY rowid").fetchall()
+    connection.execute("VACUUM").fetchall()
+    assert connection.execute("SELECT rowid, checkpoint_id FROM checkpoints ORDER BY rowid").fetchall() == numbered
 
 
 def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:

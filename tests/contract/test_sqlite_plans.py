@@ -37,14 +37,12 @@ LISTS: dict[str, dict[str, Any]] = {
         "owner": "", "status": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7", "limit": 10,
         "offset": 0,
     },
-    "history": {"owner": "", "thread_id": "t1", "namespace": "", "before": None, "limit": 10},
-    "has_inner": {"owner": "", "thread_id": "t1"},
+    "history": {"owner": "", "thread_id": "t1", "namespace": "", "below": 2**63 - 1, "limit": 10},
 }  # fmt: skip
-READS: dict[str, tuple[Any, ...]] = {
+READS: dict[str, Any] = {
     "run": ("r7", ""),
     "thread": ("", "t1"),
     "thread_alone": ("", "t2"),
-    "pending_writes": ("", "t1", "", "c1"),
     "numbers": ("", "t1"),
     "line": ("", "t1"),
     "ready": ("a", 10),
@@ -58,6 +56,15 @@ READS: dict[str, tuple[Any, ...]] = {
     "next_namespace": ("", b"", b"\xff"),
     "get_item": ("", b"n\0", "k7", 1),
     "known_key": ("", "create_run", "k"),
+    "checkpoint": ("c1-1", ""),
+    "place_of_checkpoint": ("c1-1", ""),
+    "readable": {"owner": "", "thread_id": "t1", "checkpoint_id": "c1-1", "undone": True},
+    "inner_history": {"owner": "", "thread_id": "t1", "namespace": "node:1", "before": None, "limit": 10},
+    "inherited": {"owner": "", "thread_id": "t1", "namespace": "node:1", "before": None, "limit": 10},
+    "pending_writes": ("", "t1", "", "c1-1"),
+    "has_inner": {"owner": "", "thread_id": "t1"},
+    "newest_own": ("", "t1"),
+    "threads_of_run": {"owner": "", "id": "r7"},
 }
 ALL: dict[str, Any] = {**LISTS, **READS}
 WHOLE = {
@@ -104,6 +111,22 @@ def filled(path: Path, runs: int) -> Any:
             "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, created_at, step, source, kind, body, "
             "full_size, chain_size) VALUES (?, '', ?, 1, 0, 'step', 'full', x'7b7d', 2, 0)",
             [(f"c{n}-{i}", f"t{n}") for n in range(runs // 10) for i in range(3)],
+        )
+        connection.executemany(
+            "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, created_at, step, source, kind, body, "
+            "full_size, chain_size, namespace) VALUES (?, '', ?, 1, 0, 'step', 'full', x'7b7d', 2, 0, 'node:1')",
+            [(f"i{n}-{i}", f"t{n}") for n in range(runs // 10) for i in range(3)],
+        )
+        # Each thread has what the one after it has of a subgraph, as a copy would.
+        connection.executemany(
+            "INSERT INTO inherited (checkpoint_id, owner, thread_id, namespace, source) "
+            "SELECT checkpoint_id, owner, ?, namespace, thread_id FROM checkpoints WHERE checkpoint_id = ?",
+            [(f"t{n}", f"i{n + move}-{i}") for n in range(runs // 10 - 1) for i in range(3) for move in (0, 1)],
+        )
+        connection.executemany(
+            "INSERT INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, channel, value, path, "
+            "run_id) VALUES ('', ?, '', ?, 'task', 0, 'c', x'31', '', 'r')",
+            [(f"t{n}", f"c{n}-{i}") for n in range(runs // 10) for i in range(3)],
         )
         connection.executemany(
             "INSERT INTO items (owner, namespace, key, value, created_at, updated_at) VALUES ('', ?, ?, x'7b7d', 1, ?)",

@@ -47,6 +47,10 @@ RETENTION: dict[str, Any] = {
     "delete_undone_checkpoints": {**THREAD, "limit": 50},
     "delete_events_of_thread": {**THREAD, "limit": 50},
     "delete_checkpoints_of_thread": {**THREAD, "limit": 50},
+    "delete_pending_of_thread": {**THREAD, "limit": 50},
+    "delete_aside_of_run": {**THREAD, "run_id": "r1", "limit": 50},
+    "delete_inherited_of_thread": {**THREAD, "limit": 50},
+    "release_sources": THREAD,
     "release_origin": THREAD,
     "forget_origin": THREAD,
     "revived": THREAD,
@@ -135,8 +139,14 @@ def test_the_plan_searches_an_index_and_sorts_nothing(name: str, tmp_path: Path)
     connection = filled(tmp_path / "runyard.db", 20, at=OLD)
     plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + QUERIES[name], RETENTION[name]).fetchall()]
     assert plan
-    # These are read whole: the index holds what is active, or what is to do, and nothing else.
-    whole = {"active_by_agent": "runs_active", "ready_by_agent": "runs_ready", "unswept_threads": "threads_unswept"}
+    # These are read whole: the index holds what is active, or what is to do, and nothing else; or they are what was
+    # found.
+    whole = {
+        "active_by_agent": "runs_active",
+        "ready_by_agent": "runs_ready",
+        "unswept_threads": "threads_unswept",
+        "copy_of_undone": "lineage",
+    }
     assert [line for line in plan if line.startswith("SCAN") and whole.get(name, "-") not in line] == []
     assert [line for line in plan if "TEMP B-TREE" in line and name != "active_by_agent"] == []
 

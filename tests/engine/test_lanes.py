@@ -14,7 +14,7 @@ from live_server import Server, Starter, play
 
 from runyard import Context, SyncContext, agent
 from runyard.errors import RunyardError
-from runyard.runtime import channel
+from runyard.runtime import channel, lane
 from runyard.runtime.channel import ThreadHost
 
 DEADLINE = 20.0
@@ -216,9 +216,10 @@ BreakLane = Callable[[], None]
 
 
 @pytest.fixture
-def break_lane() -> Iterator[BreakLane]:
+def break_lane(monkeypatch: pytest.MonkeyPatch) -> Iterator[BreakLane]:
     """Does to the loop of whoever calls it what closing it in the moment between two turns comes to: it can wait for
     nothing any more. Afterwards it is mended as far as it needs to be closed."""
+    monkeypatch.setattr(lane, "new_event_loop", asyncio.new_event_loop)  # the other one cannot be reached into
     broken: list[Any] = []
 
     def break_it() -> None:

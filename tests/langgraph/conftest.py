@@ -15,8 +15,9 @@ from runyard.runtime.langgraph.server_saver import ServerSaver
 from runyard.runtime.langgraph.types import Types
 from runyard.storage.contract import Storage
 from tests.contract.conftest import on_storage
+from tests.stories.conftest import serve
 
-__all__ = ["clock", "on_saver", "on_storage", "server"]
+__all__ = ["clock", "on_saver", "on_storage", "serve", "server"]
 
 SaverCase = Callable[[ServerSaver], Awaitable[None]]
 OnSaver = Callable[..., None]

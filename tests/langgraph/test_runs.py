@@ -380,7 +380,9 @@ def test_an_answer_comes_with_changes_and_a_place_to_go(server: Starter) -> None
         async with server(graph(steps, id="steps")) as s:
             thread = await s.thread()
             done = await answer_of(
-                s, f"/threads/{thread}/runs/wait", command={"update": {"n": 5}, "goto": ["c", {"node": "ask", "input": {"n": 9}}]}
+                s,
+                f"/threads/{thread}/runs/wait",
+                command={"update": {"n": 5}, "goto": ["c", {"node": "ask", "input": {"n": 9}}]},
             )
             assert done["status"] == "interrupted"
             assert [question["value"]["n"] for question in done["interrupts"]] == [9]

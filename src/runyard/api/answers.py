@@ -357,8 +357,8 @@ def _state(state: Mapping[str, bytes]) -> bytes:
     # A channel of that name that holds no list is the agent's own affair, and stays among its values.
     if messages is None or not messages.startswith(b"["):
         return b',"values":' + checkpoints.render(state)
-    values = {channel: value for channel, value in state.items() if channel != "messages"}
-    return b',"values":' + checkpoints.render(values) + b',"messages":' + messages
+    del state["messages"]
+    return b',"values":' + checkpoints.render(state) + b',"messages":' + messages
 
 
 def _interrupts(questions: Sequence[Question]) -> bytes:

@@ -75,6 +75,15 @@ class RunTask(asyncio.Task[Any]):
         return super().cancel(msg)
 
 
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """The fastest there is: carrying calls between threads takes half the time in it."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def _run_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> RunTask:
     return RunTask(coro, loop=loop, **options)
 
@@ -84,7 +93,7 @@ class Lane:
 
     def __init__(self, name: str, crew: Crew, died: Callable[[Lane], None]) -> None:
         """`died` is called in the lane's thread when its loop cannot go on."""
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_event_loop()
         self.loop.set_task_factory(_run_task)
         self.bridge = Bridge(self.loop)
         self.crew = crew

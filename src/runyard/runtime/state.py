@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from runyard.checkpoints import Change, Changes, State, append, apply, set_to
+from runyard.checkpoints import HIDDEN, Change, Changes, State, append, apply, set_to
 from runyard.runtime.describe import shown
 from runyard.runtime.plain import NO_LIMIT, check_name, encode, encode_stable, fingerprint, too_large
 from runyard.runtime.signals import NotSerialisable
@@ -82,6 +82,8 @@ class Given:
         self._left -= len(channel) + len(text)
         if self._left < 0:
             raise too_large(self._place, None, self._limit)
+        if channel[:1] == HIDDEN:
+            raise NotSerialisable(f"{self._place} has the key {shown(channel)}: no channel's name begins with \\x01")
         self.texts[check_name(channel, "the name of a channel", NO_LIMIT)] = text
         self._stable += (channel.encode(), stable)
 

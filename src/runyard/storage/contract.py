@@ -68,15 +68,13 @@ class Batch(msgspec.Struct, frozen=True):
     records: Sequence[Record] = ()
     pending: Sequence[PendingWrite] = ()
     settled: Sequence[PendingWrite] = ()
-    """Pending writes to be removed; only their keys count."""
+    """Pending writes that count no more; only their keys count. Those of other runs come back when the run is rolled
+    back. They are settled before `pending` is stored."""
 
     @property
     def last_checkpoint(self) -> Checkpoint | None:
-        """The last one of the thread's own states: those of subgraphs are no head."""
-        for checkpoint in reversed(self.checkpoints):
-            if not checkpoint.namespace:
-                return checkpoint
-        return None
+        """The last one of the thread's own states: those of subgraphs are no heads."""
+        return next((checkpoint for checkpoint in reversed(self.checkpoints) if not checkpoint.namespace), None)
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -215,7 +213,9 @@ class Storage(Protocol):
         ...
 
     async def copy_thread(self, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
-        """A thread with the same metadata, head and history; runs are not copied, no values are copied."""
+        """A thread with the same metadata, head and history; runs are not copied, no states are copied. It has what
+        there is of subgraphs' states and pending writes at this moment, and keeps it whatever becomes of the original.
+        """
         ...
 
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
@@ -224,38 +224,43 @@ class Storage(Protocol):
         ...
 
     async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True) -> Snapshot:
-        """A checkpoint of the thread (or of those it was copied from); one that was undone, too, as long as it is
-        there, unless `undone` is false. Raises `NotFound` checkpoint_not_found."""
+        """A checkpoint of the thread (or of those it was copied from), of any namespace. One that was undone is there
+        as long as the record of its run, whose events name it; with `undone` false it is not. Raises
+        `NotFound` checkpoint_not_found."""
         ...
 
     async def history(
         self, owner: str, thread_id: str, *, before: str | None, limit: int, namespace: str = ""
     ) -> list[Snapshot]:
-        """Newest first, in the order in which they were stored. Raises `NotFound`, for `before` too."""
+        """Newest first, in the order in which they were stored; `before` is a checkpoint of the same history. In a
+        subgraph's namespace the order is that of the ids, and `before` any of them. Hidden threads have a history too.
+        Raises `NotFound`, for `before` too."""
         ...
 
     async def newest(self, owner: str, thread_id: str, namespace: str) -> Snapshot | None:
-        """The newest checkpoint of a subgraph's namespace; for the thread's own states (an empty one), its head."""
+        """The newest checkpoint of a subgraph's namespace; for the thread's own states (an empty one), its head. None
+        where there is none, or no thread."""
         ...
 
     # the states of graphs, beside what `append` and `finish` store of them
 
     def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
-        """What tasks gave on top of a state, in order, read inline. A copy has those that there were when it was
-        made."""
+        """What tasks gave on top of a state, in order, read inline. A copy has those that its original had then."""
         ...
 
     def has_inner(self, owner: str, thread_id: str) -> bool:
-        """Whether the thread, or one that it was copied from, has checkpoints of subgraphs; read inline."""
+        """Whether the thread, or one that it was copied from, has checkpoints of subgraphs, or writes on them; read
+        inline."""
         ...
 
     async def inner_namespaces(self, owner: str, thread_id: str) -> list[str]:
-        """The namespaces of subgraphs of which the thread, or one that it was copied from, has checkpoints; sorted."""
+        """The namespaces of subgraphs of which the thread has checkpoints, or has some from its original; sorted."""
         ...
 
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
         """Stores a checkpoint from outside any attempt, and makes it the head where it is one of the thread's own.
-        Makes the thread where it is not there. Raises `Conflict` thread_busy when a run is active."""
+        Makes the thread where it is not there. Raises `Conflict` thread_busy when a run is active, and
+        checkpoint_exists; `NotFound` for a parent that is not there."""
         ...
 
     async def put_writes(self, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
@@ -264,11 +269,15 @@ class Storage(Protocol):
         ...
 
     async def forget_runs(self, owner: str, run_ids: Sequence[str], now: int) -> None:
-        """Undoes the checkpoints that these runs made, with the writes on them; heads move back to what is left."""
+        """Undoes the checkpoints that these runs made, with the writes on them, and what they gave or settled on
+        others; heads move back to what is left. What an open question goes back to stays. Raises `Conflict`
+        thread_busy when a run is active on a thread of theirs."""
         ...
 
     async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
-        """Undoes all checkpoints of a thread but those of `keep`, with the writes on them."""
+        """Undoes all checkpoints of a thread but those of `keep`, with the writes on them. Where anything is kept, so
+        is what an open question goes back to. What a copy descends from stays. Raises `Conflict` thread_busy when a run
+        is active."""
         ...
 
     # runs

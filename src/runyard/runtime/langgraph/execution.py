@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -12,7 +11,6 @@ from langgraph.errors import GraphRecursionError
 from langgraph.types import Interrupt
 
 from runyard.checkpoints import Question
-from runyard.events import Entry
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Ended, Start, Write
 from runyard.runtime.ending import raised
@@ -20,6 +18,7 @@ from runyard.runtime.langgraph.breakpoints import breakpoint_at
 from runyard.runtime.langgraph.codec import Codec
 from runyard.runtime.langgraph.describe import Graph
 from runyard.runtime.langgraph.factory import Source
+from runyard.runtime.langgraph.outbox import Outbox
 from runyard.runtime.langgraph.request import config_of, input_of
 from runyard.runtime.langgraph.run_saver import RunSaver
 from runyard.runtime.langgraph.store import RunStore
@@ -37,25 +36,27 @@ async def perform(source: Source, codec: Codec, start: Start, end: AgentEnd) -> 
     if not end.take():
         return
     run_of_code.set(start.run)
+    outbox = Outbox(end)
     try:
-        ended = await _execute(source, codec, start, end)
+        ended = await _execute(source, codec, start, end, outbox)
     except BaseException as error:
         # Nodes that are no coroutines go on in threads of their own: the code has stopped when they have.
         await end.threads_end()
         ended = raised(start, end, error, "recursion_limit" if isinstance(error, GraphRecursionError) else None)
+    outbox.send()
     end.finish(ended)
 
 
-async def _execute(source: Source, codec: Codec, start: Start, end: AgentEnd) -> Ended:
+async def _execute(source: Source, codec: Codec, start: Start, end: AgentEnd, outbox: Outbox) -> Ended:
     config = config_of(start)
     context: Any = None if start.context is None else _decoded(start.context)
     async with source.graph(config, context) as graph:
-        saver = RunSaver(codec, start, end)
+        saver = RunSaver(codec, start, end, outbox)
         graph.checkpointer = saver
         if graph.store is None:
             graph.store = RunStore(end, start.max_value_bytes)
         value = input_of(start, begun=start.begun, answered=_answered(start, codec))
-        questions = await _stream(graph, value, config, context, start, end)
+        questions = await _stream(graph, value, config, context, start, outbox)
         if questions is None:
             return Ended("completed")
         if not questions:
@@ -64,7 +65,7 @@ async def _execute(source: Source, codec: Codec, start: Start, end: AgentEnd) ->
 
 
 async def _stream(
-    graph: Graph, value: Any, config: Any, context: Any, start: Start, end: AgentEnd
+    graph: Graph, value: Any, config: Any, context: Any, start: Start, outbox: Outbox
 ) -> list[Interrupt] | None:
     """Has the graph execute; the questions with which it stopped, None where it came to its end."""
     questions: dict[str, Interrupt] | None = None
@@ -86,17 +87,9 @@ async def _stream(
                 continue
         entry = entry_of(namespace, mode, payload)
         if entry is not None:
-            await _tell(end, entry)
+            outbox.put(Write(entries=(entry,)), len(entry.data))
+            await outbox.room()
     return None if questions is None else list(questions.values())
-
-
-async def _tell(end: AgentEnd, entry: Entry) -> None:
-    end.write(Write(entries=(entry,)), len(entry.data))
-    number = end.credit()
-    if number:
-        room: asyncio.Future[None] = end.loop.create_future()
-        end.when_stored(number, lambda: None if room.done() else room.set_result(None))
-        await room
 
 
 def _answered(start: Start, codec: Codec) -> Sequence[str]:

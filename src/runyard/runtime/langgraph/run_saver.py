@@ -18,16 +18,18 @@ from runyard.errors import RunyardError
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import CheckpointWrite, Start, StateCall, StateReply, Write
 from runyard.runtime.langgraph.codec import INTERNALS, Codec, Known
+from runyard.runtime.langgraph.outbox import Outbox
 from runyard.runtime.langgraph.saver import SOURCES, Found, Place, Saver
 
 
 class RunSaver(Saver):
     """LangGraph's checkpointer for one attempt."""
 
-    def __init__(self, codec: Codec, start: Start, end: AgentEnd) -> None:
+    def __init__(self, codec: Codec, start: Start, end: AgentEnd, outbox: Outbox) -> None:
         super().__init__(codec, end.loop)
         self._start = start
         self._end = end
+        self._outbox = outbox
         self._name = name_of(start.head)
         self._inner = start.inner
         self._put_any = False
@@ -73,6 +75,7 @@ class RunSaver(Saver):
             if not came.done():
                 came.set_result(reply)
 
+        self._outbox.send()
         self._end.when_replied(call, wake)
         reply = await came
         if reply is None:
@@ -126,8 +129,11 @@ class RunSaver(Saver):
         if not place.namespace:
             self._put_any = True
             self.name = checkpoint["id"]
-        number = self._end.write(Write(checkpoint=put, settled=settled), sum(len(c.value) for c in changes.values()))
-        await self._room(number if self._start.durability == "sync" else self._end.credit())
+        self._outbox.put(Write(checkpoint=put, settled=settled), sum(len(c.value) for c in changes.values()))
+        if self._start.durability == "sync":
+            await self._outbox.stored(self._outbox.send())
+        else:
+            await self._outbox.room()
 
     async def _keep_writes(self, place: Place, writes: list[PendingWrite], values: Sequence[Any]) -> None:
         self._check(place)
@@ -136,20 +142,8 @@ class RunSaver(Saver):
         writes = [msgspec.structs.replace(write, run_id=run_id) for write in writes]
         self._given.setdefault(on, []).extend(writes)
         self._returned.setdefault(on, []).extend(values)
-        self._end.write(Write(pending=writes), sum(len(write.value) for write in writes))
-        await self._room(self._end.credit())
-
-    async def _room(self, number: int) -> None:
-        if not number:
-            return
-        room: asyncio.Future[None] = self._end.loop.create_future()
-
-        def wake() -> None:
-            if not room.done():
-                room.set_result(None)
-
-        self._end.when_stored(number, wake)
-        await room
+        self._outbox.put(Write(pending=writes), sum(len(write.value) for write in writes))
+        await self._outbox.room()
 
     def _check(self, place: Place) -> None:
         if place.thread_id != self._start.run.thread_id:

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from pathlib import Path
@@ -16,9 +16,9 @@ import apsw
 import msgspec
 
 from runyard import agents as agent_rules
-from runyard.checkpoints import Checkpoint, PendingWrite, Snapshot, State, fold, render, shown
+from runyard.checkpoints import Checkpoint, PendingWrite, Snapshot, State, render, shown
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
-from runyard.errors import RunyardError, checkpoint_not_found, item_not_found, run_not_found, thread_not_found
+from runyard.errors import RunyardError, item_not_found, run_not_found, thread_not_found
 from runyard.events import Chunk, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, namespace_matches
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
@@ -42,6 +42,7 @@ from runyard.storage.sqlite import (
     outbox_verbs,
     retention_verbs,
     run_verbs,
+    states,
     thread_verbs,
     upkeep_verbs,
 )
@@ -49,7 +50,6 @@ from runyard.storage.sqlite.connection import FileLock, Synchronous, close, conn
 from runyard.storage.sqlite.faults import translated
 from runyard.storage.sqlite.replay import Replay
 from runyard.storage.sqlite.rows import (
-    checkpoint_of,
     item_of,
     namespace_of,
     namespace_value,
@@ -210,6 +210,13 @@ class SqliteStorage:
                 self._snapshots.popitem(last=False)
         return snapshot
 
+    def _drop(self, owner: str, thread_ids: Collection[str]) -> None:
+        """What was undone is not at hand any more."""
+        for key in [
+            key for key, kept in self._snapshots.items() if key[0] == owner and kept.checkpoint.thread_id in thread_ids
+        ]:
+            del self._snapshots[key]
+
     # threads
 
     async def create_thread(
@@ -257,49 +264,27 @@ class SqliteStorage:
         if kept is not None and kept.checkpoint.thread_id == thread_id and undone:
             return kept
 
-        def find(reader: Transaction) -> Snapshot | None:
-            where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}
-            if not reader.one("belongs", where)[0]:
-                row = reader.one("checkpoint", (checkpoint_id, owner))
-                if row is None or not ((undone and row[1] == thread_id) or _inherits(reader, owner, thread_id, row)):
-                    return None
-            return _snapshot(reader, owner, checkpoint_id)
-
-        found = await self._read(find)
-        if found is None:
-            raise checkpoint_not_found(checkpoint_id, thread_id)
+        found = await self._read(lambda reader: states.found_snapshot(reader, owner, thread_id, checkpoint_id, undone))
         return self._keep(owner, found)
 
     async def history(
         self, owner: str, thread_id: str, *, before: str | None, limit: int, namespace: str = ""
     ) -> list[Snapshot]:
-        if not namespace:
-            self.thread(owner, thread_id)
-        elif self._inline.one("thread", (owner, thread_id)) is None:
-            raise thread_not_found(thread_id)
-        return await self._read(lambda reader: _history(reader, owner, thread_id, before, limit, namespace))
+        return await self._read(lambda reader: states.history(reader, owner, thread_id, before, limit, namespace))
 
     async def newest(self, owner: str, thread_id: str, namespace: str) -> Snapshot | None:
-        row = self._inline.one("thread", (owner, thread_id))
-        if row is None:
-            return None
-        if namespace:
-            found = await self.history(owner, thread_id, before=None, limit=1, namespace=namespace)
-            return found[0] if found else None
-        head = thread_of(row).head
-        return None if head is None else await self.snapshot(owner, thread_id, head)
+        return await self._read(lambda reader: states.newest(reader, owner, thread_id, namespace))
 
     # the states of graphs
 
     def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
-        return graph_verbs.pending_writes(self._inline, owner, thread_id, namespace, on)
+        return states.writes_on(self._inline, owner, thread_id, namespace, on)
 
     def has_inner(self, owner: str, thread_id: str) -> bool:
         return bool(self._inline.one("has_inner", {"owner": owner, "thread_id": thread_id})[0])
 
     async def inner_namespaces(self, owner: str, thread_id: str) -> list[str]:
-        where = {"owner": owner, "thread_id": thread_id}
-        return [row[0] for row in await self._read(lambda reader: reader.all("inner_namespaces", where))]
+        return await self._read(lambda reader: states.inner_namespaces(reader, owner, thread_id))
 
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
         await self._writer.do(graph_verbs.put_checkpoint, owner, checkpoint, now)
@@ -308,12 +293,10 @@ class SqliteStorage:
         await self._writer.do(graph_verbs.put_writes, owner, thread_id, writes, now)
 
     async def forget_runs(self, owner: str, run_ids: Sequence[str], now: int) -> None:
-        await self._writer.do(graph_verbs.forget_runs, owner, run_ids, now)
-        self._snapshots.clear()
+        self._drop(owner, await self._writer.do(graph_verbs.forget_runs, owner, run_ids, now))
 
     async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
-        await self._writer.do(graph_verbs.prune, owner, thread_id, keep, now)
-        self._snapshots.clear()
+        self._drop(owner, await self._writer.do(graph_verbs.prune, owner, thread_id, keep, now))
 
     # runs
 
@@ -540,7 +523,7 @@ class SqliteStorage:
 
     async def figures(self) -> dict[str, int]:
         def count(reader: Transaction) -> dict[str, int]:
-            tables = ("threads", "runs", "checkpoints", "events", "items")
+            tables = ("threads", "runs", "checkpoints", "pending_writes", "inherited", "events", "items")
             found = {
                 table: reader.connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in tables
             }
@@ -582,39 +565,6 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _state(reader: Transaction, checkpoint_id: str) -> State:
-    return fold(reader.all("chain", (checkpoint_id,)))
-
-
-def _snapshot(reader: Transaction, owner: str, checkpoint_id: str) -> Snapshot | None:
-    row = reader.one("checkpoint", (checkpoint_id, owner))
-    return None if row is None else Snapshot(checkpoint_of(row), _state(reader, checkpoint_id))
-
-
-def _inherits(reader: Transaction, owner: str, thread_id: str, row: tuple[Any, ...]) -> bool:
-    """Whether a checkpoint of a subgraph was there when the thread was copied from the one that has it."""
-    where = {"owner": owner, "thread_id": thread_id, "namespace": row[12], "before": None, "limit": -1}
-    return row[12] != "" and any(found[0] == row[0] for found in reader.all("inherited", where))
-
-
-def _history(
-    reader: Transaction, owner: str, thread_id: str, before: str | None, limit: int, namespace: str
-) -> list[Snapshot]:
-    if before is not None and not namespace:
-        where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": before}
-        if not reader.one("belongs", where)[0]:
-            raise checkpoint_not_found(before, thread_id)
-    values = {"owner": owner, "thread_id": thread_id, "namespace": namespace, "before": before, "limit": limit}
-    rows = reader.all("inner_history" if namespace else "history", values)
-    origin = reader.one("origin", (owner, thread_id))
-    if len(rows) < limit and origin is not None and origin[0] is not None:
-        if namespace:
-            rows += reader.all("inherited", {**values, "limit": limit - len(rows)})
-        else:
-            rows += reader.all("lineage", {"origin": origin[0], "before": before, "limit": limit - len(rows)})
-    return [Snapshot(checkpoint_of(row), _state(reader, row[0])) for row in rows]
-
-
 PAGE = 200
 """Threads per step of a search by values: such a search folds the state of each candidate."""
 
@@ -649,7 +599,7 @@ def _search_threads(reader: Transaction, owner: str, query: ThreadFilter) -> lis
 
 
 def _head(reader: Transaction, thread: Thread) -> State:
-    return {} if thread.head is None else _state(reader, thread.head)
+    return {} if thread.head is None else states.state_of(reader, thread.head)
 
 
 def _run_search(owner: str, query: RunFilter) -> tuple[str, dict[str, Any]]:

@@ -1,16 +1,17 @@
-"""The states of graphs, as their savers keep them outside any attempt; each verb inside one transaction."""
+"""What is done to the states of graphs from outside any attempt, each verb inside one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from runyard.checkpoints import Checkpoint, PendingWrite, fold, render
-from runyard.errors import Conflict
-from runyard.storage.sqlite.line import line_of, settle
-from runyard.storage.sqlite.rows import checkpoint_values, write_of, write_values
-from runyard.storage.sqlite.thread_verbs import create_thread
+from runyard.checkpoints import Checkpoint, PendingWrite, name_of, render
+from runyard.errors import Conflict, checkpoint_not_found
+from runyard.storage.sqlite.line import asks, settle, standing_head
+from runyard.storage.sqlite.rows import checkpoint_values, pending_values
+from runyard.storage.sqlite.states import state_of
+from runyard.storage.sqlite.thread_verbs import revive
 from runyard.storage.sqlite.writer import Transaction
 
 _encode = msgspec.json.Encoder().encode
@@ -18,69 +19,97 @@ _encode = msgspec.json.Encoder().encode
 
 def put_checkpoint(t: Transaction, owner: str, checkpoint: Checkpoint, now: int) -> None:
     thread_id = checkpoint.thread_id
-    create_thread(t, owner, thread_id, b"{}", now, "do_nothing")
-    busy = line_of(t, owner, thread_id)
-    if busy:
+    _make_thread(t, owner, thread_id, now)
+    _refuse_while_busy(t, owner, thread_id)
+    if t.one("place_of_checkpoint", (checkpoint.checkpoint_id, owner)) is not None:
         raise Conflict(
-            f"thread {thread_id} is busy with run {busy[0].run_id}: its state cannot be changed from outside now",
-            code="thread_busy",
-            thread_id=thread_id,
-            run_id=busy[0].run_id,
+            f"checkpoint {checkpoint.checkpoint_id} exists already, and states do not change",
+            code="checkpoint_exists",
+            checkpoint_id=checkpoint.checkpoint_id,
         )
-    t.run("insert_checkpoint", checkpoint_values(owner, checkpoint))
+    if checkpoint.parent_id is not None and t.one("place_of_checkpoint", (checkpoint.parent_id, owner)) is None:
+        raise checkpoint_not_found(checkpoint.parent_id, thread_id)
+    t.run("put_checkpoint", checkpoint_values(owner, checkpoint))
     if not checkpoint.namespace:
-        t.run("move_head", (checkpoint.checkpoint_id, 0, now, owner, thread_id))
+        t.run("move_head", (checkpoint.checkpoint_id, int(checkpoint.asked is not None), now, owner, thread_id))
         settle(t, owner, thread_id, now)
 
 
 def put_writes(t: Transaction, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
-    create_thread(t, owner, thread_id, b"{}", now, "do_nothing")
+    _make_thread(t, owner, thread_id, now)
     for write in writes:
-        t.run("put_write" if write.index < 0 else "offer_write", write_values(owner, thread_id, write, now))
+        t.later("give", pending_values(owner, thread_id, write, write.run_id, write.value), thread_id)
 
 
-def pending_writes(t: Transaction, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
-    rows = t.all("pending_writes", (owner, thread_id, namespace, on))
-    if not rows:
-        origin = t.one("origin", (owner, thread_id))
-        if origin is not None and origin[0] is not None:
-            where = {"owner": owner, "thread_id": thread_id, "namespace": namespace, "on": on}
-            rows = t.all("inherited_writes", where)
-    return [write_of(row) for row in rows]
+def forget_runs(t: Transaction, owner: str, run_ids: Sequence[str], now: int) -> set[str]:
+    """The threads on which something was undone."""
+    places = {(row[0], run_id) for run_id in run_ids for row in t.all("threads_of_run", {"owner": owner, "id": run_id})}
+    threads = {thread_id for thread_id, _ in places}
+    for thread_id in threads:
+        _refuse_while_busy(t, owner, thread_id)
+    for thread_id, run_id in places:
+        where = {"owner": owner, "thread_id": thread_id, "run_id": run_id}
+        t.run("forget_run_checkpoints", {**where, "spared": _spared(t, owner, thread_id)})
+        t.run("undo_pending", where)
+        t.run("restore_pending", where)
+    for thread_id in threads:
+        _tidy(t, owner, thread_id, now)
+    return threads
 
 
-def forget_runs(t: Transaction, owner: str, run_ids: Sequence[str], now: int) -> None:
-    gone = set(run_ids)
-    for (thread_id,) in t.all("threads_of_runs", {"owner": owner, "run_ids": _encode(list(run_ids))}):
-        _undo(t, owner, thread_id, lambda checkpoint_id, run_id: run_id in gone, now)
-    for run_id in run_ids:
-        t.run("undo_writes", (run_id,))
+def prune(t: Transaction, owner: str, thread_id: str, keep: Sequence[str], now: int) -> set[str]:
+    """The thread, where there is one."""
+    if t.one("thread_standing", (owner, thread_id)) is None:
+        return set()
+    _refuse_while_busy(t, owner, thread_id)
+    spared = _spared(t, owner, thread_id) if keep else None
+    kept = [*keep] if spared is None else [*keep, spared]
+    where = {"owner": owner, "thread_id": thread_id, "keep": _encode(kept).decode()}
+    t.run("prune_checkpoints", where)
+    t.run("prune_inherited", where)
+    _tidy(t, owner, thread_id, now)
+    return {thread_id}
 
 
-def prune(t: Transaction, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
-    kept = set(keep)
-    _undo(t, owner, thread_id, lambda checkpoint_id, run_id: checkpoint_id not in kept, now)
-
-
-def _undo(t: Transaction, owner: str, thread_id: str, goes: Callable[[str, str | None], bool], now: int) -> None:
-    """What stays is made whole where it is stored as the difference to what goes."""
-    rows = t.all("checkpoints_in_sight", (owner, thread_id))
-    gone = {row[0] for row in rows if goes(row[0], row[2])}
-    head: str | None = None
-    for checkpoint_id, parent_id, _, kind, namespace in rows:
-        if checkpoint_id in gone:
-            continue
-        if kind == "delta" and parent_id in gone:
-            body = render(fold(t.all("chain", (checkpoint_id,))))
-            t.run("make_full", {"checkpoint_id": checkpoint_id, "body": body, "size": len(body)})
-        if not namespace:
-            head = checkpoint_id
-    for checkpoint_id, _, _, _, namespace in rows:
-        if checkpoint_id in gone:
-            t.run("undo_checkpoint", (checkpoint_id,))
-            t.run("undo_writes_on", (owner, thread_id, namespace, checkpoint_id))
+def _tidy(t: Transaction, owner: str, thread_id: str, now: int) -> None:
+    """After states were undone: those that are left are stored without them, their writes go, the head moves back, and
+    the thread is swept some time."""
+    where = {"owner": owner, "thread_id": thread_id}
+    names: list[str] = []
+    for checkpoint_id, kind in t.all("built_on_undone", where):
+        state = state_of(t, checkpoint_id)
+        names.append(name_of(state) or checkpoint_id)
+        if kind == "delta":
+            body = render(state)
+            t.run("store_whole", {"checkpoint_id": checkpoint_id, "body": body, "size": len(body)})
+    t.run("forget_pending_of_undone", {**where, "names": _encode(names).decode()})
+    t.run("set_unswept", where)
     standing = t.one("thread_standing", (owner, thread_id))
-    if gone and standing is not None:
-        if standing[1] in gone:
-            t.run("move_head", (head, 0, now, owner, thread_id))
-        t.run("sweep_later", (owner, thread_id))
+    if standing is None:
+        return
+    head = standing_head(t, owner, thread_id, standing[1])
+    if head != standing[1]:
+        t.run("move_head", (head, asks(t, head), now, owner, thread_id))
+        settle(t, owner, thread_id, now)
+
+
+def _spared(t: Transaction, owner: str, thread_id: str) -> str | None:
+    """The state from which the code is entered again when the thread's open question is answered."""
+    row = t.one("base_of_question", (owner, thread_id))
+    return None if row is None else row[0]
+
+
+def _make_thread(t: Transaction, owner: str, thread_id: str, now: int) -> None:
+    values = {"owner": owner, "thread_id": thread_id, "now": now, "metadata": b"{}", "hidden": 0}
+    if t.one("thread_standing", (owner, thread_id)) is None and t.one("insert_thread", values) is None:
+        revive(t, values)
+
+
+def _refuse_while_busy(t: Transaction, owner: str, thread_id: str) -> None:
+    for row in t.all("line", (owner, thread_id)):
+        raise Conflict(
+            f"thread {thread_id} is busy with run {row[1]}: its states cannot be changed from outside now",
+            code="thread_busy",
+            thread_id=thread_id,
+            run_id=row[1],
+        )

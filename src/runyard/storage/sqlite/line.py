@@ -186,15 +186,26 @@ def asking_after(t: Transaction, run: Run, head: str | None, outcome: Outcome | 
     return asks(t, head)
 
 
+def standing_head(t: Transaction, owner: str, thread_id: str, wanted: str | None) -> str | None:
+    """The state to which a thread goes back: the one that is wanted, where it is still there, else the newest that
+    is."""
+    row = None if wanted is None else t.one("head_row", (wanted,))
+    if wanted is None or (row is not None and not (row[0] == thread_id and row[1])):
+        return wanted
+    newest = t.one("newest_own", (owner, thread_id)) or t.one("origin", (owner, thread_id))
+    return None if newest is None else newest[0]
+
+
 def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, reason: str = "rollback") -> None:
     """Undoes a run (DESIGN, law 6): terminal event, head back, the run tombstoned. Store writes stay."""
     if run.started_at is not None:
-        t.run(
-            "end_attempt",
-            (run.prior_head, asks(t, run.prior_head), "cancelled", now, run.owner, run.thread_id),
-        )
-        t.run("undo_checkpoints", {"owner": run.owner, "thread_id": run.thread_id, "run_id": run.run_id})
-        t.run("undo_writes", (run.run_id,))
+        undone = {"owner": run.owner, "thread_id": run.thread_id, "run_id": run.run_id}
+        t.run("undo_checkpoints", undone)
+        t.run("undo_pending", undone)
+        t.run("restore_pending", undone)
+        t.run("forget_pending_of_undone", {"owner": run.owner, "thread_id": run.thread_id, "names": "[]"})
+        head = standing_head(t, run.owner, run.thread_id, run.prior_head)
+        t.run("end_attempt", (head, asks(t, head), "cancelled", now, run.owner, run.thread_id))
         t.run("forget_records", (run.run_id,))
     if run.finished:
         t.run(

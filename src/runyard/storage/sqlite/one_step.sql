@@ -104,3 +104,33 @@ CREATE TEMP TRIGGER end_alone_rows INSTEAD OF INSERT ON end_alone BEGIN
     INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
     VALUES (NEW.owner, NEW.thread_id, NEW.last_seq, NEW.first_seq, NEW.run_id, NEW.now, NEW.events);
 END;
+
+CREATE TEMP VIEW give AS
+SELECT NULL AS owner, NULL AS thread_id, NULL AS namespace, NULL AS on_id, NULL AS task_id, NULL AS idx,
+       NULL AS channel, NULL AS value, NULL AS path, NULL AS run_id;
+
+-- What a task of a graph gave on top of a state. What another run has given under that key is laid aside where it is
+-- replaced, and comes back when this run is rolled back.
+CREATE TEMP TRIGGER give_rows INSTEAD OF INSERT ON give WHEN NEW.value IS NOT NULL BEGIN
+    UPDATE OR REPLACE pending_writes SET aside = NEW.run_id
+    WHERE owner = NEW.owner AND thread_id = NEW.thread_id AND namespace = NEW.namespace AND on_id = NEW.on_id
+      AND task_id = NEW.task_id AND idx = NEW.idx AND aside = '' AND run_id <> NEW.run_id AND idx < 0
+      AND NEW.run_id <> '';
+    INSERT INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, channel, value, path, run_id)
+    VALUES (NEW.owner, NEW.thread_id, NEW.namespace, NEW.on_id, NEW.task_id, NEW.idx, NEW.channel, NEW.value,
+            NEW.path, NEW.run_id)
+    ON CONFLICT DO UPDATE SET channel = excluded.channel, value = excluded.value, path = excluded.path,
+                              run_id = excluded.run_id
+    WHERE idx < 0;
+END;
+
+-- Without a value: the write is settled, for a checkpoint holds what it gave. The run's own goes; that of another is
+-- laid aside.
+CREATE TEMP TRIGGER settle_rows INSTEAD OF INSERT ON give WHEN NEW.value IS NULL BEGIN
+    DELETE FROM pending_writes
+    WHERE owner = NEW.owner AND thread_id = NEW.thread_id AND namespace = NEW.namespace AND on_id = NEW.on_id
+      AND task_id = NEW.task_id AND idx = NEW.idx AND aside = '' AND run_id = NEW.run_id;
+    UPDATE OR REPLACE pending_writes SET aside = NEW.run_id
+    WHERE owner = NEW.owner AND thread_id = NEW.thread_id AND namespace = NEW.namespace AND on_id = NEW.on_id
+      AND task_id = NEW.task_id AND idx = NEW.idx AND aside = '';
+END;

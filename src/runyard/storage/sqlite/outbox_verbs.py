@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from runyard.checkpoints import Asked, Question, State, fold
+from runyard.checkpoints import Asked, Question, State, fold, shown
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try, host_of, id_of
 from runyard.errors import delivery_not_found
 from runyard.runs import Run
@@ -31,7 +31,7 @@ def announce(t: Transaction, run: Run, final: State | None) -> None:
         },
     )[0]  # fmt: skip
     state = _state_after(t, run) if final is None or run.outcome == "rolled_back" else final
-    t.run("insert_notice", notice_values(number, run, state, _open_questions(t, run)))
+    t.run("insert_notice", notice_values(number, run, shown(state), _open_questions(t, run)))
     t.outbox = True
 
 

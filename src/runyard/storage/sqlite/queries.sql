@@ -114,6 +114,21 @@ SELECT owner, :new_id, :now, :now, metadata, CASE WHEN asking THEN 'interrupted'
        (SELECT c.thread_id FROM checkpoints AS c WHERE c.checkpoint_id = head)
 FROM threads WHERE owner = :owner AND thread_id = :thread_id
 
+-- name: copy_inherited
+-- The states of subgraphs are inherited by pointers: the copy's own, and those that the original has inherited.
+INSERT INTO inherited (checkpoint_id, owner, thread_id, namespace, source)
+SELECT checkpoint_id, owner, :new_id, namespace, thread_id FROM checkpoints INDEXED BY checkpoints_of_thread
+WHERE owner = :owner AND thread_id = :thread_id AND namespace > '' AND gone = 0
+UNION ALL
+SELECT checkpoint_id, owner, :new_id, namespace, source FROM inherited INDEXED BY inherited_of_thread
+WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+
+-- name: copy_pending
+-- Writes themselves, for the original removes its own as it goes on. They are few: those no state holds yet.
+INSERT INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, channel, value, path, run_id)
+SELECT owner, :new_id, namespace, on_id, task_id, idx, channel, value, path, run_id FROM pending_writes
+WHERE owner = :owner AND thread_id = :thread_id AND aside = ''
+
 -- name: insert_run
 INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
                   max_attempts, invocation, base, prior_head, first_seq, stateless, line, due_at, started_at, resumes,
@@ -333,10 +348,20 @@ INSERT INTO checkpoints (owner, checkpoint_id, thread_id, parent_id, run_id, cre
                          full_size, chain_size, asked, namespace)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: put_checkpoint
+-- From outside any attempt.
+INSERT INTO checkpoints (owner, checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body,
+                         full_size, chain_size, asked, namespace, outside)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+
 -- name: checkpoint
 SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked,
        namespace
 FROM checkpoints WHERE checkpoint_id = ? AND owner = ?
+
+-- name: place_of_checkpoint
+-- What reading on from a checkpoint needs to know.
+SELECT rowid, thread_id, namespace, gone, parent_id FROM checkpoints WHERE checkpoint_id = ? AND owner = ?
 
 -- name: chain
 -- From a checkpoint up to the nearest full one.
@@ -350,137 +375,57 @@ WITH RECURSIVE chain (checkpoint_id, parent_id, kind, body, depth) AS (
 SELECT kind, body FROM chain ORDER BY depth DESC
 
 -- name: history
--- A thread's own checkpoints of a namespace, newest first.
+-- A thread's own checkpoints of one namespace, newest first, below a place in their order.
 SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked,
        namespace
 FROM checkpoints INDEXED BY checkpoints_of_thread
-WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND gone = 0
-  AND rowid < coalesce((SELECT rowid FROM checkpoints WHERE checkpoint_id = :before), 9223372036854775807)
+WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND gone = 0 AND rowid < :below
 ORDER BY rowid DESC LIMIT :limit
 
 -- name: inner_history
--- The same of a subgraph's namespace. All of its ids are of one kind and tell the order; a subgraph's checkpoint may be
--- stored before that of the step which it belongs to.
+-- The same of a subgraph's namespace, below an id.
 SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked,
        namespace
 FROM checkpoints INDEXED BY checkpoints_inner
 WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND namespace > '' AND gone = 0
-  AND checkpoint_id < coalesce(:before, 'z')
+  AND (:before IS NULL OR checkpoint_id < :before)
 ORDER BY checkpoint_id DESC LIMIT :limit
 
 -- name: inherited
--- The checkpoints of a subgraph's namespace that a thread had when this one was copied from it, newest first.
-WITH RECURSIVE ancestry (thread_id, until) AS (
-    SELECT origin_thread, created_at FROM threads WHERE owner = :owner AND thread_id = :thread_id
-    UNION ALL
-    SELECT t.origin_thread, min(ancestry.until, t.created_at)
-    FROM ancestry JOIN threads AS t ON t.owner = :owner AND t.thread_id = ancestry.thread_id
-    WHERE t.origin_thread IS NOT NULL
-)
+-- Those that a copy has from the threads that it was made from.
 SELECT c.checkpoint_id, c.thread_id, c.parent_id, c.run_id, c.created_at, c.step, c.source, c.kind, c.body,
        c.full_size, c.chain_size, c.asked, c.namespace
-FROM ancestry CROSS JOIN checkpoints AS c INDEXED BY checkpoints_inner
-WHERE c.owner = :owner AND c.thread_id = ancestry.thread_id AND c.namespace = :namespace AND c.namespace > ''
-  AND c.gone = 0 AND c.created_at <= ancestry.until AND c.checkpoint_id < coalesce(:before, 'z')
-ORDER BY c.checkpoint_id DESC LIMIT :limit
+FROM inherited AS i INDEXED BY inherited_of_thread
+CROSS JOIN checkpoints AS c ON c.checkpoint_id = i.checkpoint_id
+WHERE i.owner = :owner AND i.thread_id = :thread_id AND i.namespace = :namespace AND i.gone = 0
+  AND (:before IS NULL OR i.checkpoint_id < :before)
+ORDER BY i.checkpoint_id DESC LIMIT :limit
+
+-- name: inner_namespaces
+SELECT namespace FROM checkpoints INDEXED BY checkpoints_inner
+WHERE owner = :owner AND thread_id = :thread_id AND namespace > '' AND gone = 0
+UNION
+SELECT namespace FROM inherited INDEXED BY inherited_of_thread
+WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
 
 -- name: lineage
--- A checkpoint and those it came from, newest first, from `before` on (exclusive).
+-- A checkpoint and those it came from, newest first.
 WITH RECURSIVE lineage (checkpoint_id, parent_id, depth) AS (
-    SELECT checkpoint_id, parent_id, 0 FROM checkpoints WHERE checkpoint_id = :origin
+    SELECT checkpoint_id, parent_id, 0 FROM checkpoints WHERE checkpoint_id = :from
     UNION ALL
     SELECT above.checkpoint_id, above.parent_id, lineage.depth + 1
     FROM lineage JOIN checkpoints AS above ON above.checkpoint_id = lineage.parent_id
+    LIMIT :limit
 )
 SELECT c.checkpoint_id, c.thread_id, c.parent_id, c.run_id, c.created_at, c.step, c.source, c.kind, c.body,
        c.full_size, c.chain_size, c.asked, c.namespace
 FROM lineage JOIN checkpoints AS c ON c.checkpoint_id = lineage.checkpoint_id
-WHERE c.rowid < coalesce((SELECT rowid FROM checkpoints WHERE checkpoint_id = :before), 9223372036854775807)
-ORDER BY lineage.depth LIMIT :limit
-
--- name: has_inner
--- Whether a thread, or one that it was copied from, has checkpoints of subgraphs.
-WITH RECURSIVE ancestry (thread_id) AS (
-    SELECT :thread_id
-    UNION ALL
-    SELECT t.origin_thread FROM ancestry JOIN threads AS t ON t.owner = :owner AND t.thread_id = ancestry.thread_id
-    WHERE t.origin_thread IS NOT NULL
-)
-SELECT EXISTS (
-    SELECT 1 FROM ancestry CROSS JOIN checkpoints AS c INDEXED BY checkpoints_of_thread
-    WHERE c.owner = :owner AND c.thread_id = ancestry.thread_id AND c.namespace > ''
-)
-
--- name: inner_namespaces
-WITH RECURSIVE ancestry (thread_id) AS (
-    SELECT :thread_id
-    UNION ALL
-    SELECT t.origin_thread FROM ancestry JOIN threads AS t ON t.owner = :owner AND t.thread_id = ancestry.thread_id
-    WHERE t.origin_thread IS NOT NULL
-)
-SELECT DISTINCT c.namespace FROM ancestry CROSS JOIN checkpoints AS c INDEXED BY checkpoints_of_thread
-WHERE c.owner = :owner AND c.thread_id = ancestry.thread_id AND c.namespace > '' ORDER BY c.namespace
-
--- name: put_write
-INSERT OR REPLACE INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, run_id, channel, value, path, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-
--- name: offer_write
--- Unless its place is taken.
-INSERT OR IGNORE INTO pending_writes (owner, thread_id, namespace, on_id, task_id, idx, run_id, channel, value, path, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-
--- name: pending_writes
--- Of two at one place the later one counts.
-SELECT namespace, on_id, task_id, idx, channel, value, path, run_id, max(at) FROM pending_writes
-WHERE owner = ? AND thread_id = ? AND namespace = ? AND on_id = ? GROUP BY task_id, idx ORDER BY path, task_id, idx
-
--- name: inherited_writes
-WITH RECURSIVE ancestry (thread_id, until) AS (
-    SELECT origin_thread, created_at FROM threads WHERE owner = :owner AND thread_id = :thread_id
-    UNION ALL
-    SELECT t.origin_thread, min(ancestry.until, t.created_at)
-    FROM ancestry JOIN threads AS t ON t.owner = :owner AND t.thread_id = ancestry.thread_id
-    WHERE t.origin_thread IS NOT NULL
-)
-SELECT w.namespace, w.on_id, w.task_id, w.idx, w.channel, w.value, w.path, w.run_id, max(w.at)
-FROM ancestry CROSS JOIN pending_writes AS w
-WHERE w.owner = :owner AND w.thread_id = ancestry.thread_id AND w.namespace = :namespace AND w.on_id = :on
-  AND w.at <= ancestry.until
-GROUP BY w.task_id, w.idx ORDER BY w.path, w.task_id, w.idx
-
--- name: settle_write
-DELETE FROM pending_writes
-WHERE owner = ? AND thread_id = ? AND namespace = ? AND on_id = ? AND task_id = ? AND idx = ? AND run_id = ?
-
--- name: undo_writes
-DELETE FROM pending_writes WHERE run_id = ?
-
--- name: undo_writes_on
-DELETE FROM pending_writes WHERE owner = ? AND thread_id = ? AND namespace = ? AND on_id = ?
-
--- name: checkpoints_in_sight
--- All that a thread has of its own, oldest first.
-SELECT checkpoint_id, parent_id, run_id, kind, namespace FROM checkpoints INDEXED BY checkpoints_of_thread
-WHERE owner = ? AND thread_id = ? AND gone = 0 ORDER BY rowid
-
--- name: threads_of_runs
-SELECT DISTINCT thread_id FROM checkpoints WHERE owner = :owner AND gone = 0
-  AND run_id IN (SELECT value FROM json_each(:run_ids))
-
--- name: make_full
-UPDATE checkpoints SET kind = 'full', body = :body, full_size = :size, chain_size = 0 WHERE checkpoint_id = :checkpoint_id
-
--- name: undo_checkpoint
-UPDATE checkpoints SET gone = 1 WHERE checkpoint_id = ?
-
--- name: sweep_later
-UPDATE threads SET unswept = 1 WHERE owner = ? AND thread_id = ?
+ORDER BY lineage.depth
 
 -- name: belongs
--- Whether a checkpoint is the thread's own, or among those that it was copied from.
+-- Whether a checkpoint is among the thread's own states, or those that it was copied from.
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE checkpoint_id = :checkpoint_id AND owner = :owner
-               AND thread_id = :thread_id AND gone = 0)
+               AND thread_id = :thread_id AND gone = 0 AND namespace = '')
     OR EXISTS (
         WITH RECURSIVE lineage (checkpoint_id, parent_id) AS (
             SELECT c.checkpoint_id, c.parent_id FROM threads AS t
@@ -493,12 +438,108 @@ SELECT EXISTS (SELECT 1 FROM checkpoints WHERE checkpoint_id = :checkpoint_id AN
         SELECT 1 FROM lineage WHERE checkpoint_id = :checkpoint_id
     )
 
+-- name: readable
+-- Whether a checkpoint was made on the thread, or is a subgraph's that it has inherited. One that was undone can be
+-- read by its id while there is a record of its run, whose events name it.
+SELECT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.checkpoint_id = :checkpoint_id AND c.owner = :owner
+               AND c.thread_id = :thread_id
+               AND (c.gone = 0 OR :undone AND EXISTS (SELECT 1 FROM runs AS r WHERE r.run_id = c.run_id)))
+    OR EXISTS (SELECT 1 FROM inherited AS i WHERE i.checkpoint_id = :checkpoint_id AND i.owner = :owner
+               AND i.thread_id = :thread_id AND i.gone = 0)
+
+-- name: pending_writes
+-- What tasks gave on top of a state.
+SELECT namespace, on_id, task_id, idx, channel, value, path, run_id FROM pending_writes
+WHERE owner = ? AND thread_id = ? AND namespace = ? AND on_id = ? AND aside = ''
+
+-- name: has_inner
+SELECT EXISTS (SELECT 1 FROM checkpoints INDEXED BY checkpoints_of_thread
+               WHERE owner = :owner AND thread_id = :thread_id AND namespace > '' AND gone = 0)
+    OR EXISTS (SELECT 1 FROM pending_writes
+               WHERE owner = :owner AND thread_id = :thread_id AND namespace > '' AND aside = '')
+    OR EXISTS (SELECT 1 FROM inherited INDEXED BY inherited_of_thread
+               WHERE owner = :owner AND thread_id = :thread_id AND gone = 0)
+
+-- name: give
+-- What a task of a graph gave on top of a state; without a value, that it is settled.
+INSERT INTO give (owner, thread_id, namespace, on_id, task_id, idx, channel, value, path, run_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: undo_pending
+DELETE FROM pending_writes WHERE owner = :owner AND thread_id = :thread_id AND run_id = :run_id
+
+-- name: restore_pending
+-- What a run had settled or replaced counts again.
+UPDATE OR REPLACE pending_writes INDEXED BY pending_writes_aside SET aside = ''
+WHERE owner = :owner AND thread_id = :thread_id AND aside = :run_id AND aside <> ''
+
+-- name: forget_pending
+DELETE FROM pending_writes WHERE owner = ? AND thread_id = ?
+
 -- name: origin
-SELECT origin FROM threads WHERE owner = ? AND thread_id = ?
+SELECT origin FROM threads WHERE owner = ? AND thread_id = ? AND deleted_at IS NULL
 
 -- name: undo_checkpoints
+-- Those of subgraphs too.
 UPDATE checkpoints SET gone = 1
 WHERE owner = :owner AND thread_id = :thread_id AND run_id = :run_id AND gone = 0
+
+-- name: head_row
+SELECT thread_id, gone, asked IS NOT NULL FROM checkpoints WHERE checkpoint_id = ?
+
+-- name: newest_own
+-- The last that was stored of a thread's own states.
+SELECT checkpoint_id FROM checkpoints INDEXED BY checkpoints_of_thread
+WHERE owner = ? AND thread_id = ? AND namespace = '' AND gone = 0 ORDER BY rowid DESC LIMIT 1
+
+-- name: threads_of_run
+-- Where a run may have left states: on its thread, and wherever some were put for it from outside.
+SELECT thread_id FROM runs WHERE run_id = :id AND owner = :owner
+UNION ALL
+SELECT thread_id FROM checkpoints INDEXED BY checkpoints_outside
+WHERE owner = :owner AND run_id = :id AND outside = 1 AND run_id IS NOT NULL
+
+-- name: forget_run_checkpoints
+UPDATE checkpoints INDEXED BY checkpoints_of_thread SET gone = 1
+WHERE owner = :owner AND thread_id = :thread_id AND run_id = :run_id AND gone = 0 AND checkpoint_id IS NOT :spared
+
+-- name: prune_checkpoints
+UPDATE checkpoints INDEXED BY checkpoints_of_thread SET gone = 1
+WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+  AND checkpoint_id NOT IN (SELECT value FROM json_each(:keep))
+
+-- name: prune_inherited
+UPDATE inherited INDEXED BY inherited_of_thread SET gone = 1
+WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+  AND checkpoint_id NOT IN (SELECT value FROM json_each(:keep))
+
+-- name: built_on_undone
+-- Checkpoints that are there, on top of one that was undone.
+SELECT c.checkpoint_id, c.kind FROM checkpoints AS c INDEXED BY checkpoints_of_thread
+CROSS JOIN checkpoints AS above ON above.checkpoint_id = c.parent_id
+WHERE c.owner = :owner AND c.thread_id = :thread_id AND c.gone = 0
+  AND above.owner = :owner AND above.thread_id = :thread_id AND above.gone = 1
+
+-- name: store_whole
+UPDATE checkpoints SET kind = 'full', body = :body, full_size = :size, chain_size = 0
+WHERE checkpoint_id = :checkpoint_id
+
+-- name: forget_pending_of_undone
+-- Writes on what was undone, but for those on states that others go by the names of.
+DELETE FROM pending_writes
+WHERE owner = :owner AND thread_id = :thread_id AND on_id NOT IN (SELECT value FROM json_each(:names)) AND (
+    EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.checkpoint_id = on_id AND c.owner = :owner
+            AND c.thread_id = :thread_id AND c.gone = 1)
+    OR EXISTS (SELECT 1 FROM inherited AS i WHERE i.checkpoint_id = on_id AND i.owner = :owner
+               AND i.thread_id = :thread_id AND i.gone = 1))
+
+-- name: set_unswept
+UPDATE threads SET unswept = 1 WHERE owner = :owner AND thread_id = :thread_id
+
+-- name: base_of_question
+SELECT json_extract(CAST(c.asked AS TEXT), '$.base') FROM threads AS t
+JOIN checkpoints AS c ON c.checkpoint_id = t.head
+WHERE t.owner = ? AND t.thread_id = ? AND t.asking = 1
 
 -- name: bury_checkpoints
 -- Those of a deleted thread, when its id is used again: until then the thread's absence hides them.
@@ -702,19 +743,31 @@ WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL LIMIT 1
 
 -- name: copy_of_thread
 -- A copy that lives, or whose own checkpoints are still there.
-SELECT 1 FROM threads INDEXED BY threads_copied WHERE owner = :owner AND origin_thread = :thread_id LIMIT 1
+SELECT 1 FROM threads INDEXED BY threads_copied WHERE owner = :owner AND origin_thread = :thread_id
+UNION ALL
+SELECT 1 FROM inherited INDEXED BY inherited_from WHERE owner = :owner AND source = :thread_id
+LIMIT 1
 
 -- name: copy_of_undone
--- A copy that was made of a state that a rollback has undone since.
-SELECT 1 FROM threads AS copy INDEXED BY threads_copied JOIN checkpoints AS c ON c.checkpoint_id = copy.origin
-WHERE copy.owner = :owner AND copy.origin_thread = :thread_id AND c.gone = 1 LIMIT 1
+-- A copy that was made of a state that has been undone since, or of one that came from such a state.
+WITH RECURSIVE lineage (checkpoint_id, parent_id, undone) AS (
+    SELECT c.checkpoint_id, c.parent_id, c.gone FROM threads AS copy INDEXED BY threads_copied
+    CROSS JOIN checkpoints AS c ON c.checkpoint_id = copy.origin
+    WHERE copy.owner = :owner AND copy.origin_thread = :thread_id
+    UNION
+    SELECT above.checkpoint_id, above.parent_id, above.gone
+    FROM lineage CROSS JOIN checkpoints AS above ON above.checkpoint_id = lineage.parent_id
+    WHERE lineage.undone = 0
+)
+SELECT 1 FROM lineage WHERE undone = 1 LIMIT 1
 
 -- name: delete_undone_checkpoints
--- But those of runs whose records, and so events that name them, are still there.
+-- But those of runs whose records, and so events that name them, are still there, and those that a copy has inherited.
 DELETE FROM checkpoints WHERE checkpoint_id IN (
     SELECT c.checkpoint_id FROM checkpoints AS c INDEXED BY checkpoints_gone
     WHERE c.owner = :owner AND c.thread_id = :thread_id AND c.gone = 1
       AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.run_id = c.run_id)
+      AND NOT EXISTS (SELECT 1 FROM inherited AS i WHERE i.checkpoint_id = c.checkpoint_id)
     LIMIT :limit)
 
 -- name: delete_events_of_thread
@@ -726,15 +779,35 @@ DELETE FROM checkpoints WHERE checkpoint_id IN (
     SELECT checkpoint_id FROM checkpoints INDEXED BY checkpoints_of_thread
     WHERE owner = :owner AND thread_id = :thread_id LIMIT :limit)
 
--- name: delete_writes_of_thread
-DELETE FROM pending_writes WHERE (owner, thread_id, namespace, on_id, task_id, idx, run_id) IN (
-    SELECT owner, thread_id, namespace, on_id, task_id, idx, run_id FROM pending_writes
+-- name: delete_pending_of_thread
+DELETE FROM pending_writes WHERE (owner, thread_id, namespace, on_id, task_id, idx, aside) IN (
+    SELECT owner, thread_id, namespace, on_id, task_id, idx, aside FROM pending_writes
+    WHERE owner = :owner AND thread_id = :thread_id LIMIT :limit)
+
+-- name: delete_aside_of_run
+-- What the run had settled or replaced: without its record it is not rolled back any more.
+DELETE FROM pending_writes WHERE (owner, thread_id, namespace, on_id, task_id, idx, aside) IN (
+    SELECT owner, thread_id, namespace, on_id, task_id, idx, aside FROM pending_writes INDEXED BY pending_writes_aside
+    WHERE owner = :owner AND thread_id = :thread_id AND aside = :run_id AND aside <> '' LIMIT :limit)
+
+-- name: delete_inherited_of_thread
+DELETE FROM inherited WHERE (checkpoint_id, owner, thread_id) IN (
+    SELECT checkpoint_id, owner, thread_id FROM inherited INDEXED BY inherited_of_thread
     WHERE owner = :owner AND thread_id = :thread_id LIMIT :limit)
 
 -- name: release_origin
 -- The thread that this one was copied from may be swept now.
 UPDATE threads SET unswept = 1
 WHERE owner = :owner AND thread_id = (SELECT origin_thread FROM threads WHERE owner = :owner AND thread_id = :thread_id)
+
+-- name: release_sources
+-- The same of the threads from which it has states of subgraphs.
+UPDATE threads SET unswept = 1
+WHERE owner = :owner AND thread_id IN (
+    SELECT source FROM inherited INDEXED BY inherited_of_thread WHERE owner = :owner AND thread_id = :thread_id)
+
+-- name: forget_inherited
+DELETE FROM inherited WHERE owner = :owner AND thread_id = :thread_id
 
 -- name: forget_origin
 UPDATE threads SET unswept = 0, origin = NULL, origin_thread = NULL WHERE owner = :owner AND thread_id = :thread_id

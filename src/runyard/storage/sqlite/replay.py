@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from itertools import islice
 
-from runyard.checkpoints import fold, render, shown
+from runyard import checkpoints
+from runyard.checkpoints import fold, render
 from runyard.events import Event, decode, lifecycle, pointer
 from runyard.storage.sqlite.writer import Transaction
 
@@ -70,7 +71,7 @@ class Replay:
 
 def _rendered(reader: Transaction, event: Event) -> Event:
     state = fold(reader.all("chain", (pointer(event.data),)))
-    return Event(event.seq, event.run_id, event.kind, event.at, render(shown(state)), None, event.namespace)
+    return Event(event.seq, event.run_id, event.kind, event.at, render(checkpoints.shown(state)), None, event.namespace)
 
 
 def _ends_run(last: Event) -> bool:

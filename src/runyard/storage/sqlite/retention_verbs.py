@@ -184,12 +184,14 @@ def _remove_run(t: Transaction, budget: Budget, run: Old) -> bool:
     if not budget.spend("forget_records_of_run", run_id=run.run_id):
         return False
     if run.stateless and t.one("hidden_thread", where) is not None:
-        if not budget.spend("delete_writes_of_thread", **where):
+        if not budget.spend("delete_pending_of_thread", **where):
             return False
         if not budget.spend("delete_checkpoints_of_thread", **where):
             return False
         t.run("delete_hidden_thread", where)
     else:
+        if not budget.spend("delete_aside_of_run", **where, run_id=run.run_id):
+            return False
         t.run("raise_floor", where)
         t.run("mark_unswept", where)
     t.run("forget_trace", (run.run_id,))
@@ -224,10 +226,13 @@ def _sweep_deleted(t: Transaction, budget: Budget, owner: str, thread_id: str) -
         return 0
     if not budget.spend("delete_events_of_thread", **where):
         return None
+    if not budget.spend("delete_pending_of_thread", **where):
+        return None
     if t.one("copy_of_thread", where) is not None:
         t.run("park_thread", where)
         return 0
-    if not budget.spend("delete_writes_of_thread", **where):
+    t.run("release_sources", where)
+    if not budget.spend("delete_inherited_of_thread", **where):
         return None
     if not budget.spend("delete_checkpoints_of_thread", **where):
         return None

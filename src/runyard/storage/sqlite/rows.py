@@ -46,7 +46,7 @@ def checkpoint_of(row: tuple[Any, ...]) -> Checkpoint:
 
 
 def checkpoint_values(owner: str, checkpoint: Checkpoint) -> tuple[Any, ...]:
-    """The values of the query `insert_checkpoint`."""
+    """The values of the queries `insert_checkpoint` and `put_checkpoint`."""
     return (
         owner,
         checkpoint.checkpoint_id,
@@ -65,17 +65,19 @@ def checkpoint_values(owner: str, checkpoint: Checkpoint) -> tuple[Any, ...]:
     )
 
 
-def write_values(owner: str, thread_id: str, write: PendingWrite, now: int) -> tuple[Any, ...]:
-    """The values of the query `put_write`."""
-    return (
-        owner, thread_id, write.namespace, write.on, write.task_id, write.index, write.run_id, write.channel,
-        write.value, write.path, now,
-    )  # fmt: skip
-
-
-def write_of(row: tuple[Any, ...]) -> PendingWrite:
+def pending_of(row: tuple[Any, ...]) -> PendingWrite:
     """From the columns of the query `pending_writes`."""
-    return PendingWrite(*row[:8])
+    return PendingWrite(*row)
+
+
+def pending_values(
+    owner: str, thread_id: str, write: PendingWrite, run_id: str, value: bytes | None
+) -> tuple[Any, ...]:
+    """The values of the query `give`; without a value the write is settled."""
+    return (
+        owner, thread_id, write.namespace, write.on, write.task_id, write.index, write.channel, value, write.path,
+        run_id,
+    )  # fmt: skip
 
 
 def failure_value(failure: Failure | None) -> bytes | None:

@@ -42,9 +42,9 @@ from runyard.storage.sqlite.rows import (
     failure_value,
     keep_run,
     kept_run,
+    pending_values,
     run_of,
     thread_of,
-    write_values,
 )
 from runyard.storage.sqlite.thread_verbs import bury, revive
 from runyard.storage.sqlite.writer import Transaction
@@ -378,19 +378,9 @@ def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> in
 def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) -> None:
     if batch.entries:
         append(t, attempt.owner, attempt.thread_id, attempt.run_id, now, batch.entries, last, states=batch.states)
-    _store_states(t, attempt, batch, now)
-    _record(t, attempt, batch)
-
-
-def _store_states(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> None:
-    owner, thread_id = attempt.owner, attempt.thread_id
     for checkpoint in batch.checkpoints:
-        t.later("insert_checkpoint", checkpoint_values(owner, checkpoint), thread_id)
-    for write in batch.settled:
-        key = (owner, thread_id, write.namespace, write.on, write.task_id, write.index, write.run_id)
-        t.run("settle_write", key)
-    for write in batch.pending:
-        t.later("put_write", write_values(owner, thread_id, write, now), thread_id)
+        t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint), attempt.thread_id)
+    _record(t, attempt, batch)
 
 
 def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
@@ -401,6 +391,12 @@ def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
                 "upsert_record",
                 (invocation, record.kind, record.name, record.nth, record.order, attempt.run_id, record.body),
             )
+    for write in batch.settled:
+        values = pending_values(attempt.owner, attempt.thread_id, write, attempt.run_id, None)
+        t.later("give", values, attempt.thread_id)
+    for write in batch.pending:
+        values = pending_values(attempt.owner, attempt.thread_id, write, attempt.run_id, write.value)
+        t.later("give", values, attempt.thread_id)
 
 
 def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
@@ -463,7 +459,8 @@ def _end_alone(
 ) -> Run:
     """The hot path: nothing waits behind the run, so that the thread's standing follows from its end alone. `seen`:
     the line was looked at; else the thread is one that has none."""
-    _store_states(t, attempt, batch, now)
+    for checkpoint in batch.checkpoints:
+        t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint), attempt.thread_id)
     _record(t, attempt, batch)
     asking = 0
     last_checkpoint = run.last_checkpoint
@@ -513,8 +510,8 @@ def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: i
         t.begun.pop(attempt.run_id, None)
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
-    last_checkpoint = batch.last_checkpoint
-    written = None if last_checkpoint is None else last_checkpoint.checkpoint_id
+    checkpoint = batch.last_checkpoint
+    written = None if checkpoint is None else checkpoint.checkpoint_id
     head = written or t.one("thread_standing", (attempt.owner, attempt.thread_id))[1]
     asking = line.asking_after(t, row_of(t, attempt.run_id), head, None)
     t.run("end_attempt", (head, asking, None, now, attempt.owner, attempt.thread_id))

@@ -55,6 +55,10 @@ def revive(t: Transaction, values: dict[str, Any]) -> bool:
     if t.one("revive_thread", values) is None:
         return False
     t.run("bury_checkpoints", (values["owner"], values["thread_id"]))
+    t.run("forget_pending", (values["owner"], values["thread_id"]))
+    where = {"owner": values["owner"], "thread_id": values["thread_id"]}
+    t.run("release_sources", where)
+    t.run("forget_inherited", where)
     return True
 
 
@@ -95,6 +99,9 @@ def patch_thread(
 def copy_thread(t: Transaction, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
     visible_thread(t, owner, thread_id)
     t.run("copy_thread", {"owner": owner, "thread_id": thread_id, "new_id": new_id, "now": now})
+    inherits = {"owner": owner, "thread_id": thread_id, "new_id": new_id}
+    t.run("copy_inherited", inherits)
+    t.run("copy_pending", inherits)
     return visible_thread(t, owner, new_id)
 
 
