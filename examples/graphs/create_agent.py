@@ -51,7 +51,8 @@ def look_up(messages: Sequence[BaseMessage]) -> AIMessage:
 def compare(messages: Sequence[BaseMessage]) -> AIMessage:
     """Its second: the answer, in the form that was asked for."""
     asked = next(message for message in reversed(messages) if isinstance(message, AIMessage))
-    found = {message.tool_call_id: int(message.text) for message in messages if isinstance(message, ToolMessage)}
+    results = messages[messages.index(asked) + 1 :]
+    found = {message.tool_call_id: int(message.text) for message in results if isinstance(message, ToolMessage)}
     sizes = {call["args"]["city"]: found[str(call["id"])] for call in asked.tool_calls}
     city = max(sizes, key=lambda city: sizes[city])
     return calls(("Larger", {"city": city, "inhabitants": sizes[city]}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -34,16 +35,30 @@ def said(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]}
 
 
+def conversation(run: Any) -> list[dict[str, Any]]:
+    """The messages that a run ended with."""
+    return [message.to_dict() for message in run.wait().messages]
+
+
 def told(server: ServerProcess, **wish: Any) -> list[tuple[str, Any]]:
     """The events of a new run as the wire has them, as (name, data)."""
     request = urllib.request.Request(
         f"{server.url}/runs/stream", json.dumps(wish).encode(), {"Content-Type": "application/json"}
     )
+    events: list[tuple[str, Any]] = []
+    name = ""
     with urllib.request.urlopen(request, timeout=20) as answer:
-        blocks = [
-            dict(line.split(": ", 1) for line in b.splitlines()) for b in answer.read().decode().split("\n\n") if b
-        ]
-    return [(block["event"], json.loads(block["data"])) for block in blocks]
+        for line in answer.read().decode().splitlines():
+            field, _, value = line.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                events.append((name, json.loads(value)))
+    return events
+
+
+def last_state(events: list[tuple[str, Any]]) -> dict[str, Any]:
+    return [data for name, data in events if name == "values"][-1]
 
 
 def pieces(events: list[tuple[str, Any]], name: str = "messages") -> dict[str, list[dict[str, Any]]]:
@@ -65,7 +80,7 @@ class TestChatWithTools:
     def test_tokens_come_in_pieces_and_add_up_to_the_messages_of_the_thread(self, server: ServerProcess) -> None:
         wish = said("How many lamps have we got?")
         events = told(server, agent_id="chat_with_tools", stream_mode=["messages", "values"], **wish)
-        final = [data for name, data in events if name == "values"][-1]["messages"]
+        final = last_state(events)["messages"]
         assert [message["role"] for message in final] == ["user", "assistant", "tool", "assistant"]
         spoken = pieces(events)
         assert list(spoken) == [message["id"] for message in final[1:]]
@@ -81,23 +96,24 @@ class TestChatWithTools:
 
     def test_the_call_and_its_result_are_messages_of_the_thread(self, ry: Runyard) -> None:
         talk = ry.thread()
-        talk.run("chat_with_tools", **said("How many chairs are there?")).wait()
+        ended = conversation(talk.run("chat_with_tools", **said("How many chairs are there?")))
         talk.refresh()
-        _, call, found, answer = talk.values["messages"]
+        shown = [message.to_dict() for message in talk.info.messages or ()]
+        assert shown == ended
+        _, call, found, answer = shown
         assert [(c["name"], c["args"]) for c in call["tool_calls"]] == [("count_stock", {"item": "chair"})]
         assert (found["name"], found["content"]) == ("count_stock", "4")
         assert found["tool_call_id"] == call["tool_calls"][0]["id"]
         assert answer["content"] == "There are 4 of them in the store room."
-        assert talk.info.messages == talk.values["messages"]
 
     def test_the_conversation_goes_on_and_a_tool_that_fails_is_told(self, ry: Runyard) -> None:
         talk = ry.thread()
-        first = talk.run("chat_with_tools", **said("How many tables?")).result()["messages"]
-        both = talk.run("chat_with_tools", **said("How many bells?")).result()["messages"]
+        first = conversation(talk.run("chat_with_tools", **said("How many tables?")))
+        both = conversation(talk.run("chat_with_tools", **said("How many bells?")))
         assert both[:4] == first
         assert both[6]["status"] == "error"
         assert both[7]["content"] == "Sorry: no item 'bell': the store room has lamp, chair, table"
-        third = talk.run("chat_with_tools", **said("Good morning.")).result()["messages"]
+        third = conversation(talk.run("chat_with_tools", **said("Good morning.")))
         assert [message["role"] for message in third[8:]] == ["user", "assistant"]
 
 
@@ -106,8 +122,8 @@ class TestSupervisor:
         run = ry.run("supervisor", **said("Write about bees."))
         values = run.result()
         assert values["text"] == "In short: A bee visits a thousand flowers a day. A hive is warm all winter."
-        assert set(values) == {"messages", "notes", "text"}
-        handed = [message["content"] for message in values["messages"] if message["role"] == "tool"]
+        assert set(values) == {"notes", "text"}
+        handed = [message["content"] for message in conversation(run) if message["role"] == "tool"]
         assert handed == ["researcher has taken over", "writer has taken over"]
 
     def test_events_of_subgraphs_come_for_those_who_ask(self, server: ServerProcess) -> None:
@@ -122,16 +138,17 @@ class TestSupervisor:
         assert [name for name, _ in told(server, **wish) if "|" in name] == []
 
 
-class TestHumanApproval:
-    WISH = {"item": "a lathe", "cents": 420_000}
+LATHE = {"item": "a lathe", "cents": 420_000}
 
+
+class TestHumanApproval:
     def test_a_small_purchase_asks_nobody(self, ry: Runyard) -> None:
         values = ry.run("human_approval", {"item": "a pen", "cents": 200}).result()
         assert values["decision"] == "approved"
 
     def test_two_questions_answered_together(self, ry: Runyard, server: ServerProcess) -> None:
         thread = ry.thread()
-        run = thread.run("human_approval", self.WISH)
+        run = thread.run("human_approval", LATHE)
         with pytest.raises(RunAsks) as caught:
             run.result()
         assert {one["value"]["role"] for one in caught.value.questions} == {"manager", "finance"}
@@ -152,7 +169,7 @@ class TestHumanApproval:
         assert thread.info.status == "idle"
 
     def test_two_questions_answered_one_by_one(self, ry: Runyard) -> None:
-        run = ry.thread().run("human_approval", self.WISH)
+        run = ry.thread().run("human_approval", LATHE)
         run.wait()
         asked = {one["value"]["role"]: one["id"] for one in run.questions}
         with pytest.raises(UnprocessableEntityException):
@@ -166,7 +183,7 @@ class TestHumanApproval:
         assert done["answers"] == {"finance": "reject", "manager": "approve"}
 
     def test_an_answer_that_makes_no_sense_is_asked_for_again(self, ry: Runyard) -> None:
-        run = ry.thread().run("human_approval", self.WISH)
+        run = ry.thread().run("human_approval", LATHE)
         run.wait()
         run = run.answer("perhaps", run.questions[0]["id"])
         run.wait()
@@ -179,14 +196,12 @@ class TestHumanApproval:
 
 
 class TestMapReduce:
-    TEXTS = ["the bee and the tree", "the sea", "a bee", ""]
-
     def test_each_text_is_counted_by_a_node_of_its_own(self, server: ServerProcess) -> None:
-        wish = {"texts": self.TEXTS, "most": 2}
+        wish = {"texts": ["the bee and the tree", "the sea", "a bee", ""], "most": 2}
         events = told(server, agent_id="map_reduce", input=wish, stream_mode=["updates", "values"])
         nodes = [name for event, data in events if event == "updates" for name in data]
         assert nodes == ["count_words"] * 4 + ["choose"]
-        final = [data for event, data in events if event == "values"][-1]
+        final = last_state(events)
         assert final["frequent"] == ["the", "bee"]
         assert final["counts"] == {"the": 3, "bee": 2, "and": 1, "tree": 1, "sea": 1, "a": 1}
 
@@ -199,7 +214,7 @@ class TestLongTermMemory:
     def ask(self, server: ServerProcess, user: str, text: str) -> str:
         """The last thing that is said, on a thread of its own."""
         wish = {"agent_id": "long_term_memory", "context": {"user": user}, "stream_mode": "values", **said(text)}
-        return [data for name, data in told(server, **wish) if name == "values"][-1]["messages"][-1]["content"]
+        return last_state(told(server, **wish))["messages"][-1]["content"]
 
     def test_another_thread_of_the_same_person_finds_what_was_kept(self, server: ServerProcess, ry: Runyard) -> None:
         knows = "What do you know of me?"
@@ -222,15 +237,15 @@ class TestLongTermMemory:
 class TestCreateAgent:
     def test_two_calls_of_one_message_are_carried_out_and_the_answer_has_its_form(self, ry: Runyard) -> None:
         thread = ry.thread()
-        values = thread.run("create_agent", **said("Which is larger, Oslo or Bergen?")).result()
-        assert values["structured_response"] == {"city": "Oslo", "inhabitants": 717_710}
-        assert [message["content"] for message in values["messages"] if message["role"] == "tool"][:2] == [
-            "717710",
-            "291940",
-        ]
-        again = thread.run("create_agent", **said("And of Bergen and Tromso?")).result()
-        assert again["structured_response"] == {"city": "Bergen", "inhabitants": 291_940}
-        assert len(again["messages"]) == 2 * len(values["messages"])
+        run = thread.run("create_agent", **said("Which is larger, Oslo or Bergen?"))
+        assert run.result()["structured_response"] == {"city": "Oslo", "inhabitants": 717_710}
+        messages = conversation(run)
+        assert len(messages[1]["tool_calls"]) == 2
+        found = [message["content"] for message in messages if message["role"] == "tool"]
+        assert found[:2] == ["717710", "291940"]
+        again = thread.run("create_agent", **said("And of Bergen and Tromso?"))
+        assert again.result()["structured_response"] == {"city": "Bergen", "inhabitants": 291_940}
+        assert len(conversation(again)) == 2 * len(messages)
 
     def test_what_is_private_to_a_middleware_is_not_an_input(self, server: ServerProcess) -> None:
         schemas = server.get("/agents/create_agent/schemas")[1]
@@ -241,14 +256,16 @@ class TestCreateAgent:
 class TestDeepAgent:
     def test_it_plans_delegates_and_keeps_a_file_on_the_thread(self, ry: Runyard) -> None:
         thread = ry.thread()
-        thread.run("deep_agent", **said("Report on the heron.")).wait()
+        run = thread.run("deep_agent", **said("Report on the heron."))
+        messages = conversation(run)
         values = thread.refresh()
         assert values["files"]["/report.md"]["content"] == "# The heron\n\nIt was seen 3 times this week.\n"
         assert [(todo["content"], todo["status"]) for todo in values["todos"]] == [
             ("count sightings", "completed"),
             ("write the report", "completed"),
         ]
-        assert values["messages"][-1]["content"] == "The report is in /report.md."
+        assert messages[-1]["content"] == "The report is in /report.md."
+        assert [message.id for message in thread.info.messages or ()] == [message["id"] for message in messages]
         assert len({state.checkpoint.checkpoint_id for state in thread.history(limit=50)}) > 5
 
     def test_its_subagent_can_be_watched_and_keeps_its_conversation_to_itself(self, server: ServerProcess) -> None:
@@ -258,7 +275,7 @@ class TestDeepAgent:
         assert [node for data in inside for node in data if node in ("model", "tools")] == ["model", "tools", "model"]
         heard = ["".join(part["content"] for part in parts) for parts in pieces(events, "messages|tools").values()]
         assert "It was seen 1 times this week." in heard
-        final = [data for name, data in events if name == "values"][-1]
+        final = last_state(events)
         assert "sightings" not in [
             call["name"] for message in final["messages"] for call in message.get("tool_calls", [])
         ]
