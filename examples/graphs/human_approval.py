@@ -20,9 +20,10 @@ From Python:
 
     with ap_client.Runyard() as ry:
         run = ry.run("human_approval", {"item": "a lathe", "cents": 420_000}, thread=ry.thread())
-        run.wait()
-        for question in run.questions:
+        while run.wait().interrupts:
+            question = run.questions[0]
             run = run.answer(input(question["value"]["question"]), question["id"])
+        print(run.result()["decision"])
 """
 
 import operator

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from runyard import graph
 from runyard.checkpoints import name_of
 
-delta = pytest.importorskip("langgraph.channels.delta", reason="LangGraph before 1.2 has no such channels")
+delta = pytest.importorskip("langgraph.channels.delta", reason="this LangGraph has no such channels")
 from langgraph.graph.message import _messages_delta_reducer  # noqa: E402
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+import ap_client
 import pytest
 from ap_client import RunAsks, Runyard
 from ap_client.exceptions import UnprocessableEntityException
@@ -20,7 +23,8 @@ MANIFEST = json.loads((GRAPHS / "langgraph.json").read_text())
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    made = ServerProcess(tmp_path_factory.mktemp("graphs"), GRAPHS / "langgraph.json")
+    # The folder beside: by their files they are the same agents, or the server would not start.
+    made = ServerProcess(tmp_path_factory.mktemp("graphs"), GRAPHS / "langgraph.json", GRAPHS)
     yield made.start()
     made.end()
 
@@ -40,20 +44,23 @@ def conversation(run: Any) -> list[dict[str, Any]]:
     return [message.to_dict() for message in run.wait().messages]
 
 
+def post(server: ServerProcess, path: str, body: Any) -> str:
+    """The text of the answer to a request, which is not refused."""
+    request = urllib.request.Request(server.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.read().decode()
+
+
 def told(server: ServerProcess, **wish: Any) -> list[tuple[str, Any]]:
     """The events of a new run as the wire has them, as (name, data)."""
-    request = urllib.request.Request(
-        f"{server.url}/runs/stream", json.dumps(wish).encode(), {"Content-Type": "application/json"}
-    )
     events: list[tuple[str, Any]] = []
     name = ""
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        for line in answer.read().decode().splitlines():
-            field, _, value = line.partition(": ")
-            if field == "event":
-                name = value
-            elif field == "data":
-                events.append((name, json.loads(value)))
+    for line in post(server, "/runs/stream", wish).splitlines():
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            events.append((name, json.loads(value)))
     return events
 
 
@@ -74,6 +81,38 @@ def pieces(events: list[tuple[str, Any]], name: str = "messages") -> dict[str, l
 def test_the_manifest_lists_every_example(ry: Runyard) -> None:
     files = {path.stem for path in GRAPHS.glob("*.py") if not path.name.startswith("_")}
     assert set(MANIFEST["graphs"]) == files == {agent.agent_id for agent in ry.agents()}
+
+
+PRINTED = {
+    "chat_with_tools": "",
+    "supervisor": "In short: A bee visits",
+    "human_approval": "approved",
+    "map_reduce": "['the']",
+    "long_term_memory": "I drink tea",
+    "create_agent": "'city': 'Bergen'",
+    "deep_agent": "It was seen 1 times",
+}
+"""What the code for Python at the top of each example prints, in part."""
+
+
+@pytest.mark.parametrize("name", sorted(MANIFEST["graphs"]))
+def test_the_calls_at_the_top_of_each_file_work_as_they_stand_there(
+    name: str, server: ServerProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    top, _, _ = (GRAPHS / f"{name}.py").read_text().removeprefix('"""').partition('"""')
+    commands, _, code = top.partition("    with ap_client.Runyard()")
+    assert f"runyard serve examples/graphs/{name}.py\n" in commands
+    bodies = re.findall(r"localhost:8000(/\S+) .*?-d '(.*?)'\n", commands, re.DOTALL)
+    assert bodies
+    for path, body in bodies:
+        if "<id>" not in body:
+            answer = post(server, path, json.loads(body))
+            assert '"agent_error"' not in answer
+            assert '"success"' in answer or name == "human_approval"
+    monkeypatch.setenv("RUNYARD_URL", server.url)
+    monkeypatch.setattr("builtins.input", lambda prompt: "approve")
+    exec(textwrap.dedent("    with ap_client.Runyard()" + code), {"ap_client": ap_client})
+    assert PRINTED[name] in capsys.readouterr().out
 
 
 class TestChatWithTools:
@@ -218,18 +257,18 @@ class TestLongTermMemory:
 
     def test_another_thread_of_the_same_person_finds_what_was_kept(self, server: ServerProcess, ry: Runyard) -> None:
         knows = "What do you know of me?"
-        assert self.ask(server, "ada", knows) == "You have told me nothing yet."
-        assert self.ask(server, "ada", "Remember that I drink tea.") == "I will remember it."
-        self.ask(server, "ada", "remember that I live by the sea.")
-        self.ask(server, "ada", "Remember that I drink tea.")
-        assert self.ask(server, "ada", knows) == "You told me: I drink tea; I live by the sea."
+        assert self.ask(server, "grace", knows) == "You have told me nothing yet."
+        assert self.ask(server, "grace", "Remember that I drink tea.") == "I will remember it."
+        self.ask(server, "grace", "remember that I live by the sea.")
+        self.ask(server, "grace", "Remember that I drink tea.")
+        assert self.ask(server, "grace", knows) == "You told me: I drink tea; I live by the sea."
         assert self.ask(server, "bob", knows) == "You have told me nothing yet."
-        found = [item.value["fact"] for item in ry.store.search(["memories", "ada"])]
+        found = [item.value["fact"] for item in ry.store.search(["memories", "grace"])]
         assert sorted(found) == ["I drink tea", "I live by the sea"]
 
     def test_without_a_speaker_it_does_not_begin(self, server: ServerProcess) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
-            told(server, agent_id="long_term_memory", context={"name": "ada"}, **said("hi"))
+            told(server, agent_id="long_term_memory", context={"name": "grace"}, **said("hi"))
         assert refused.value.code == 422
         assert json.load(refused.value)["metadata"]["field"] == "context.user"
 

@@ -14,7 +14,7 @@ from runyard.runtime.langgraph.describe import Graph
 try:
     from langgraph.channels.delta import DeltaChannel
     from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
-except ImportError:  # LangGraph before 1.2 has no such channels
+except ImportError:  # older versions of LangGraph have no such channels
 
     def with_whole_channels(graph: Graph) -> Graph:
         """The graph itself."""
