@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import time
 from pathlib import Path
@@ -42,7 +43,7 @@ _names = [f"step{number}" for number in range(1, 13)]
 for _name in [*_names, "beside"]:
     _builder.add_node(_name, _step(_name))
 _builder.add_edge(START, _names[0])
-for _one, _other in zip(_names, _names[1:], strict=False):
+for _one, _other in itertools.pairwise(_names):
     _builder.add_edge(_one, _other)
 _builder.add_edge(f"step{HELD - 1}", "beside")
 twelve = _builder.compile()

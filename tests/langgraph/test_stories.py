@@ -8,8 +8,7 @@ import apsw
 import httpx2
 import pytest
 from ap_client import Runyard
-
-from tests.stories.server_process import Serve, journal, wait_until
+from server_process import Serve, journal, wait_until
 
 GRAPHS = Path(__file__).with_name("story_graphs.py")
 
@@ -80,6 +79,7 @@ def test_an_approval_waits_through_a_restart(serve: Serve) -> None:
         assert str(asked.run.status) == "interrupted"
         server.kill9()
         server.restart()
-        assert [question["value"] for question in thread.refresh().interrupts] == [{"approve": ["refund"]}]
+        shown = httpx2.get(f"{server.url}/threads/{thread.thread_id}", timeout=20).json()
+        assert [question["value"] for question in shown["interrupts"]] == [{"approve": ["refund"]}]
         done = run.answer("yes").wait()
         assert done.values["log"] == ["refund", "answered yes"]
