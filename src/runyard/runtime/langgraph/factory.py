@@ -22,6 +22,7 @@ from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 
 from runyard.runtime.langgraph.describe import Graph
+from runyard.runtime.langgraph.whole import with_whole_channels
 
 
 class Source:
@@ -90,8 +91,9 @@ class Source:
 
 
 def compiled(found: Any) -> Graph:
-    """The graph itself, or that of a builder; without the saver that it was compiled with: Runyard keeps its states."""
-    graph: Graph = cast(Any, found).compile() if isinstance(found, StateGraph) else found
+    """The graph itself, or that of a builder; without the saver that it was compiled with, and with whole channels:
+    Runyard keeps its states."""
+    graph: Graph = with_whole_channels(cast(Any, found).compile() if isinstance(found, StateGraph) else found)
     if graph.checkpointer is None:
         return graph
     graph = copy.copy(graph)
