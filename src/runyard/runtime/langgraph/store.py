@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Generator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from langgraph.store.base import (
@@ -287,6 +287,9 @@ def _current_loop() -> asyncio.AbstractEventLoop | None:
 
 def _labels(namespace: Sequence[str]) -> Namespace:
     try:
+        for label in namespace:
+            if not isinstance(cast(object, label), str):
+                raise InvalidNamespaceError(f"the label {shown(label)} of namespace {shown(namespace)} is no text")
         return check_namespace(tuple(namespace))
     except InvalidInput as error:
         raise InvalidNamespaceError(error.message) from None
