@@ -25,14 +25,17 @@ async def open_storage(folder: Path) -> AsyncGenerator[SqliteStorage]:
 
 
 class Code:
-    """An agent whose attempts call a function with their end of the channel."""
+    """An agent whose attempts call a function with their end of the channel; `stubborn` code is not cancelled by a
+    `Stop`."""
 
-    def __init__(self, code: Callable[[AgentEnd], Awaitable[None]]) -> None:
+    def __init__(self, code: Callable[[AgentEnd], Awaitable[None]], *, stubborn: bool = False) -> None:
         self.agent = Agent("code", "code")
         self._code = code
+        self._stubborn = stubborn
         self._tasks: list[asyncio.Task[None]] = []
         self._problems: list[BaseException] = []
         self._attempts = 0
+        self.attempts_ended = 0
 
     def check_input(self, input: bytes | None) -> None:
         """Takes any."""
@@ -46,7 +49,7 @@ class Code:
     def begin(self, start: Start, end: AgentEnd) -> None:
         task = end.loop.create_task(self._perform(end))
         self._tasks.append(task)
-        end.on_stop = task.cancel
+        end.on_stop = None if self._stubborn else task.cancel
 
     def done(self) -> None:
         """Raises what the code raised, unless it has come to its end in one attempt."""
@@ -62,3 +65,4 @@ class Code:
         except BaseException as problem:
             self._problems.append(problem)
         end.finish(Ended("completed"))
+        self.attempts_ended += 1
