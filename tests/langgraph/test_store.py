@@ -24,7 +24,8 @@ from live_server import Starter
 
 from runyard.clock import Clock
 from runyard.runtime.channel import AgentEnd
-from runyard.runtime.langgraph.store import RunStore, ServerStore
+from runyard.runtime.langgraph.server_store import ServerStore
+from runyard.runtime.langgraph.store import RunStore
 
 USERS = ("users",)
 

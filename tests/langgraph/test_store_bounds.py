@@ -26,7 +26,8 @@ from runyard.runtime.bridge import Bridge
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Ended, FromAgent, Stop, StoreCall, StoreReply
 from runyard.runtime.crew import Crew
-from runyard.runtime.langgraph.store import RunStore, ServerStore
+from runyard.runtime.langgraph.server_store import ServerStore
+from runyard.runtime.langgraph.store import RunStore
 from runyard.runtime.signals import NotSerialisable, ValueTooLarge
 from runyard.storage.sqlite.connection import connect
 

@@ -21,7 +21,8 @@ from runyard.runtime.langgraph.factory import Source
 from runyard.runtime.langgraph.outbox import Outbox
 from runyard.runtime.langgraph.request import config_of, input_of
 from runyard.runtime.langgraph.run_saver import RunSaver
-from runyard.runtime.langgraph.store import RunStore, ServerStore
+from runyard.runtime.langgraph.server_store import ServerStore
+from runyard.runtime.langgraph.store import RunStore
 from runyard.runtime.langgraph.stream import entry_of, questions_in
 from runyard.runtime.langgraph.values import project
 from runyard.runtime.plain import encode

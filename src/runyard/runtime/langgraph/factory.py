@@ -22,7 +22,7 @@ from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 
 from runyard.runtime.langgraph.describe import Graph
-from runyard.runtime.langgraph.store import ServerStore
+from runyard.runtime.langgraph.server_store import ServerStore
 
 
 class Source:

@@ -1,8 +1,5 @@
-"""LangGraph's store over Runyard's items.
-
-`RunStore` is what a run sees: bound to its attempt, so that code which has lost its run can change nothing.
-`ServerStore` is bound to none, for what lives as long as the server (factories of graphs); its writes are not fenced.
-"""
+"""LangGraph's store over Runyard's items, and the store of a run: bound to its attempt, so that code which has lost its
+run can change nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import concurrent.futures
 import functools
 import threading
 from abc import abstractmethod
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import Any, cast
@@ -31,17 +28,13 @@ from langgraph.store.base import (
 )
 
 from runyard import items
-from runyard.clock import Clock
-from runyard.errors import InvalidInput, NotFound, RunyardError, Unavailable
+from runyard.errors import InvalidInput
 from runyard.items import Namespace, NamespaceQuery, check_namespace
 from runyard.runtime import store as calls
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.describe import shown
-from runyard.runtime.plain import NO_LIMIT
 from runyard.runtime.signals import StaleAttempt
-from runyard.storage.calls import answer
-from runyard.storage.contract import Storage
 
 Replies = list[StoreReply | None]
 
@@ -67,9 +60,13 @@ class ItemStore(BaseStore):
         """The loop by which replies come."""
 
     @abstractmethod
-    def _send(self, wanted: Sequence[StoreCall]) -> concurrent.futures.Future[Replies]:
-        """Sends calls that do not depend on each other, all before the first reply; None stands for a reply that will
-        not come."""
+    async def _ask(self, wanted: Sequence[StoreCall]) -> Replies:
+        """The replies to calls that do not depend on each other, which are all sent before the first reply; None stands
+        for one that will not come."""
+
+    @abstractmethod
+    def _ask_and_wait(self, wanted: Sequence[StoreCall]) -> Replies:
+        """The same, in a thread that waits for them."""
 
     @abstractmethod
     def _no_reply(self) -> BaseException:
@@ -84,7 +81,7 @@ class ItemStore(BaseStore):
         Raises:
             InvalidStateError: in that loop's thread, which the call would block for ever.
         """
-        if _current_loop() is self._loop:
+        if current_loop() is self._loop:
             raise asyncio.InvalidStateError(
                 f"a synchronous call of {type(self).__name__} in the event loop that it waits for would block it for "
                 "ever; use the asynchronous methods here: await store.aget(...), aput, asearch, adelete, "
@@ -94,7 +91,7 @@ class ItemStore(BaseStore):
         try:
             wanted = next(steps)
             while True:
-                wanted = steps.send(self._send(wanted).result())
+                wanted = steps.send(self._ask_and_wait(wanted))
         except StopIteration as done:
             return done.value
 
@@ -111,7 +108,7 @@ class ItemStore(BaseStore):
         try:
             wanted = next(steps)
             while True:
-                wanted = steps.send(await asyncio.wrap_future(self._send(wanted)))
+                wanted = steps.send(await self._ask(wanted))
         except StopIteration as done:
             return done.value
 
@@ -179,13 +176,23 @@ class RunStore(ItemStore):
     def _number(self) -> int:
         return self._end.next_call()
 
-    def _send(self, wanted: Sequence[StoreCall]) -> concurrent.futures.Future[Replies]:
+    async def _ask(self, wanted: Sequence[StoreCall]) -> Replies:
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[Replies] = loop.create_future()
+        self._send(wanted, functools.partial(_give, loop, came))
+        return await came
+
+    def _ask_and_wait(self, wanted: Sequence[StoreCall]) -> Replies:
+        came: concurrent.futures.Future[Replies] = concurrent.futures.Future()
+        self._send(wanted, came.set_result)
+        return came.result()
+
+    def _send(self, wanted: Sequence[StoreCall], done: Callable[[Replies], None]) -> None:
         if self._stale:
             raise self._no_reply()
-        replies = _Replies(len(wanted))
+        replies = _Replies(len(wanted), done)
         for place, call in enumerate(wanted):
             self._end.when_replied(call, functools.partial(replies.take, place))
-        return replies.all
 
     @property
     def _stale(self) -> bool:
@@ -203,17 +210,15 @@ class RunStore(ItemStore):
 class _Replies:
     """What the calls of one batch are answered, in whatever order and thread the replies come."""
 
-    __slots__ = ("_left", "_lock", "_replies", "all")
+    __slots__ = ("_done", "_left", "_lock", "_replies")
 
-    def __init__(self, count: int) -> None:
-        self.all: concurrent.futures.Future[Replies] = concurrent.futures.Future()
-        # A waiter that is cancelled leaves it alone then.
-        self.all.set_running_or_notify_cancel()
+    def __init__(self, count: int, done: Callable[[Replies], None]) -> None:
+        self._done = done
         self._replies: Replies = [None] * count
         self._left = count
         self._lock = threading.Lock()
         if not count:
-            self.all.set_result([])
+            done([])
 
     def take(self, place: int, reply: StoreReply | None) -> None:
         """Takes one; None where it will not come."""
@@ -222,63 +227,27 @@ class _Replies:
             self._left -= 1
             last = not self._left
         if last:
-            self.all.set_result(self._replies)
+            self._done(self._replies)
 
 
-class ServerStore(ItemStore):
-    """A store that belongs to the server, not to a run.
-
-    Its writes are NOT fenced: whoever holds it may write at any time, after a run's outcome or beside the attempt that
-    took the run over. They are the `owner`'s, whoever created the run. Use `RunStore`, which graphs get by themselves,
-    for what belongs to a run.
-
-    It works from `attach` to the storage's close; until then, and so while graphs are loaded, it raises `Unavailable`.
-    """
-
-    def __init__(self, owner: str = "", max_value_bytes: int = NO_LIMIT) -> None:
-        super().__init__(max_value_bytes)
-        self._owner = owner
-        self._attached: tuple[Storage, Clock, asyncio.AbstractEventLoop] | None = None
-
-    def attach(self, storage: Storage, clock: Clock) -> None:
-        """Gives it the open storage; called in the event loop in which that is used."""
-        self._attached = storage, clock, asyncio.get_running_loop()
-
-    @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return self._parts[2]
-
-    @property
-    def _parts(self) -> tuple[Storage, Clock, asyncio.AbstractEventLoop]:
-        if self._attached is None:
-            raise Unavailable("the store is not open while graphs are loaded: use it when the server has started")
-        return self._attached
-
-    def _send(self, wanted: Sequence[StoreCall]) -> concurrent.futures.Future[Replies]:
-        storage, clock, loop = self._parts
-        work = self._answer(storage, clock, wanted)
-        try:
-            return asyncio.run_coroutine_threadsafe(work, loop)
-        except RuntimeError:
-            work.close()
-            raise Unavailable("the server has stopped, and its store with it") from None
-
-    async def _answer(self, storage: Storage, clock: Clock, wanted: Sequence[StoreCall]) -> Replies:
-        async def one(call: StoreCall) -> StoreReply:
-            try:
-                return await answer(storage, self._owner, call, clock.now())
-            except NotFound:
-                return StoreReply(call.call)
-
-        if len(wanted) == 1:
-            return [await one(wanted[0])]
-        return [*await asyncio.gather(*map(one, wanted))]
-
-    def _no_reply(self) -> BaseException:
-        return RunyardError("the server's store gave no reply")
+def _give(loop: asyncio.AbstractEventLoop, came: asyncio.Future[Replies], replies: Replies) -> None:
+    """Hands replies over to whoever waits for them in that loop."""
+    if current_loop() is loop:
+        _resolve(came, replies)
+        return
+    try:
+        loop.call_soon_threadsafe(_resolve, came, replies)
+    except RuntimeError:
+        pass  # the loop, one of the code's own, has been closed: nobody waits
 
 
-def _current_loop() -> asyncio.AbstractEventLoop | None:
+def _resolve(came: asyncio.Future[Replies], replies: Replies) -> None:
+    if not came.done():
+        came.set_result(replies)
+
+
+def current_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
