@@ -46,6 +46,10 @@ check: $(READY) ## Check format, lint, types, the direction of imports and the d
 bench: $(READY) ## Measure the server against its own baselines
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-graphs
+bench-graphs: $(READY) ## Measure graphs that are served beside the same graphs called directly
+	@$(BIN)/python -m bench.graphs $(ARGS)
+
 .PHONY: bench-large
 bench-large: $(READY) ## Measure what operations cost on a file with a million finished runs
 	@$(BIN)/python -m bench.large $(ARGS)
@@ -55,7 +59,7 @@ chaos: $(READY) ## Kill servers, break disks, crowd and soak, for half an hour (
 	@$(BIN)/python -m chaos $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(READY) ## Send a server bad, odd and broken requests, for minutes (ARGS="--seed 7" repeats)
+fuzz: $(READY) ## Send a server bad, odd and broken requests, read broken rows, for minutes (ARGS="--seed 7" repeats)
 	@$(BIN)/python -m fuzz $(ARGS)
 
 .PHONY: oracle

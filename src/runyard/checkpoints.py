@@ -35,7 +35,7 @@ Source = Literal["input", "step", "update", "fork", "interrupt"]
 
 class Change(msgspec.Struct, array_like=True, frozen=True):
     """What happened to one channel: a new value, or (with `at`) elements appended to a list that had `at` elements; or
-    (with `at` of `GONE`) it is there no more."""
+    (with `at` of `REMOVED`) it is there no more."""
 
     value: msgspec.Raw
     at: int | None = None
@@ -43,7 +43,11 @@ class Change(msgspec.Struct, array_like=True, frozen=True):
 
 Changes = dict[str, Change]
 
-GONE = -1
+HIDDEN_FREE = 400
+"""Bytes of a runtime's own record in a delta that weigh nothing: each one replaces the one before, and only the last is
+ever read."""
+REMOVED = -1
+"""What stands for the place where elements are appended, in the change that removes a channel."""
 
 _CHANGES = msgspec.json.Decoder(Changes)
 _STATE = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -150,9 +154,9 @@ def append(at: int, tail: bytes) -> Change:
     return Change(msgspec.Raw(tail), at)
 
 
-def removal() -> Change:
+def remove() -> Change:
     """The change that removes a channel."""
-    return Change(msgspec.Raw(b"null"), GONE)
+    return Change(msgspec.Raw(b"null"), REMOVED)
 
 
 def apply(state: Mapping[str, bytes], changes: Changes) -> State:
@@ -162,7 +166,7 @@ def apply(state: Mapping[str, bytes], changes: Changes) -> State:
         value = bytes(change.value)
         if change.at is None:
             result[channel] = value
-        elif change.at == GONE:
+        elif change.at == REMOVED:
             result.pop(channel, None)
         else:
             result[channel] = _joined(result.get(channel, b"[]"), value)
@@ -211,7 +215,7 @@ def plan(
 ) -> Checkpoint:
     """The row for a new checkpoint: `state` is the whole state after `changes` on top of `parent`."""
     delta = _ENCODER.encode(changes)
-    weight = len(delta) + ROW_OVERHEAD
+    weight = len(delta) + ROW_OVERHEAD - min(HIDDEN_FREE, _hidden_bytes(changes))
     step = 0 if parent is None else parent.step + 1
     full = parent is None or parent.chain_size + weight > parent.full_size + ROW_OVERHEAD
     body = render(state) if full else delta
@@ -232,6 +236,10 @@ def plan(
     )
 
 
+def _hidden_bytes(changes: Changes) -> int:
+    return sum(len(change.value) for channel, change in changes.items() if channel[:1] == HIDDEN)
+
+
 def fold(bodies: Iterable[tuple[str, bytes]]) -> State:
     """The state at the end of a chain of `(kind, body)`, oldest first, beginning with a full one.
 
@@ -248,7 +256,7 @@ def fold(bodies: Iterable[tuple[str, bytes]]) -> State:
             if change.at is None:
                 whole[channel] = value
                 tails.pop(channel, None)
-            elif change.at == GONE:
+            elif change.at == REMOVED:
                 whole.pop(channel, None)
                 tails.pop(channel, None)
             elif value != b"[]":

@@ -13,6 +13,7 @@
     ├── StillStopping           a cancelled run's code has not stopped yet   still_stopping
     ├── Unavailable             the server is draining or cannot write       unavailable
     ├── StorageError            the database failed or refused               storage_error
+    │   └── CorruptCheckpoint   a stored state that cannot be read           corrupt_checkpoint
     ├── Undelivered             another server did not take what was sent    no_answer, not_allowed, ...
     ├── CancelRequested         an end that overlooked a request to cancel   cancel_requested
     └── LeaseLost               an attempt that no longer owns its thread    lease_lost
@@ -123,6 +124,12 @@ class StorageError(RunyardError):
     """The database failed or refused; nothing of the call was written."""
 
     code = "storage_error"
+
+
+class CorruptCheckpoint(StorageError):
+    """A stored state of a graph that is not what was written: nothing of it was used."""
+
+    code = "corrupt_checkpoint"
 
 
 class Undelivered(RunyardError):

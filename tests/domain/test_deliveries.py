@@ -139,6 +139,11 @@ def test_a_webhook_is_seen_from_the_first_bytes_of_a_request(has: bool) -> None:
         on_disconnect="cancel",
         if_not_exists="create",
         after_seconds=1.0,
+        context=msgspec.Raw(b'{"webhook":1}'),
+        interrupt_before=["webhook"],
+        interrupt_after="*",
+        durability="exit",
+        stream_subgraphs=True,
         webhook="http://a.example/" if has else msgspec.UNSET,
     )
     assert [field for field in everything.__struct_fields__ if getattr(everything, field) is msgspec.UNSET] == (

@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-ROUNDS = {"grammar": ["--requests", "3000"], "schemathesis": ["--examples", "1", "--phases", "fuzzing"]}
+ROUNDS = {
+    "grammar": ["--requests", "3000"],
+    "schemathesis": ["--examples", "1", "--phases", "fuzzing"],
+    "rows": ["--rows", "2000"],
+}
 
 
 @pytest.mark.parametrize("kind", ROUNDS)
@@ -25,8 +29,34 @@ def test_a_short_round_finds_nothing(kind: str) -> None:
         creations = re.findall(r"create_(?:and_\w+_)?(?:thread_)?run +200: (\d+)", done.stdout)
         assert len(creations) == 6
         assert all(int(accepted) > 5 for accepted in creations)
-    else:
+    elif kind == "schemathesis":
         assert "generated" in done.stdout
+    else:
+        assert "2000 rows in" in done.stdout
+        outcomes = dict(re.findall(r"^  (\w+ \w+: \w+) +(\d+)$", done.stdout, re.MULTILINE))
+        assert outcomes.keys() == {
+            f"{how} {what}: {end}"
+            for how in ("broken", "forged")
+            for what in ("state", "write")
+            for end in ("read", "refused")
+        }
+        assert all(int(count) > 20 for count in outcomes.values())
+
+
+def test_the_fuzzer_of_rows_sees_what_is_executed() -> None:
+    # In a process of its own: an audit hook cannot be taken out again.
+    code = """
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from fuzz.rows import drive
+from runyard.runtime.langgraph.typed import Typed
+reader = JsonPlusSerializer()
+Typed._unpacked = lambda self, data: reader.loads_typed(("msgpack", data))
+findings = drive(1, 500)
+assert any("executed" in outcome for outcome in findings.outcomes), findings.outcomes
+assert findings.failures
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=55)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_oracle_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

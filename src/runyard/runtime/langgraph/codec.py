@@ -1,129 +1,131 @@
-"""LangGraph's checkpoints as states of a thread: what the graph reads again is what people see.
+"""LangGraph's checkpoints as states of Runyard, and back.
 
-channel of the state      what it holds
-any other name            the value of a channel of the graph: plain data, or messages in the protocol's form
-"\\x01id"                  the checkpoint's id (`checkpoints.NAME`)
-"\\x01graph"               the header: versions, metadata, and how the other channels are to be read
-"\\x01t:" + name           a value (of a list: each element) that plain data do not give back, beside what is shown
-"\\x01i:" + name           a channel of LangGraph's own, which nobody is shown
+    "messages"      what people see of a channel, as JSON
+    "\\x01t:scores"   its twin: what JSON cannot give back, see `parts`; only where there is such
+    "\\x01id"         the checkpoint's id (`checkpoints.NAME`)
+    "\\x01names"      the names of channels and nodes; the others say their places in this list
+    "\\x01about"      the metadata that stay the same from step to step
+    "\\x01graph"      versions, the parent, what the step was, and LangGraph's own channels: written at each step
 
-A step's changes cost what it changed: a value whose version stayed is not looked at, of a list that grew only the tail
-is written.
+A client that changes a channel changes what is seen, and what is seen counts. Channels that a client added, and that
+the graph does not have, stay as they are.
 """
 
 from __future__ import annotations
 
 import base64
-import uuid
-import zlib
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
-from langchain_core.messages import BaseMessage
 
-from runyard.checkpoints import HIDDEN, NAME, Changes, State, append, removal, set_to, shown
-from runyard.runtime.langgraph.exact import is_exact
-from runyard.runtime.langgraph.messages import Inexact, from_protocol, to_protocol
-from runyard.runtime.langgraph.typed import CorruptCheckpoint, Typed
+from runyard.checkpoints import HIDDEN, NAME, Changes, State, append, remove, set_to
+from runyard.errors import CorruptCheckpoint
+from runyard.runtime.langgraph.exact import is_plain
+from runyard.runtime.langgraph.messages import exactly, from_protocol
+from runyard.runtime.langgraph.parts import (
+    MESSAGES,
+    PLAIN,
+    AnyPart,
+    ListPart,
+    Parts,
+    corrupt,
+    decode_json,
+    encode_json,
+    has_twin,
+    seen_change,
+    twin_change,
+)
+from runyard.runtime.langgraph.typed import Typed
 from runyard.runtime.langgraph.types import Type, Types
-from runyard.runtime.langgraph.values import project
-from runyard.runtime.state import MESSAGES
+from runyard.runtime.state import MESSAGES as MESSAGES_CHANNEL
 
-HEADER = HIDDEN + "graph"
-TYPED = HIDDEN + "t:"
-INTERNAL = HIDDEN + "i:"
-INTERNALS = ("__", "branch:", "join:")
+GRAPH = HIDDEN + "graph"
+NAMES = HIDDEN + "names"
+ABOUT = HIDDEN + "about"
+TWIN = HIDDEN + "t:"
+
+OUTPUT = "output"
+"""The channel as which a state that is one value, or what an entrypoint returned, is seen."""
+_AS_OUTPUT = ("__root__", "__end__")
+INTERNAL = ("__", "branch:", "join:", "start:", HIDDEN)
 """With what the names of LangGraph's own channels begin."""
-SHOWN_AS = {"__root__": "output", "__end__": "output"}
-"""Channels of LangGraph's own that hold what a graph gives: they are shown under another name."""
 
-Form = Literal["p", "m", "M", "t", "T"]
-"""How a channel's value is written: as plain data, as a message, as a list of messages, as a typed value, as a list of
-typed elements."""
-
-_encode = msgspec.json.Encoder().encode
-_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
-_TEXTS = msgspec.json.Decoder(list[str])
+_FIRST_ID = "00000000-0000-6000-8000-000000000000"
+"""The id of a state that no graph has written; LangGraph's own ids sort behind it."""
+_FIRST_TS = "1970-01-01T00:00:00+00:00"
+_FORMAT = 4
+_STEPWISE = ("source", "step")
+_KEYS = frozenset({"v", "id", "ts", "channel_values", "channel_versions", "versions_seen", "updated_channels"})
 
 
-class Header(msgspec.Struct, omit_defaults=True):
-    """What a checkpoint has beside its channels. The names are short, for it is written at every step."""
+class Header(msgspec.Struct, array_like=True):
+    """What a step writes of itself. Names are places in the list of names."""
 
-    v: int = 1
-    ts: str = ""
-    parent: str | None = None
-    versions: dict[str, int | float | str] = {}
-    seen: dict[str, dict[str, int | float | str]] = {}
-    updated: list[str] | None = None
-    about: dict[str, Any] = {}
-    """The metadata."""
-    forms: dict[str, Form] = {}
-    """Of channels that are not plain data."""
-    sums: dict[str, int] = {}
-    """Of typed channels: the checksum of what was shown with them. A client may have changed that since."""
-    small: dict[str, Any] = {}
-    """Internal channels with plain values: triggers and the like."""
-    named: dict[str, str] = {}
-    """What is shown under another name -> the channel."""
-    more: dict[str, Any] = {}
-    """What else LangGraph's checkpoint holds."""
-    typed: str = ""
-    """The metadata and the rest, where they are no plain data."""
+    v: int
+    ts: str
+    parent: str | None
+    versions: list[Any]
+    """Name, version, name, version ..."""
+    seen: list[list[Any]]
+    """Per node: its name, then name, version ... of the channels that it has seen."""
+    updated: list[int] | None
+    step: list[Any]
+    """Of the metadata: source and step (null where absent), and whether there are those."""
+    shown: list[int]
+    """Name, kind, name, kind ... of the channels that are seen."""
+    inner: list[list[Any]] = []
+    """LangGraph's own channels: name, form, value."""
+    output: int | None = None
+    """The channel that is seen as `output`."""
+    more: list[Any] | None = None
+    """The checkpoint's other keys: form and value of a mapping."""
 
 
 _HEADER = msgspec.json.Decoder(Header)
-
-
-class Held:
-    """One channel as it was last written or read: its value, and the texts that the state has of it."""
-
-    __slots__ = ("elements", "form", "shown", "twin", "value", "version")
-
-    def __init__(self, version: Any, form: Form, value: Any, shown: bytes, twin: bytes | None = None) -> None:
-        self.version = version
-        self.form: Form = form
-        # A list is copied: what it held is told by the elements, whatever the graph does to the list.
-        self.value: Any = [*cast("list[Any]", value)] if isinstance(value, list) else value
-        self.shown = shown
-        self.twin = twin
-        self.elements: list[bytes] | None = None
-
-    def texts(self) -> list[bytes]:
-        """The texts of a list's elements, as they tell whether an element has changed."""
-        if self.elements is None:
-            if self.form == "T":
-                self.elements = [text.encode() for text in _TEXTS.decode(self.twin or b"[]")]
-            else:
-                self.elements = [bytes(raw) for raw in _RAWS.decode(self.shown)]
-        return self.elements
+_NAMES = msgspec.json.Decoder(list[str])
 
 
 class Known:
-    """What is known of a state that was written or read."""
+    """What the encoder knows of a state: the objects in it, and their texts."""
 
-    __slots__ = ("channels", "hidden")
+    __slots__ = ("about", "foreign", "names", "parts", "places", "shown_as", "twins", "versions")
 
-    def __init__(self, channels: dict[str, Held], hidden: Mapping[str, bytes]) -> None:
-        self.channels = channels
-        self.hidden = hidden
-        """Texts of internal channels, by their names in the state."""
+    def __init__(self) -> None:
+        self.parts: dict[str, AnyPart] = {}
+        self.versions: dict[str, Any] = {}
+        self.shown_as: dict[str, str] = {}
+        """Channel -> the name as which it is seen, where that is another."""
+        self.foreign: set[str] = set()
+        """Channels that the graph has not written: clients have."""
+        self.twins: set[str] = set()
+        """The names of what is seen that have a twin, fitting or not."""
+        self.names: list[str] = []
+        self.places: dict[str, int] = {}
+        self.about: bytes | None = None
+
+    def place(self, name: str) -> int:
+        place = self.places.get(name)
+        if place is None:
+            place = self.places[name] = len(self.names)
+            self.names.append(name)
+        return place
 
 
 class Codec:
-    """Writes and reads the checkpoints of one graph."""
+    """Encodes and decodes the states of graphs whose classes it was given. It keeps nothing between calls."""
 
-    def __init__(self, types: Types | None = None) -> None:
-        """`types` are the classes whose objects a state may hold."""
-        self._typed = Typed(types or Types())
+    def __init__(self, types: Types | Collection[Type] = ()) -> None:
+        """`types`: the classes (module, qualified name) whose objects a state may hold; see `Typed`."""
+        self._types = types if isinstance(types, Types) else Types(types)
+        self._typed = Typed(self._types)
+        self._parts = Parts(self._typed)
 
     def with_types(self, types: Collection[Type]) -> Codec:
         """The same for more classes."""
-        made = Codec()
-        made._typed = self._typed.with_types(types)
-        return made
+        return Codec(self._types.also(types))
 
-    # checkpoints
+    # to a state
 
     def encode(
         self,
@@ -131,330 +133,254 @@ class Codec:
         metadata: Mapping[str, Any],
         *,
         parent_id: str | None,
-        known: Known | None,
-        touched: Collection[int] | None,
+        known: Known | None = None,
+        touched: Collection[int] | None = None,
     ) -> tuple[Changes, Known]:
-        """The changes that make the state of `known` (None: of nothing) that of the checkpoint, and what is known then.
-
-        `touched` are the ids of the objects that tasks returned since: one that is in a list still may have been
-        changed in place. None: any may.
+        """The changes that make a checkpoint of the state of which `known` tells (of nothing, without it), and what is
+        known then. `touched` are the ids of objects that may have changed in place since; None: all may have.
 
         Raises:
-            NotSerialisable: a value that could not be read again, named by its channel.
+            NotSerialisable: a channel holds what cannot be stored.
         """
-        values: Mapping[str, Any] = checkpoint["channel_values"]
-        versions: Mapping[str, Any] = checkpoint["channel_versions"]
-        changes: Changes = {}
-        channels: dict[str, Held] = {}
-        hidden: dict[str, bytes] = {}
-        before = known.channels if known is not None else {}
-        header = Header(
-            v=checkpoint.get("v", 1),
-            ts=checkpoint.get("ts", ""),
-            parent=parent_id,
-            versions=dict(versions),
-            seen=checkpoint["versions_seen"],
-            updated=checkpoint.get("updated_channels"),
-        )
+        was = Known() if known is None else known
+        now = Known()
+        now.names, now.places, now.foreign = list(was.names), dict(was.places), set(was.foreign)
+        values = cast("dict[str, Any]", checkpoint["channel_values"])
+        now.versions = dict(checkpoint["channel_versions"])
+        changes: Changes = {NAME: set_to(encode_json(checkpoint["id"]))}
+        output = next((name for name in _AS_OUTPUT if name in values and OUTPUT not in values), None)
+        inner: list[list[Any]] = []
+        shown: list[int] = []
         for name, value in values.items():
-            if name.startswith(INTERNALS) and name not in SHOWN_AS:
-                self._internal(name, value, header, hidden)
+            if name.startswith(INTERNAL) and name != output:
+                inner.append([now.place(name), *self._form(value, name)])
                 continue
-            place = SHOWN_AS.get(name, name)
-            if place != name:
-                header.named[place] = name
-            held = before.get(place)
-            if held is None or held.version is None or held.version != versions.get(name):
-                held = self._channel(place, value, versions.get(name), held, touched, changes)
-            channels[place] = held
-            if held.form != "p":
-                header.forms[place] = held.form
-            if held.twin is not None:
-                header.sums[place] = zlib.crc32(held.shown)
-        self._about(checkpoint, metadata, header)
-        _settle(changes, known, channels, hidden)
-        changes[NAME] = set_to(_encode(checkpoint["id"]))
-        changes[HEADER] = set_to(_encode(header))
-        return changes, Known(channels, hidden)
+            seen_as = OUTPUT if name == output else name
+            if name == output:
+                now.shown_as[name] = OUTPUT
+            part = self._part(name, value, was, now.versions.get(name), touched)
+            now.parts[name] = part
+            now.foreign.discard(seen_as)
+            empty = name == MESSAGES_CHANNEL and type(part) is ListPart and not part.items
+            shown += (now.place(name), MESSAGES if empty else part.kind)
+            old = was.parts.get(name) if was.shown_as.get(name, name) == seen_as else None
+            if part is not old:
+                seen = seen_change(old, part)
+                if seen is not None:
+                    changes[seen_as] = seen
+            if has_twin(part):
+                now.twins.add(seen_as)
+                twin = None if part is old else twin_change(old, part)
+                if twin is not None:
+                    changes[TWIN + seen_as] = twin
+        for name in was.parts:
+            seen_as = was.shown_as.get(name, name)
+            if seen_as in changes or name in now.foreign:
+                continue
+            if now.parts.get(name) is None or now.shown_as.get(name, name) != seen_as:
+                changes[seen_as] = remove()
+        for seen_as in was.twins - now.twins:
+            changes[TWIN + seen_as] = remove()
+        self._put_header(changes, checkpoint, metadata, parent_id, was, now, shown, inner, output)
+        return changes, now
+
+    def _part(self, name: str, value: Any, was: Known, version: Any, touched: Collection[int] | None) -> AnyPart:
+        old = was.parts.get(name)
+        place = f"state.{name}"
+        if old is None:
+            return self._parts.of(value, place)
+        if version is not None and was.versions.get(name) == version and name not in was.foreign:
+            return old
+        return self._parts.grown(old, value, touched, place)
+
+    def _put_header(
+        self,
+        changes: Changes,
+        checkpoint: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        parent_id: str | None,
+        was: Known,
+        now: Known,
+        shown: list[int],
+        inner: list[list[Any]],
+        output: str | None,
+    ) -> None:
+        about = {key: value for key, value in metadata.items() if key not in _STEPWISE}
+        now.about = encode_json(self._form(about, "the metadata"))
+        if now.about != was.about:
+            changes[ABOUT] = set_to(now.about)
+        step = {key: metadata[key] for key in _STEPWISE if key in metadata}
+        more = {key: value for key, value in checkpoint.items() if key not in _KEYS}
+        updated = checkpoint.get("updated_channels")
+        header = Header(
+            v=checkpoint["v"],
+            ts=checkpoint["ts"],
+            parent=parent_id,
+            versions=_flat(now, checkpoint["channel_versions"]),
+            seen=[[now.place(node), *_flat(now, seen)] for node, seen in checkpoint["versions_seen"].items()],
+            updated=None if updated is None else [now.place(name) for name in updated],
+            step=self._form(step, "the metadata"),
+            shown=shown,
+            inner=inner,
+            output=None if output is None else now.place(output),
+            more=self._form(more, "the checkpoint") if more or "updated_channels" not in checkpoint else None,
+        )
+        changes[GRAPH] = set_to(encode_json(header))
+        if len(now.names) > len(was.names):
+            tail = encode_json(now.names[len(was.names) :])
+            changes[NAMES] = append(len(was.names), tail) if was.names else set_to(tail)
+
+    # from a state
 
     def decode(self, state: State) -> tuple[dict[str, Any], dict[str, Any], str | None, Known]:
-        """The checkpoint, its metadata, the id of its parent, and what is known of the state.
+        """The checkpoint, its metadata, its parent's id and what is known of it. A state that no graph has written is a
+        checkpoint of its channels, each of version 1.
 
         Raises:
-            CorruptCheckpoint: what is stored is damaged.
+            CorruptCheckpoint: what is hidden in the state is not what `encode` put there.
         """
         try:
-            return self._decode(state)
+            return self._decoded(state)
         except CorruptCheckpoint:
             raise
-        except (Exception, RecursionError) as error:
-            raise CorruptCheckpoint(f"a stored state cannot be read: {type(error).__name__}: {error}") from None
+        except Exception as error:
+            raise corrupt(error) from None
 
-    def _decode(self, state: State) -> tuple[dict[str, Any], dict[str, Any], str | None, Known]:
-        text = state.get(HEADER)
-        if text is None:
-            return self._foreign(state)
-        header = _HEADER.decode(text)
+    def _decoded(self, state: State) -> tuple[dict[str, Any], dict[str, Any], str | None, Known]:
+        known = Known()
+        text = state.get(GRAPH)
+        header = None if text is None else _HEADER.decode(text)
         values: dict[str, Any] = {}
-        channels: dict[str, Held] = {}
-        hidden: dict[str, bytes] = {}
-        for place, shown_text in state.items():
-            if place[:1] == HIDDEN:
-                if place.startswith(INTERNAL):
-                    hidden[place] = shown_text
-                    values[place[len(INTERNAL) :]] = self._read_text(shown_text)
-                continue
-            name = header.named.get(place, place)
-            held = self._read(place, shown_text, state.get(TYPED + place), header)
-            held.version = header.versions.get(name)
-            values[name], channels[place] = held.value, held
-            if held.form in ("M", "T", "p") and isinstance(cast(object, held.value), list):
-                values[name] = [*held.value]  # what is known must not change with the graph's
-        values.update(header.small)
-        about, more = dict(header.about), header.more
-        if header.typed:
-            typed = cast("dict[str, dict[str, Any]]", self._read_text(_encode(header.typed)))
-            about, more = {**about, **typed["about"]}, {**more, **typed["more"]}
-        checkpoint = {
-            "v": header.v,
-            "id": msgspec.json.decode(state[NAME], type=str),
-            "ts": header.ts,
-            "channel_values": values,
-            "channel_versions": header.versions,
-            "versions_seen": header.seen,
-            "updated_channels": header.updated,
-            **more,
-        }
-        return checkpoint, about, header.parent, Known(channels, hidden)
-
-    def _foreign(self, state: State) -> tuple[dict[str, Any], dict[str, Any], str | None, Known]:
-        """A state that no graph has made: a client's or a function agent's."""
-        channels = {place: self._read(place, text, None, None) for place, text in shown(state).items()}
-        for held in channels.values():
-            held.version = None
         checkpoint: dict[str, Any] = {
-            "v": 1,
-            "id": str(uuid.UUID(int=0)),
-            "ts": "",
-            "channel_values": {place: held.value for place, held in channels.items()},
-            "channel_versions": dict.fromkeys(channels, 1),
+            "v": _FORMAT if header is None else header.v,
+            "id": msgspec.json.decode(state[NAME], type=str) if NAME in state else _FIRST_ID,
+            "ts": _FIRST_TS if header is None else header.ts,
+            "channel_values": values,
+            "channel_versions": {},
             "versions_seen": {},
             "updated_channels": None,
         }
-        return checkpoint, {"source": "update", "step": -1, "parents": {}}, None, Known(channels, {})
+        metadata: dict[str, Any] = {"source": "update", "step": -1, "parents": {}}
+        if header is not None:
+            known.names = _NAMES.decode(state.get(NAMES, b"[]"))
+            known.places = {name: place for place, name in enumerate(known.names)}
+            metadata = self._read_header(header, state, known, checkpoint)
+        taken = {known.shown_as.get(name, name) for name in known.parts}
+        versions = cast("dict[str, Any]", checkpoint["channel_versions"])
+        newest = max(versions.values(), default=1)
+        for name, seen in state.items():
+            if name[:1] == HIDDEN or name in taken:
+                continue
+            known.parts[name] = self._parts.read(MESSAGES if name == MESSAGES_CHANNEL else PLAIN, seen, None)
+            known.foreign.add(name)
+            versions.setdefault(name, newest)
+        for name, part in known.parts.items():
+            values[name] = part.items.copy() if type(part) is ListPart else cast(Any, part).value
+        known.versions = dict(versions)
+        known.twins = {name[len(TWIN) :] for name in state if name.startswith(TWIN)}
+        return checkpoint, metadata, None if header is None else header.parent, known
 
-    # pending writes
+    def _read_header(self, header: Header, state: State, known: Known, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        names = known.names
+
+        def named(place: Any) -> str:
+            if type(place) is not int or place < 0:
+                raise CorruptCheckpoint("a stored state of a graph names what it does not know")
+            return names[place]
+
+        def pairs(flat: list[Any]) -> dict[str, Any]:
+            if not all(type(version) in (int, float, str) for version in flat[1::2]):
+                raise CorruptCheckpoint("a stored state of a graph has a version that is none")
+            return {named(place): version for place, version in zip(flat[::2], flat[1::2], strict=True)}
+
+        checkpoint["channel_versions"] = pairs(header.versions)
+        checkpoint["versions_seen"] = {named(seen[0]): pairs(seen[1:]) for seen in header.seen}
+        if header.updated is not None:
+            checkpoint["updated_channels"] = [named(place) for place in header.updated]
+        if header.more is not None:
+            if header.updated is None:
+                del checkpoint["updated_channels"]
+            checkpoint.update(self._mapping(header.more, _KEYS))
+        output = None if header.output is None else named(header.output)
+        for place, kind in zip(header.shown[::2], header.shown[1::2], strict=True):
+            name = named(place)
+            seen_as = OUTPUT if name == output else name
+            seen = None if seen_as[:1] == HIDDEN else state.get(seen_as)
+            if seen is None:
+                continue
+            if name == output:
+                known.shown_as[name] = OUTPUT
+            known.parts[name] = self._parts.read(kind, seen, state.get(TWIN + seen_as))
+        values = cast("dict[str, Any]", checkpoint["channel_values"])
+        for place, *form in header.inner:
+            values[named(place)] = self._value(form)
+        known.about = state.get(ABOUT)
+        about = {} if known.about is None else self._mapping(decode_json(known.about))
+        return {**self._mapping(header.step), **about}
+
+    def _mapping(self, form: Any, without: Collection[str] = ()) -> dict[str, Any]:
+        value = self._value(form)
+        if type(value) is not dict or not all(type(key) is str for key in cast("dict[Any, Any]", value)):
+            raise CorruptCheckpoint("a stored state of a graph tells of itself in another form")
+        return {key: item for key, item in cast("dict[str, Any]", value).items() if key not in without}
+
+    # values of their own
 
     def encode_write(self, value: Any) -> bytes:
-        """What a task gave to a channel, in bytes.
+        """What a task gave, as bytes that say their own form.
 
         Raises:
-            NotSerialisable: it could not be read again.
+            NotSerialisable: it cannot be stored.
         """
-        plain = self._plain(value)
-        if plain is not None:
-            return plain[0].encode() + plain[1]
-        return b"t" + self._typed.write(value, "what a node returned")
+        if is_plain(value):
+            return b"j" + encode_json(value)
+        if type(value) is list:
+            forms = [exactly(item) for item in cast("list[Any]", value)]
+            if None not in forms:
+                return b"l" + encode_json(forms)
+        form = exactly(value)
+        return b"t" + self._typed.dumps(value, "what a node returned") if form is None else b"m" + encode_json(form)
 
-    def decode_write(self, text: bytes) -> Any:
+    def decode_write(self, data: bytes) -> Any:
         """The inverse of `encode_write`.
 
         Raises:
-            CorruptCheckpoint: it is damaged.
+            CorruptCheckpoint: the bytes are not what it wrote.
         """
-        form, body = text[:1], text[1:]
-        if form == b"t":
-            return self._typed.read(body)
         try:
-            value: Any = msgspec.json.decode(body)
-            if form == b"M":
-                return [from_protocol(message) for message in value]
-            return from_protocol(value) if form == b"m" else value
-        except (Exception, RecursionError) as error:
-            raise CorruptCheckpoint(f"a stored write cannot be read: {type(error).__name__}: {error}") from None
+            match data[:1]:
+                case b"j":
+                    return decode_json(data[1:])
+                case b"m":
+                    return from_protocol(decode_json(data[1:]))
+                case b"l":
+                    return [from_protocol(form) for form in decode_json(data[1:])]
+                case b"t":
+                    return self._typed.loads(data[1:])
+                case _:
+                    raise CorruptCheckpoint("a stored write is of no known form")
+        except CorruptCheckpoint:
+            raise
+        except Exception as error:
+            raise corrupt(error) from None
 
-    # one channel
+    def _form(self, value: Any, place: str) -> list[Any]:
+        """A value that nobody sees, in JSON: itself where JSON gives it back, base64 elsewhere."""
+        if is_plain(value):
+            return [0, value]
+        return [1, base64.b64encode(self._typed.dumps(value, place)).decode()]
 
-    def _channel(
-        self,
-        place: str,
-        value: Any,
-        version: Any,
-        before: Held | None,
-        touched: Collection[int] | None,
-        changes: Changes,
-    ) -> Held:
-        if type(value) is list and before is not None and isinstance(cast(object, before.value), list):
-            grown = self._grown(place, cast("list[Any]", value), version, before, touched, changes)
-            if grown is not None:
-                return grown
-        plain = self._plain(value)
-        if plain is not None:
-            held = Held(version, plain[0], value, plain[1])
-        elif isinstance(value, list):
-            held = self._typed_list(place, cast("list[Any]", value), version)
-        else:
-            twin = _base64(self._typed.write(value, f"state.{place}"))
-            held = Held(version, "t", value, _encode(project(value)), twin)
-        if before is None or before.shown != held.shown:
-            changes[place] = set_to(held.shown)
-        if held.twin is not None and (before is None or before.twin != held.twin):
-            changes[TYPED + place] = set_to(held.twin)
-        return held
-
-    def _grown(
-        self,
-        place: str,
-        value: list[Any],
-        version: Any,
-        before: Held,
-        touched: Collection[int] | None,
-        changes: Changes,
-    ) -> Held | None:
-        """A list that is the one before with a tail; None where it is not, or the tail is of another form."""
-        old: list[Any] = before.value
-        length = len(old)
-        if len(value) < length:
-            return None
-        for index, element in enumerate(old):
-            same = value[index] is element and touched is not None and id(element) not in touched
-            if not same and self._element(place, value[index], before.form) != before.texts()[index]:
-                return None
-        tail = value[length:]
-        texts = [self._element(place, element, before.form) for element in tail]
-        if None in texts:
-            return None
-        held = Held(version, before.form, value, before.shown, before.twin)
-        held.elements = before.elements
-        if not tail:
-            return held
-        if before.form == "T":
-            twins = b"[" + b",".join(b'"' + cast(bytes, text) + b'"' for text in texts) + b"]"
-            seen = _encode([project(element) for element in tail])
-            changes[TYPED + place] = append(length, twins)
-            held.twin = _joined(before.twin or b"[]", twins)
-        else:
-            seen = b"[" + b",".join(cast("list[bytes]", texts)) + b"]"
-        changes[place] = append(length, seen)
-        held.shown = _joined(before.shown, seen)
-        if held.elements is not None:
-            held.elements = [*held.elements, *cast("list[bytes]", texts)]
-        return held
-
-    def _element(self, place: str, element: Any, form: Form) -> bytes | None:
-        """The text of an element of a list of this form; None where it cannot have one."""
-        if form == "M":
-            return _message(element)
-        if form == "T":
-            return _base64(self._typed.write(element, f"state.{place}"))[1:-1]
-        return _encode(element) if form == "p" and is_exact(element) else None
-
-    def _typed_list(self, place: str, value: list[Any], version: Any) -> Held:
-        twins = [_base64(self._typed.write(element, f"state.{place}")) for element in value]
-        shown_text = _encode([project(element) for element in value])
-        return Held(version, "T", value, shown_text, b"[" + b",".join(twins) + b"]")
-
-    def _plain(self, value: Any) -> tuple[Form, bytes] | None:
-        """The form and text of a value that they give back as it is; None where there are none."""
-        if isinstance(value, BaseMessage):
-            text = _message(value)
-            return None if text is None else ("m", text)
-        if type(value) is list and value and isinstance(value[0], BaseMessage):
-            texts = [_message(element) for element in cast("list[Any]", value)]
-            return None if None in texts else ("M", b"[" + b",".join(cast("list[bytes]", texts)) + b"]")
-        return ("p", _encode(value)) if is_exact(value) else None
-
-    def _read(self, place: str, text: bytes, twin: bytes | None, header: Header | None) -> Held:
-        form: Form = "p"
-        if header is not None:
-            form = header.forms.get(place, "p")
-        elif place == MESSAGES:
-            form = "M"
-        if form in ("t", "T") and (twin is None or header is None or header.sums.get(place) != zlib.crc32(text)):
-            form, twin = "p", None  # a client has put something else there
-        value: Any
-        if form == "T" and twin is not None:
-            value = [self._typed.read(base64.b64decode(part)) for part in _TEXTS.decode(twin)]
-        elif form == "t" and twin is not None:
-            value = self._typed.read(base64.b64decode(msgspec.json.decode(twin, type=str)))
-        else:
-            value = msgspec.json.decode(text)
-        if form == "M":
-            if not isinstance(value, list):
-                form = "p"
-            else:
-                value = [_as_message(element) for element in cast("list[Any]", value)]
-        elif form == "m":
-            value = _as_message(value)
-        held = Held(None, form, value, text, twin)
-        if form == "M" and not all(isinstance(element, BaseMessage) for element in held.value):
-            held.form = "p"
-        return held
-
-    # what is not shown
-
-    def _internal(self, name: str, value: Any, header: Header, hidden: dict[str, bytes]) -> None:
-        if not name.startswith("__") and is_exact(value):
-            header.small[name] = value
-        else:
-            hidden[INTERNAL + name] = _encode(base64.b64encode(self.encode_write(value)).decode())
-
-    def _about(self, checkpoint: Mapping[str, Any], metadata: Mapping[str, Any], header: Header) -> None:
-        more = {key: value for key, value in checkpoint.items() if key not in _FIELDS}
-        header.about = {key: value for key, value in metadata.items() if is_exact(value)}
-        header.more = {key: value for key, value in more.items() if is_exact(value)}
-        rest = {
-            "about": {key: value for key, value in metadata.items() if key not in header.about},
-            "more": {key: value for key, value in more.items() if key not in header.more},
-        }
-        if any(rest.values()):
-            header.typed = base64.b64encode(self.encode_write(rest)).decode()
-
-    def _read_text(self, text: bytes) -> Any:
-        return self.decode_write(base64.b64decode(msgspec.json.decode(text, type=str)))
+    def _value(self, form: Any) -> Any:
+        kind, value = form
+        if kind == 0:
+            return value
+        if kind != 1:
+            raise CorruptCheckpoint("a stored value is of no known form")
+        return self._typed.loads(base64.b64decode(value, validate=True))
 
 
-_FIELDS = ("v", "id", "ts", "channel_values", "channel_versions", "versions_seen", "updated_channels")
-
-
-def _settle(changes: Changes, known: Known | None, channels: Mapping[str, Held], hidden: Mapping[str, bytes]) -> None:
-    """Adds the internal channels, and the removal of what is there no more."""
-    before: Mapping[str, bytes] = known.hidden if known is not None else {}
-    for name, text in hidden.items():
-        if before.get(name) != text:
-            changes[name] = set_to(text)
-    for name in before:
-        if name not in hidden:
-            changes[name] = removal()
-    for place, held in (known.channels if known is not None else {}).items():
-        now = channels.get(place)
-        if now is None:
-            changes[place] = removal()
-        if held.twin is not None and (now is None or now.twin is None):
-            changes[TYPED + place] = removal()
-
-
-def _message(message: Any) -> bytes | None:
-    if not isinstance(message, BaseMessage):
-        return None
-    try:
-        return _encode(to_protocol(message))
-    except Inexact:
-        return None
-
-
-def _as_message(value: Any) -> Any:
-    """A message where the value has the form of one; clients may have put other things beside."""
-    if isinstance(value, dict) and ("role" in value or "type" in value):
-        return from_protocol(cast("dict[str, Any]", value))
-    return cast(Any, value)
-
-
-def _base64(text: bytes) -> bytes:
-    return b'"' + base64.b64encode(text) + b'"'
-
-
-def _joined(head: bytes, tail: bytes) -> bytes:
-    if tail == b"[]":
-        return head
-    return tail if head == b"[]" else head[:-1] + b"," + tail[1:]
+def _flat(known: Known, versions: Mapping[str, Any]) -> list[Any]:
+    flat: list[Any] = []
+    for name, version in versions.items():
+        flat += (known.place(name), version)
+    return flat

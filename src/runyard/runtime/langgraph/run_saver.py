@@ -17,7 +17,7 @@ from runyard.checkpoints import Changes, PendingWrite, State, name_of
 from runyard.errors import RunyardError
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import CheckpointWrite, Start, StateCall, StateReply, Write
-from runyard.runtime.langgraph.codec import INTERNALS, Codec, Known
+from runyard.runtime.langgraph.codec import INTERNAL, Codec, Known
 from runyard.runtime.langgraph.outbox import Outbox
 from runyard.runtime.langgraph.saver import SOURCES, Found, Place, Saver
 
@@ -123,7 +123,7 @@ class RunSaver(Saver):
             checkpoint["id"],
             place.namespace,
             fresh and bool(place.namespace or self._put_any or self._start.head),
-            shows=any(not name.startswith(INTERNALS) for name in checkpoint.get("updated_channels") or ()),
+            shows=any(not name.startswith(INTERNAL) for name in checkpoint.get("updated_channels") or ()),
         )
         self._known[place.namespace] = checkpoint["id"], known
         if not place.namespace:
@@ -160,7 +160,7 @@ def _holds(checkpoint: Checkpoint, write: PendingWrite) -> bool:
         return False
     channel = write.channel
     return (
-        channel.startswith(INTERNALS)
+        channel.startswith(INTERNAL)
         or channel in checkpoint["channel_values"]
         or channel not in checkpoint["channel_versions"]
     )

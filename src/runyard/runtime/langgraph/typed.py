@@ -1,212 +1,248 @@
-"""Values that plain JSON cannot give back: LangGraph's msgpack, with a list of the classes that may be made of it.
+"""Values that JSON cannot give back, as bytes: msgpack that LangGraph's serializer writes and a reader of ours reads.
 
-Reading makes objects of listed classes and of nothing else. What a row says of another class is read as plain data, and
-what is no msgpack is an error: nothing is imported for it, nothing of it is called.
+LangGraph's reader imports the module that a row names, calls what it names there, and guesses when that fails. This one
+makes objects of the classes that it was given and of those that any graph may hold; it imports nothing, and it calls
+nothing else. What is of another class is its plain data, as in LangGraph's own strict form.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
+import ipaddress
+import pathlib
 import re
 import sys
-from collections.abc import Collection
+import uuid
+import zoneinfo
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import ormsgpack
+from langchain_core import messages as lc
+from langchain_core.documents import Document
+from langgraph import types as lg
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.store.base import GetOp, Item
+from pydantic import BaseModel
 
-from runyard.errors import StorageError
-from runyard.runtime.langgraph.types import Type, Types
+from runyard.errors import CorruptCheckpoint
+from runyard.runtime.describe import described
+from runyard.runtime.langgraph.types import Types
 from runyard.runtime.signals import NotSerialisable
 from runyard.telemetry import say
 
-_MADE = {0: "one", 1: "positional", 2: "named", 3: "method", 4: "model", 5: "model", 6: "array", 7: "snapshot"}
-"""LangGraph's codes of extension types; the kinds of what they hold."""
-_MESSAGES = "langchain_core.messages."
+_ONE, _POSITIONAL, _NAMED, _METHOD, _PYDANTIC_1, _PYDANTIC_2, _NUMPY, _SNAPSHOT = range(8)
+"""The kinds of objects in LangGraph's msgpack."""
+_TAGS: Mapping[str, bytes] = {"msgpack": b"m", "null": b"n", "bytes": b"b", "bytearray": b"a"}
 
-_SAFE: frozenset[Type] = frozenset(
-    [("datetime", name) for name in ("datetime", "date", "time", "timedelta", "timezone")]
-    + [("ipaddress", f"IPv{v}{kind}") for v in (4, 6) for kind in ("Address", "Interface", "Network")]
-    + [(module, name) for module in ("pathlib", "pathlib._local") for name in ("Path", "PosixPath", "WindowsPath")]
-    + [("builtins", "set"), ("builtins", "frozenset"), ("collections", "deque")]
-    + [("uuid", "UUID"), ("decimal", "Decimal"), ("zoneinfo", "ZoneInfo"), ("re", "compile")]
-    + [
-        (_MESSAGES + module, f"{kind}Message{chunk}")
-        for module, kind in [
-            ("human", "Human"),
-            ("ai", "AI"),
-            ("system", "System"),
-            ("chat", "Chat"),
-            ("tool", "Tool"),
-            ("function", "Function"),
-        ]
-        for chunk in ("", "Chunk")
-    ]
-    + [(_MESSAGES + "modifier", "RemoveMessage"), ("langchain_core.documents.base", "Document")]
-    + [("langgraph.types", name) for name in ("Send", "Interrupt", "Command", "Overwrite", "TimeoutPolicy")]
-    + [("langgraph.store.base", "Item")]
-)
-_FILE = re.compile("^runyard_agents_[0-9a-f]{10}_")
-"""How the module of a file begins that a target names: with a digest of its path."""
-_METHODS = frozenset({("datetime", "datetime", "fromisoformat")})
+_DTYPE = re.compile(r"[<>|=]?[?bBhHiIlLqQefdgFDGUSV]\d*|[<>|=]?[biufcMmUSV]\d{1,4}(\[\d*[A-Za-z]{1,2}\])?")
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
 
 
-class CorruptCheckpoint(StorageError):
-    """What is stored of a graph's state cannot be read, or names what may not be made of it."""
+def _zone(key: Any) -> zoneinfo.ZoneInfo:
+    """A time zone of this machine's tables; `ZoneInfo` itself would look for a package of tables and import it."""
+    if type(key) is not str or not _ZONE.fullmatch(key):
+        raise ValueError("not a time zone")
+    if not any((pathlib.Path(folder) / key).is_file() for folder in zoneinfo.TZPATH) and "tzdata" not in sys.modules:
+        raise ValueError("a time zone that is not known here")
+    return zoneinfo.ZoneInfo(key)
 
-    code = "corrupt_checkpoint"
+
+def _path(*parts: Any) -> pathlib.Path:
+    return pathlib.Path(*parts)
+
+
+def _send(node: Any, arg: Any, timeout: Any = None) -> lg.Send:
+    return lg.Send(node, arg) if timeout is None else cast(Any, lg.Send)(node, arg, timeout=timeout)
+
+
+def _safe() -> dict[tuple[str, str], Callable[..., Any]]:
+    """What any graph may hold: values without behaviour of Python, LangChain and LangGraph."""
+    found: dict[tuple[str, str], Callable[..., Any]] = {
+        (kind.__module__, kind.__name__): kind
+        for kind in (
+            datetime.datetime,
+            datetime.date,
+            datetime.time,
+            datetime.timedelta,
+            datetime.timezone,
+            uuid.UUID,
+            decimal.Decimal,
+            set,
+            frozenset,
+            deque,
+            ipaddress.IPv4Address,
+            ipaddress.IPv4Interface,
+            ipaddress.IPv4Network,
+            ipaddress.IPv6Address,
+            ipaddress.IPv6Interface,
+            ipaddress.IPv6Network,
+            lc.HumanMessage,
+            lc.HumanMessageChunk,
+            lc.AIMessage,
+            lc.AIMessageChunk,
+            lc.SystemMessage,
+            lc.SystemMessageChunk,
+            lc.ChatMessage,
+            lc.ChatMessageChunk,
+            lc.ToolMessage,
+            lc.ToolMessageChunk,
+            lc.FunctionMessage,
+            lc.FunctionMessageChunk,
+            lc.RemoveMessage,
+            lc.BaseMessage,
+            lc.BaseMessageChunk,
+            Document,
+            lg.Interrupt,
+            lg.Command,
+            lg.StateSnapshot,
+            lg.PregelTask,
+            Item,
+            GetOp,
+        )
+    }
+    for name in ("Overwrite", "TimeoutPolicy"):
+        kind = getattr(lg, name, None)
+        if kind is not None:
+            found[kind.__module__, name] = kind
+    for module in ("pathlib", "pathlib._local"):
+        found.update({(module, name): _path for name in ("Path", "PosixPath", "WindowsPath")})
+    found["zoneinfo", "ZoneInfo"] = _zone
+    found["re", "compile"] = re.compile
+    found[lg.Send.__module__, "Send"] = _send
+    return found
 
 
 class Typed:
-    """Writes and reads values of the listed classes."""
+    """Writes and reads typed values for the graphs whose classes it was given."""
 
     def __init__(self, types: Types) -> None:
-        self._allowed = types.also(_SAFE)
-        self._writer = JsonPlusSerializer(pickle_fallback=False)
-        self._told: set[Type] = set()
+        """`types`: the classes that states may hold beside those of any graph."""
+        self._makers: dict[tuple[str, str], Callable[..., Any]] = _safe()
+        self._types = types
+        self._told: set[tuple[str, str]] = set()
+        self._serializer = JsonPlusSerializer()
+        self._snapshot: Callable[[Any], Any] | None = None
+        try:
+            from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
 
-    def with_types(self, types: Collection[Type]) -> Typed:
-        """The same for more classes."""
-        return Typed(self._allowed.also(types))
+            self._snapshot = _DeltaSnapshot
+        except ImportError:  # LangGraph has them since 1.2
+            pass
 
-    def write(self, value: Any, place: str) -> bytes:
-        """The value in bytes.
+    def dumps(self, value: Any, place: str) -> bytes:
+        """The bytes of a value; `place` is its name in errors.
 
         Raises:
-            NotSerialisable: msgpack has no form for it; `place` says where it is.
+            NotSerialisable: it holds what LangGraph cannot store either.
         """
         try:
-            kind, body = self._writer.dumps_typed(value)
-        except Exception as error:  # objects of users take part in it
-            raise NotSerialisable(f"{place}: {type(error).__name__}: {error}") from None
+            kind, data = self._serializer.dumps_typed(value)
+        except Exception as error:
+            raise NotSerialisable(f"{place} cannot be stored: {described(error)}") from error
+        if kind not in _TAGS:
+            raise NotSerialisable(f"{place} cannot be stored: it would be written as {kind}")
         if kind == "msgpack":
-            self._look_after(body, place)
-        return kind.encode() + b"\0" + body
+            self._look_after(data, place)
+        return _TAGS[kind] + data
 
-    def _look_after(self, body: bytes, place: str) -> None:
+    def _look_after(self, data: bytes, place: str) -> None:
         """Tells, once, of each class whose objects will be read as plain data."""
 
-        def look(code: int, data: bytes) -> None:
-            held: Any = ormsgpack.unpackb(data, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
-            if _MADE.get(code) in ("one", "positional", "named", "model"):
-                kind: Type = held[0], held[1]
-                if kind not in self._allowed and kind not in self._told:
-                    self._told.add(kind)
-                    say("graph keeps plain data", place=place, kind=".".join(kind))
+        def look(code: int, part: bytes) -> None:
+            parts: Any = ormsgpack.unpackb(part, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
+            if code not in (_ONE, _POSITIONAL, _NAMED, _PYDANTIC_1, _PYDANTIC_2):
+                return
+            kind = cast("tuple[str, str]", tuple(parts[:2]))
+            if kind not in self._told and kind not in self._makers and self._types.find(*kind) is None:
+                self._told.add(kind)
+                say("graph keeps plain data", place=place, kind=".".join(kind))
 
-        ormsgpack.unpackb(body, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
+        ormsgpack.unpackb(data, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
 
-    def read(self, text: bytes) -> Any:
-        """The inverse of `write`; an object of a class that is not listed is read as the plain data that it was of.
+    def loads(self, data: bytes) -> Any:
+        """The inverse of `dumps`.
 
         Raises:
-            CorruptCheckpoint: it is damaged.
+            CorruptCheckpoint: the bytes are not what `dumps` wrote.
         """
-        kind, separator, body = text.partition(b"\0")
-        if not separator or kind not in (b"null", b"bytes", b"bytearray", b"msgpack"):
-            raise CorruptCheckpoint(f"a stored value is of the kind {kind[:20]!r}, which is not read")
-        if kind == b"msgpack":
-            return _Reading(self._allowed).unpack(body)
-        return None if kind == b"null" else body if kind == b"bytes" else bytearray(body)
+        match data[:1]:
+            case b"m":
+                return self._unpacked(data[1:])
+            case b"n":
+                return None
+            case b"b":
+                return data[1:]
+            case b"a":
+                return bytearray(data[1:])
+            case _:
+                raise CorruptCheckpoint("a stored value is of no known form")
 
-
-class _Reading:
-    """One value as it is read."""
-
-    def __init__(self, allowed: Types) -> None:
-        self._allowed = allowed
-        self._refusal: CorruptCheckpoint | None = None
-
-    def unpack(self, body: bytes) -> Any:
+    def _unpacked(self, data: bytes) -> Any:
         try:
-            return ormsgpack.unpackb(body, ext_hook=self._hook, option=ormsgpack.OPT_NON_STR_KEYS)
+            return ormsgpack.unpackb(data, ext_hook=self._made, option=ormsgpack.OPT_NON_STR_KEYS)
         except CorruptCheckpoint:
             raise
-        except (Exception, RecursionError) as error:
-            told = f"a stored value cannot be read: {type(error).__name__}: {error}"
-            # The parser tells of an error of the hook only that there was one.
-            raise self._refusal or CorruptCheckpoint(told) from None
+        except Exception as error:
+            raise CorruptCheckpoint(f"a stored value cannot be read: {type(error).__name__}") from None
 
-    def _hook(self, code: int, data: bytes) -> Any:
-        try:
-            return self._make(code, data)
-        except CorruptCheckpoint as error:
-            self._refusal = error
-            raise
-
-    def _make(self, code: int, data: bytes) -> Any:
-        kind = _MADE.get(code)
-        held: Any = self.unpack(data)
-        if kind == "snapshot":
-            from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore
-
-            return cast(Any, _DeltaSnapshot)(held)
-        if kind == "array":
-            return _array(held)
-        if kind is None or not isinstance(held, list | tuple):
-            raise CorruptCheckpoint(f"a stored value has the extension {code}, which is not read")
-        parts = cast("list[Any]", held)
-        if len(parts) < 3 or not isinstance(parts[0], str) or not isinstance(parts[1], str):
-            raise CorruptCheckpoint("a stored object names no class")
-        module, name, given = parts[0], parts[1], parts[2]
-        found = self._class(module, name)
-        if found is None:
-            return given
-        if kind == "method":
-            if len(parts) < 4 or (module, name, parts[3]) not in _METHODS:
-                return given
-            return getattr(found, parts[3])(given)
-        return _made(found, kind, given)
-
-    def _class(self, module: str, name: str) -> Any:
-        """A listed class; None where it is not listed, or not there. Its module is one that is loaded: reading imports
-        nothing, but what is listed always."""
-        if (module, name) not in self._allowed:
-            module = self._moved(module, name)
-        found: Any = sys.modules.get(module)
-        if found is None and (module, name) in _SAFE:
-            found = __import__(module, fromlist=[name])
-        return getattr(found, name, None)
-
-    def _moved(self, module: str, name: str) -> str:
-        """The module of a listed class whose file was in another folder when the object was stored; empty for none."""
-        stem = _FILE.sub("", module)
-        found = [known for known, held in self._allowed.named if held == name and _FILE.sub("", known) == stem != known]
-        return found[0] if len(found) == 1 else ""
+    def _made(self, code: int, data: bytes) -> Any:
+        parts = self._unpacked(data)
+        if code == _SNAPSHOT and self._snapshot is not None:
+            return self._snapshot(parts)
+        if code == _NUMPY:
+            return _array(*parts)
+        module, name, payload, *method = parts
+        if code == _METHOD:
+            if (module, name, *method) != ("datetime", "datetime", "fromisoformat"):
+                raise CorruptCheckpoint("a stored value names a method that is not one of its kind's")
+            return datetime.datetime.fromisoformat(payload)
+        if code not in (_ONE, _POSITIONAL, _NAMED, _PYDANTIC_1, _PYDANTIC_2):
+            raise CorruptCheckpoint(f"a stored value is of the unknown kind {code}")
+        maker = self._makers.get((module, name))
+        if maker is not None:
+            return _called(maker, code, payload)
+        kind = self._types.find(module, name)
+        return payload if kind is None else _object(kind, code, payload)
 
 
-def _made(kind: Any, how: str, given: Any) -> Any:
-    if how == "one":
-        return kind(given)
-    if how == "positional":
-        arguments = list(given)
-        if kind.__name__ == "Send" and len(arguments) == 3:
-            return kind(*arguments[:2], timeout=arguments[2])
-        return kind(*arguments)
-    fields = {str(name): value for name, value in dict(given).items()}
-    if how == "model":
-        try:
-            return kind(**fields)
-        except Exception:  # it was valid as the code then was, or was never validated
-            return (kind.model_construct if hasattr(kind, "model_construct") else kind.construct)(**fields)
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, fields)
-    return kind(**fields)
+def _called(maker: Callable[..., Any], code: int, payload: Any) -> Any:
+    if code == _ONE:
+        return maker(payload)
+    if code == _POSITIONAL:
+        return maker(*payload)
+    return maker(**payload)
 
 
-def _dataclass(kind: Any, fields: dict[str, Any]) -> Any:
-    given = {field.name for field in dataclasses.fields(kind) if field.init}
-    made = kind(**{name: value for name, value in fields.items() if name in given})
-    for name in fields.keys() - given:
-        object.__setattr__(made, name, fields[name])
+def _object(kind: type, code: int, payload: Any) -> Any:
+    """An object of a class of the graph's, by its own constructor; its plain data where the class has changed so that
+    it takes them no more."""
+    try:
+        if code in (_PYDANTIC_1, _PYDANTIC_2) and issubclass(kind, BaseModel):
+            try:
+                return kind(**payload)
+            except Exception:  # what a validator refuses now it had let pass when it was written
+                return kind.model_construct(**payload)
+        if code == _NAMED and hasattr(kind, "__dataclass_fields__"):
+            return _record(kind, payload)
+        return _called(kind, code, payload)
+    except Exception:
+        return payload
+
+
+def _record(kind: type, payload: Mapping[str, Any]) -> Any:
+    later = {field.name for field in dataclasses.fields(cast(Any, kind)) if not field.init} & payload.keys()
+    made = kind(**{name: value for name, value in payload.items() if name not in later})
+    for name in later:
+        object.__setattr__(made, name, payload[name])
     return made
 
 
-def _array(held: Any) -> Any:
+def _array(dtype: Any, shape: Any, order: Any, buffer: Any) -> Any:
     numpy: Any = sys.modules.get("numpy")
-    if numpy is None:
-        raise CorruptCheckpoint("a stored value is an array, and numpy is not loaded")
-    kind, shape, order, body = held
-    if "O" in kind:
-        raise CorruptCheckpoint("a stored array holds objects, which are not read")
-    return numpy.frombuffer(body, dtype=numpy.dtype(kind)).reshape(shape, order=order)
+    if numpy is None or type(dtype) is not str or not _DTYPE.fullmatch(dtype):
+        raise CorruptCheckpoint("a stored array is of no known kind")
+    return numpy.frombuffer(buffer, dtype=numpy.dtype(dtype)).reshape(shape, order=order)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 import sys
 import typing
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ from runyard.runtime.langgraph.describe import Graph
 Type = tuple[str, str]
 """A class: its module and its name there."""
 
+_FILE = re.compile("^runyard_agents_[0-9a-f]{10}_")
+"""How the module of a file begins that a target names: with a digest of its path. A moved file stays the same."""
+
 
 def types_of(graph: Graph, folder: Path | None) -> Types:
     """The classes of a graph; `folder` is where its code is."""
@@ -29,7 +33,7 @@ def types_of(graph: Graph, folder: Path | None) -> Types:
                 _collect(hint, found)
         for schema in cast("dict[Any, Any]", getattr(getattr(part, "builder", None), "schemas", {})):
             _collect(schema, found)
-    return Types([(kind.__module__, kind.__name__) for kind in found], folder)
+    return Types([(kind.__module__, kind.__qualname__) for kind in found], folder)
 
 
 def _with_subgraphs(graph: Graph) -> Iterator[Graph]:
@@ -60,36 +64,42 @@ def _collect(hint: Any, found: set[type]) -> None:
 class Types:
     """The classes whose objects a state may hold: those of a graph's schemas, and the data classes of its code."""
 
-    def __init__(self, named: Collection[Type] = (), folder: Path | None = None) -> None:
-        """`folder` is where the user's code is."""
-        self.named = frozenset(named)
+    def __init__(self, named: Iterable[Type] = (), folder: Path | None = None) -> None:
+        """`named` are modules and qualified names; `folder` is where the user's code is."""
+        self._named = frozenset(named)
         self._folder = folder
-        self._own: dict[Type, bool] = {}
+        # LangGraph writes a class's last name.
+        self._by_last = {(module, name.rpartition(".")[2]): (module, name) for module, name in self._named}
+        self._by_file = {(_FILE.sub("", module), name): kind for (module, name), kind in self._by_last.items()}
 
-    def __contains__(self, kind: object) -> bool:
-        if kind in self.named:
-            return True
-        module, name = cast(Type, kind)
-        known = self._own.get((module, name))
-        if known is None:
-            known = self._own[module, name] = self._is_own(module, name)
-        return known
-
-    def also(self, named: Collection[Type]) -> Types:
+    def also(self, named: Iterable[Type]) -> Types:
         """The same and more."""
-        return self if self.named >= frozenset(named) else Types(self.named | frozenset(named), self._folder)
+        return Types(self._named.union(named), self._folder)
 
-    def _is_own(self, module: str, name: str) -> bool:
-        """Whether it is a data class that a loaded module of the user's defines."""
-        loaded = sys.modules.get(module)
-        file = getattr(loaded, "__file__", None)
-        if self._folder is None or file is None:
+    def find(self, module: Any, name: Any) -> type | None:
+        """The class of that module and last name, where it may be made; None for any other. Imports nothing: a class
+        that no module has is of no use to the graph."""
+        if type(module) is not str or type(name) is not str:
+            return None
+        known = self._by_last.get((module, name)) or self._by_file.get((_FILE.sub("", module), name))
+        place, path = known or (module, name)
+        found: Any = sys.modules.get(place)
+        if known is None and not self._is_own(found):
+            return None
+        for part in path.split("."):
+            within: Mapping[str, Any] = getattr(found, "__dict__", {})
+            found = within.get(part)
+        if not isinstance(found, type) or (known is None and (found.__module__ != module or not _holds_data(found))):
+            return None
+        return found
+
+    def _is_own(self, module: Any) -> bool:
+        """Whether a loaded module is the user's."""
+        file = getattr(module, "__file__", None)
+        if self._folder is None or not isinstance(file, str):
             return False
         path = Path(file)
-        if not path.is_relative_to(self._folder) or "site-packages" in path.parts:
-            return False
-        found = getattr(loaded, name, None)
-        return isinstance(found, type) and found.__module__ == module and _holds_data(found)
+        return path.is_relative_to(self._folder) and "site-packages" not in path.parts
 
 
 def _holds_data(kind: type) -> bool:

@@ -468,10 +468,32 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: undo_pending
 DELETE FROM pending_writes WHERE owner = :owner AND thread_id = :thread_id AND run_id = :run_id
 
--- name: restore_pending
--- What a run had settled or replaced counts again.
-UPDATE OR REPLACE pending_writes INDEXED BY pending_writes_aside SET aside = ''
+-- name: laid_aside
+-- What a run has settled or replaced of others.
+SELECT namespace, on_id, task_id, idx FROM pending_writes INDEXED BY pending_writes_aside
 WHERE owner = :owner AND thread_id = :thread_id AND aside = :run_id AND aside <> ''
+
+-- name: given_after
+-- What came under a key next after a run had laid aside what was there: who gave it, and who laid that aside. One that
+-- counts is the last.
+SELECT later.run_id, later.aside
+FROM pending_writes AS later LEFT JOIN runs AS by ON by.run_id = later.aside
+WHERE later.owner = :owner AND later.thread_id = :thread_id AND later.namespace = :namespace AND later.on_id = :on_id
+  AND later.task_id = :task_id AND later.idx = :idx AND later.aside <> :run_id
+  AND (later.aside = ''
+       OR (by.started_at, by.number) > (SELECT r.started_at, r.number FROM runs AS r WHERE r.run_id = :run_id))
+ORDER BY later.aside = '', by.started_at, by.number LIMIT 1
+
+-- name: hand_on
+-- What a run had laid aside is laid aside by another, or counts again (empty).
+UPDATE OR REPLACE pending_writes SET aside = :heir
+WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND on_id = :on_id AND task_id = :task_id
+  AND idx = :idx AND aside = :run_id
+
+-- name: forget_aside
+DELETE FROM pending_writes
+WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND on_id = :on_id AND task_id = :task_id
+  AND idx = :idx AND aside = :run_id
 
 -- name: forget_pending
 DELETE FROM pending_writes WHERE owner = ? AND thread_id = ?
