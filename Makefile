@@ -46,6 +46,10 @@ check: $(READY) ## Check format, lint, types, the direction of imports and the d
 bench: $(READY) ## Measure the server against its own baselines
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-graphs
+bench-graphs: $(READY) ## Measure graphs that are served beside the same graphs called directly
+	@$(BIN)/python -m bench.graphs $(ARGS)
+
 .PHONY: bench-large
 bench-large: $(READY) ## Measure what operations cost on a file with a million finished runs
 	@$(BIN)/python -m bench.large $(ARGS)

@@ -99,11 +99,11 @@ class Server:
 
 
 @contextmanager
-def runyard(folder: Path, *flags: str) -> Generator[Server]:
-    """Runyard with the agents of the benchmark, on a database in that folder."""
+def runyard(folder: Path, *flags: str, agents: Path = HERE / "agents.py") -> Generator[Server]:
+    """Runyard with agents of the benchmark, on a database in that folder."""
     with _running(
         lambda port: [
-            sys.executable, "-m", "runyard", "serve", str(HERE / "agents.py"),
+            sys.executable, "-m", "runyard", "serve", str(agents),
             "--port", str(port), "--database", f"sqlite:///{folder / 'runyard.db'}", *flags,
         ]
     ) as server:  # fmt: skip

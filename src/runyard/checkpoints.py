@@ -43,6 +43,9 @@ class Change(msgspec.Struct, array_like=True, frozen=True):
 
 Changes = dict[str, Change]
 
+HIDDEN_FREE = 400
+"""Bytes of a runtime's own record in a delta that weigh nothing: each one replaces the one before, and only the last is
+ever read."""
 REMOVED = -1
 """What stands for the place where elements are appended, in the change that removes a channel."""
 
@@ -212,7 +215,7 @@ def plan(
 ) -> Checkpoint:
     """The row for a new checkpoint: `state` is the whole state after `changes` on top of `parent`."""
     delta = _ENCODER.encode(changes)
-    weight = len(delta) + ROW_OVERHEAD
+    weight = len(delta) + ROW_OVERHEAD - min(HIDDEN_FREE, _hidden_bytes(changes))
     step = 0 if parent is None else parent.step + 1
     full = parent is None or parent.chain_size + weight > parent.full_size + ROW_OVERHEAD
     body = render(state) if full else delta
@@ -231,6 +234,10 @@ def plan(
         asked=asked,
         namespace=namespace,
     )
+
+
+def _hidden_bytes(changes: Changes) -> int:
+    return sum(len(change.value) for channel, change in changes.items() if channel[:1] == HIDDEN)
 
 
 def fold(bodies: Iterable[tuple[str, bytes]]) -> State:

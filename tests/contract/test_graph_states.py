@@ -439,6 +439,71 @@ def test_a_rollback_takes_back_all_that_the_run_left_and_settled(on_storage: OnS
     on_storage(case)
 
 
+async def failed(storage: Storage, run_id: str, **batch: Any) -> None:
+    claim = await claimed(storage, run_id)
+    await storage.finish(claim.attempt, Batch(**batch), Ending("failed"), 2)
+
+
+LATER: dict[str, tuple[int, dict[str, Any], dict[str, Any], list[bytes]]] = {
+    "replaced again": (-1, {"pending": [b"2"]}, {"pending": [b"3"]}, [b"3"]),
+    "settled what it gave": (-1, {"pending": [b"2"]}, {"settled": True}, []),
+    "gave anew": (0, {"settled": True}, {"pending": [b"3"]}, [b"3"]),
+}
+"""The index of a write that r1 gave, what r2 does to it, what r3 does then, and what counts when r2 is forgotten."""
+
+
+@pytest.mark.parametrize("case_name", LATER)
+def test_what_later_runs_did_stays_when_one_is_forgotten(case_name: str, on_storage: OnStorage) -> None:
+    index, second, third, left = LATER[case_name]
+
+    def batch(run_id: str, pending: Sequence[bytes] = (), settled: bool = False) -> dict[str, Any]:
+        return {
+            "pending": [write("x", index=index, value=value, run_id=run_id) for value in pending],
+            "settled": [write("x", index=index)] if settled else [],
+        }
+
+    async def case(storage: Storage) -> None:
+        await failed(storage, "r1", checkpoints=[state("x")], **batch("r1", [b"1"]))
+        await failed(storage, "r2", **batch("r2", **second))
+        await failed(storage, "r3", **batch("r3", **third))
+        await storage.forget_runs("", ["r2"], 3)
+        assert given(storage, "x") == [("task", index, value) for value in left]
+        await storage.cancel("", "r3", "rollback", 4, 5)
+        assert given(storage, "x") == [("task", index, b"1")]
+
+    on_storage(case)
+
+
+def test_a_run_that_is_forgotten_hands_on_to_the_next_that_gave_though_that_was_settled_too(
+    on_storage: OnStorage,
+) -> None:
+    async def case(storage: Storage) -> None:
+        await failed(storage, "r1", checkpoints=[state("x")], pending=[write("x", value=b"1")])
+        await failed(storage, "r2", settled=[write("x")])
+        await failed(storage, "r3", pending=[write("x", value=b"3", run_id="r3")])
+        await failed(storage, "r4", settled=[write("x")])
+        await storage.forget_runs("", ["r2"], 3)
+        assert given(storage, "x") == []
+        await storage.cancel("", "r4", "rollback", 4, 5)
+        assert given(storage, "x") == [("task", 0, b"3")]
+        await storage.cancel("", "r3", "rollback", 4, 5)
+        assert given(storage, "x") == [("task", 0, b"1")]
+
+    on_storage(case)
+
+
+def test_a_rollback_leaves_what_came_from_outside_since(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await failed(storage, "r1", checkpoints=[state("x")], pending=[write("x", value=b"1")])
+        await failed(storage, "r2", settled=[write("x")])
+        await storage.put_writes("", "t", [write("x", value=b"outside", run_id="")], 3)
+        await storage.cancel("", "r2", "rollback", 4, 5)
+        assert given(storage, "x") == [("task", 0, b"outside")]
+        assert (await leaks(storage))["pending_writes"] == 1
+
+    on_storage(case)
+
+
 def test_what_a_run_had_settled_goes_with_its_record(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         first = await claimed(storage, "r1")

@@ -8,7 +8,7 @@ import msgspec
 
 from runyard.checkpoints import Checkpoint, PendingWrite, name_of, render
 from runyard.errors import Conflict, checkpoint_not_found
-from runyard.storage.sqlite.line import asks, settle, standing_head
+from runyard.storage.sqlite.line import asks, settle, standing_head, undo_writes
 from runyard.storage.sqlite.rows import checkpoint_values, pending_values
 from runyard.storage.sqlite.states import state_of
 from runyard.storage.sqlite.thread_verbs import revive
@@ -50,8 +50,7 @@ def forget_runs(t: Transaction, owner: str, run_ids: Sequence[str], now: int) ->
     for thread_id, run_id in places:
         where = {"owner": owner, "thread_id": thread_id, "run_id": run_id}
         t.run("forget_run_checkpoints", {**where, "spared": _spared(t, owner, thread_id)})
-        t.run("undo_pending", where)
-        t.run("restore_pending", where)
+        undo_writes(t, where)
     for thread_id in threads:
         _tidy(t, owner, thread_id, now)
     return threads

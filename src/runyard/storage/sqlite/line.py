@@ -196,13 +196,27 @@ def standing_head(t: Transaction, owner: str, thread_id: str, wanted: str | None
     return None if newest is None else newest[0]
 
 
+def undo_writes(t: Transaction, undone: dict[str, str]) -> None:
+    """Takes back what a run gave on top of states; what it had settled or replaced counts again, but where somebody has
+    given or settled something else since."""
+    for namespace, on_id, task_id, idx in t.all("laid_aside", undone):
+        key = {**undone, "namespace": namespace, "on_id": on_id, "task_id": task_id, "idx": idx}
+        giver, laid_by = t.one("given_after", key) or (undone["run_id"], "")
+        # Nobody rolls back what comes from outside, and so nobody could bring back what it has replaced.
+        heir = laid_by if giver == undone["run_id"] else giver or None
+        if heir is None:
+            t.run("forget_aside", key)
+        else:
+            t.run("hand_on", {**key, "heir": heir})
+    t.run("undo_pending", undone)
+
+
 def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, reason: str = "rollback") -> None:
     """Undoes a run (DESIGN, law 6): terminal event, head back, the run tombstoned. Store writes stay."""
     if run.started_at is not None:
         undone = {"owner": run.owner, "thread_id": run.thread_id, "run_id": run.run_id}
         t.run("undo_checkpoints", undone)
-        t.run("undo_pending", undone)
-        t.run("restore_pending", undone)
+        undo_writes(t, undone)
         t.run("forget_pending_of_undone", {"owner": run.owner, "thread_id": run.thread_id, "names": "[]"})
         head = standing_head(t, run.owner, run.thread_id, run.prior_head)
         t.run("end_attempt", (head, asks(t, head), "cancelled", now, run.owner, run.thread_id))

@@ -468,10 +468,32 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: undo_pending
 DELETE FROM pending_writes WHERE owner = :owner AND thread_id = :thread_id AND run_id = :run_id
 
--- name: restore_pending
--- What a run had settled or replaced counts again.
-UPDATE OR REPLACE pending_writes INDEXED BY pending_writes_aside SET aside = ''
+-- name: laid_aside
+-- What a run has settled or replaced of others.
+SELECT namespace, on_id, task_id, idx FROM pending_writes INDEXED BY pending_writes_aside
 WHERE owner = :owner AND thread_id = :thread_id AND aside = :run_id AND aside <> ''
+
+-- name: given_after
+-- What came under a key next after a run had laid aside what was there: who gave it, and who laid that aside. One that
+-- counts is the last.
+SELECT later.run_id, later.aside
+FROM pending_writes AS later LEFT JOIN runs AS by ON by.run_id = later.aside
+WHERE later.owner = :owner AND later.thread_id = :thread_id AND later.namespace = :namespace AND later.on_id = :on_id
+  AND later.task_id = :task_id AND later.idx = :idx AND later.aside <> :run_id
+  AND (later.aside = ''
+       OR (by.started_at, by.number) > (SELECT r.started_at, r.number FROM runs AS r WHERE r.run_id = :run_id))
+ORDER BY later.aside = '', by.started_at, by.number LIMIT 1
+
+-- name: hand_on
+-- What a run had laid aside is laid aside by another, or counts again (empty).
+UPDATE OR REPLACE pending_writes SET aside = :heir
+WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND on_id = :on_id AND task_id = :task_id
+  AND idx = :idx AND aside = :run_id
+
+-- name: forget_aside
+DELETE FROM pending_writes
+WHERE owner = :owner AND thread_id = :thread_id AND namespace = :namespace AND on_id = :on_id AND task_id = :task_id
+  AND idx = :idx AND aside = :run_id
 
 -- name: forget_pending
 DELETE FROM pending_writes WHERE owner = ? AND thread_id = ?
@@ -576,26 +598,32 @@ SELECT body_hash, run, run_id FROM idempotency WHERE owner = ? AND route = ? AND
 INSERT INTO idempotency (owner, route, key, body_hash, run, run_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_item
-INSERT INTO items (owner, namespace, key, value, created_at, updated_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO items (owner, namespace, key, value, created_at, updated_at, expires_at, ttl) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at, expires_at = excluded.expires_at,
+    ttl = excluded.ttl,
     created_at = CASE WHEN items.expires_at <= excluded.updated_at THEN excluded.created_at ELSE items.created_at END
 
 -- name: get_item
-SELECT namespace, key, value, created_at, updated_at FROM items
+SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
+
+-- name: touch_item
+-- An item that is kept for a time is kept for that time from now.
+UPDATE items SET expires_at = :now + ttl
+WHERE owner = :owner AND namespace = :namespace AND key = :key AND ttl IS NOT NULL AND expires_at > :now
 
 -- name: delete_item
 DELETE FROM items WHERE owner = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?) RETURNING 1
 
 -- name: search_items
 -- Everything of an owner, updated last first.
-SELECT namespace, key, value, created_at, updated_at FROM items INDEXED BY items_newest
+SELECT namespace, key, value, created_at, updated_at, ttl FROM items INDEXED BY items_newest
 WHERE owner = :owner AND (expires_at IS NULL OR expires_at > :now) AND (:filter IS NULL OR passes(value, :filter))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: search_items_below
 -- The items below a namespace, updated last first.
-SELECT namespace, key, value, created_at, updated_at FROM items
+SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at IS NULL OR expires_at > :now)
   AND (:filter IS NULL OR passes(value, :filter))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset

@@ -1,0 +1,1 @@
+"""What graphs cost: served and durable, beside the same graphs called directly."""
