@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, cast
 
 import msgspec
@@ -32,6 +32,9 @@ MIXED: Kind = 4
 
 _AS_SEEN, _AS_MESSAGE = b"0", b"1"
 """The twins of elements that need none: what is seen is the element, or a message that is."""
+_LEVELS = 3
+"""How deep objects are looked for in what a task gave: in a list, in a list that overwrites, in what a reducer is given
+by name."""
 _DIGEST = 8
 """Characters of a digest."""
 
@@ -124,7 +127,8 @@ class Parts:
         items, was = cast("list[Any]", value), old.items
         known = len(was)
         if len(items) >= known and touched is not None and all(map(operator.is_, items, was)):
-            suspects = [i for i, item in enumerate(was) if id(item) in touched] if touched else []
+            apart = not touched or frozenset(touched).isdisjoint(map(id, was))
+            suspects = [] if apart else [i for i, item in enumerate(was) if id(item) in touched]
         elif touched is None:
             suspects = list(range(min(known, len(items))))
         else:
@@ -216,6 +220,27 @@ def _as_message(value: Any) -> BaseMessage | None:
         return from_protocol(cast("dict[str, Any]", value))
     except NotAMessage:
         return None
+
+
+def touched_by(returned: Iterable[Any]) -> set[int]:
+    """The ids of the objects that tasks gave, and of those in them: a node may have changed one that a list of the
+    state still holds."""
+    touched: set[int] = set()
+    left = [(value, _LEVELS) for value in returned]
+    while left:
+        value, levels = left.pop()
+        touched.add(id(value))
+        if not levels:
+            continue
+        within: Iterable[Any] = ()
+        if isinstance(value, list | tuple | set | frozenset):
+            within = cast("Iterable[Any]", value)
+        elif isinstance(value, Mapping):
+            within = cast("Mapping[Any, Any]", value).values()
+        elif type(value).__name__ == "Overwrite":  # LangGraph's, since 1.0
+            within = (value.value,)
+        left += [(item, levels - 1) for item in within]
+    return touched
 
 
 def seen_change(old: AnyPart | None, new: AnyPart) -> Change | None:
