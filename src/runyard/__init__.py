@@ -9,13 +9,14 @@ from runyard.agents import Retry
 from runyard.runtime.blocking import SyncContext
 from runyard.runtime.context import Context
 from runyard.runtime.decorate import agent
+from runyard.runtime.signals import StaleAttempt
 
 if TYPE_CHECKING:
     from runyard.runtime.langgraph.agent import graph
     from runyard.server import create_app
     from runyard.settings import Settings
 
-__all__ = ["Context", "Retry", "Settings", "SyncContext", "agent", "create_app", "graph"]
+__all__ = ["Context", "Retry", "Settings", "StaleAttempt", "SyncContext", "agent", "create_app", "graph"]
 
 _LAZY = {"create_app": "runyard.server", "Settings": "runyard.settings", "graph": "runyard.runtime.langgraph.agent"}
 

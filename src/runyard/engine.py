@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -48,6 +48,15 @@ class Terms(msgspec.Struct, frozen=True):
     webhook_concurrency: int = 32
     webhook_retention: float = 604800.0
     max_value_bytes: int = 16_000_000
+
+
+@runtime_checkable
+class UsesStorage(Protocol):
+    """An agent whose code reads and writes what the storage holds when none of its runs executes, too."""
+
+    def attach(self, storage: Storage, clock: Clock) -> None:
+        """Gives it the open storage; called in the engine's loop."""
+        ...
 
 
 class Engine:
@@ -164,6 +173,9 @@ class Engine:
         except BaseException:
             await self.storage.close()
             raise
+        for loaded in self._agents.values():
+            if isinstance(loaded, UsesStorage):
+                loaded.attach(self.storage, self.clock)
         self.worker.start()
         self.courier.start()
         self.reaper.start()

@@ -22,7 +22,6 @@ from runyard.errors import CancelRequested, LeaseLost, NotFound, RunyardError, S
 from runyard.events import EXTRA_MODES, Entry, ValuesPointer, entry
 from runyard.graphs import modes_of
 from runyard.hints.contract import Hints
-from runyard.items import NamespaceQuery
 from runyard.runs import CancelAction, Failure, Outcome, Request
 from runyard.runtime.contract import (
     CheckpointWrite,
@@ -42,6 +41,7 @@ from runyard.runtime.contract import (
     StoreReply,
     Write,
 )
+from runyard.storage.calls import answer
 from runyard.storage.contract import STORAGE_PATIENCE, Batch, Claim, Ending, Requeue, Storage
 from runyard.telemetry import AttemptEnd, AttemptSpan, Spans, Telemetry
 
@@ -433,7 +433,7 @@ class Execution:
         assert self._invocation is not None
         refuse = StoreReply if isinstance(call, StoreCall) else StateReply
         try:
-            reply = await (self._call_store(call) if isinstance(call, StoreCall) else self._look_up(call))
+            reply = await (self._use_store(call) if isinstance(call, StoreCall) else self._look_up(call))
         except LeaseLost:
             self._give_up("lost")
             return
@@ -474,26 +474,8 @@ class Execution:
         writes = [self._writes_on(one.state, namespace) for one in found]
         return StateReply(call.call, found, writes)
 
-    async def _call_store(self, call: StoreCall) -> StoreReply:
-        storage, owner, now = self._storage, self._run.owner, self._clock.now()
-        match call.method:
-            case "get":
-                return StoreReply(call.call, [await storage.get_item(owner, call.namespace, call.key, now)])
-            case "put":
-                expires = None if call.ttl is None else now + int(call.ttl * 60e6)
-                await storage.put_item(
-                    owner, call.namespace, call.key, call.value, now, expires_at=expires, attempt=self._attempt
-                )
-                return StoreReply(call.call)
-            case "delete":
-                await storage.delete_item(owner, call.namespace, call.key, now, attempt=self._attempt)
-                return StoreReply(call.call)
-            case "search":
-                assert call.search is not None
-                return StoreReply(call.call, await storage.search_items(owner, call.search, now))
-            case "namespaces":
-                query = call.query or NamespaceQuery(prefix=call.prefix)
-                return StoreReply(call.call, namespaces=await storage.namespaces(owner, query, now))
+    async def _use_store(self, call: StoreCall) -> StoreReply:
+        return await answer(self._storage, self._run.owner, call, self._clock.now(), self._attempt)
 
     def _writes_on(self, state: State, namespace: str = "") -> list[PendingWrite]:
         name = name_of(state)

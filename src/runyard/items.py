@@ -21,6 +21,8 @@ class Item(msgspec.Struct, frozen=True):
     value: bytes
     created_at: int
     updated_at: int
+    ttl: int | None = None
+    """Microseconds for which it is kept after it was last put or touched; None for ever."""
 
 
 class ItemSearch(msgspec.Struct, frozen=True):
@@ -59,28 +61,34 @@ def check_namespace(namespace: list[str] | tuple[str, ...], field: str = "namesp
 
 
 def check_filter(filter: dict[str, Any]) -> dict[str, Any]:
-    """A filter whose operators are known.
+    """A filter whose operators are known, at any depth; beside an operator stand only others.
 
     Raises:
         InvalidInput: an unknown operator, named with its field.
     """
     for field, wanted in filter.items():
-        if isinstance(wanted, dict):
-            for operator in wanted:  # pyright: ignore[reportUnknownVariableType]
-                if isinstance(operator, str) and operator.startswith("$") and operator not in OPERATORS:
-                    raise InvalidInput(
-                        f"filter.{field} has the operator {operator!r}; allowed: {', '.join(OPERATORS)}",
-                        field=f"filter.{field}",
-                    )
+        _check_wanted(wanted, f"filter.{field}")
     return filter
 
 
+def _check_wanted(wanted: Any, place: str) -> None:
+    if isinstance(wanted, list):
+        for index, item in enumerate(cast("list[Any]", wanted)):
+            _check_wanted(item, f"{place}[{index}]")
+    elif isinstance(wanted, dict):
+        keys = cast("dict[str, Any]", wanted)
+        operators = any(key.startswith("$") for key in keys)
+        for key, item in keys.items():
+            if operators and key not in OPERATORS:
+                raise InvalidInput(f"{place} has the operator {key!r}; allowed: {', '.join(OPERATORS)}", field=place)
+            if not operators:
+                _check_wanted(item, f"{place}.{key}")
+
+
 def passes(value: dict[str, Any], filter: dict[str, Any]) -> bool:
-    """Whether a document passes a filter. An ordering between different types is false."""
-    return all(_field_passes(value.get(field, _ABSENT), wanted) for field, wanted in filter.items())
-
-
-_ABSENT = object()
+    """Whether a document passes a filter. Of an object only the fields count that the filter names, at any depth; an
+    absent field is as good as null; an ordering between different types is false."""
+    return all(_field_passes(value.get(field), wanted) for field, wanted in filter.items())
 
 
 def _field_passes(found: Any, wanted: Any) -> bool:
@@ -88,12 +96,15 @@ def _field_passes(found: Any, wanted: Any) -> bool:
         return all(_compare(found, operator, operand) for operator, operand in wanted.items())  # pyright: ignore
     if isinstance(wanted, dict) and isinstance(found, dict):
         document = cast("dict[str, Any]", found)
-        return all(_field_passes(document.get(k, _ABSENT), v) for k, v in cast("dict[str, Any]", wanted).items())
+        return all(_field_passes(document.get(k), v) for k, v in cast("dict[str, Any]", wanted).items())
+    if isinstance(wanted, list) and isinstance(found, list):
+        several, others = cast("list[Any]", found), cast("list[Any]", wanted)
+        return len(several) == len(others) and all(map(_field_passes, several, others))
     return _equal(found, wanted)
 
 
 def _equal(found: Any, wanted: Any) -> bool:
-    if found is _ABSENT or isinstance(found, bool) is not isinstance(wanted, bool):
+    if isinstance(found, bool) is not isinstance(wanted, bool):
         return False
     return bool(found == wanted)
 

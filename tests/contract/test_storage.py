@@ -884,6 +884,38 @@ def test_items_are_put_found_listed_and_expire(on_storage: OnStorage) -> None:
     on_storage(case)
 
 
+def test_items_that_are_touched_are_kept_for_their_time_from_then(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        async def there(now: int) -> list[str]:
+            return sorted(item.key for item in await storage.search_items("", ItemSearch(), now))
+
+        for key in ("touched", "left", "gone"):
+            await storage.put_item("", ("n",), key, b"{}", 10, expires_at=20 if key != "gone" else 12)
+        await storage.put_item("", ("n",), "for ever", b"{}", 10)
+        assert (await storage.get_item("", ("n",), "left", 11)).ttl == 10
+        assert (await storage.get_item("", ("n",), "for ever", 11)).ttl is None
+        places = [(("n",), key) for key in ("touched", "gone", "for ever", "absent")]
+        await storage.touch_items("", places, 15)
+        await storage.touch_items("bob", [(("n",), "left")], 15)
+        assert await there(19) == ["for ever", "left", "touched"]
+        assert await there(24) == ["for ever", "touched"]
+        assert await there(25) == ["for ever"]
+        assert (await storage.get_item("", ("n",), "touched", 24)).updated_at == 10
+        await storage.put_item("", ("n",), "touched", b"{}", 24)
+        await storage.touch_items("", places, 24)
+        assert await there(10**9) == ["for ever", "touched"]
+        await storage.put_item("", ("n",), "left", b"{}", 30, expires_at=40)
+        claim = await claimed(storage, "r1")
+        await storage.touch_items("", [(("n",), "left")], 35, attempt=claim.attempt)
+        await storage.abandon("r1", 36, None)
+        with pytest.raises(LeaseLost):
+            await storage.touch_items("", [(("n",), "left")], 39, attempt=claim.attempt)
+        assert await there(44) == ["for ever", "left", "touched"]
+        assert await there(45) == ["for ever", "touched"]
+
+    on_storage(case)
+
+
 # retention
 
 

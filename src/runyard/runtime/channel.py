@@ -167,20 +167,27 @@ class AgentEnd:
             return self._sent
 
     def finish(self, ended: Ended) -> None:
-        """Sends the last message; a second call does nothing."""
+        """Sends the last message; a second call does nothing. Who of the code still waits for a reply gets none."""
+        for answer in self._finish(ended):
+            answer(None)
+
+    def _finish(self, ended: Ended) -> list[Callable[[Any], None]]:
         with self._lock:
             if self._ended:
-                return
+                return []
             self._ended = True
             self._engine.post(self._to_engine, ended)
             # The two ends, and the code's task, would else hold each other until a collection.
             self._to_engine = _drop
             self.on_stop = None
+            answers = list(self._replies.values())
+            self._replies.clear()
+        return answers
 
     def lose(self, ended: Ended) -> None:
         """Ends the attempt from the engine's side, and whatever of its code still waits."""
-        self.finish(ended)
         try:
+            self.finish(ended)
             self._stop(Stop("lost"))
         except RuntimeError:
             say("code waits in a closed event loop", run_id=self.run_id)
@@ -219,10 +226,10 @@ class AgentEnd:
     @overload
     def when_replied(self, call: StateCall, wake: Callable[[StateReply | None], None]) -> None: ...
     def when_replied(self, call: StoreCall | StateCall, wake: Callable[[Any], None]) -> None:
-        """Sends a call numbered by `next_call`, and has `wake` called with its reply; with None where a `Stop` comes
-        first."""
+        """Sends a call numbered by `next_call`, and has `wake` called with its reply; with None where a `Stop` or the
+        attempt's end comes first."""
         with self._lock:
-            dropped = self.stopped == "lost"
+            dropped = self._ended or self.stopped == "lost"
             if not dropped:
                 self._replies[call.call] = wake
         if dropped:

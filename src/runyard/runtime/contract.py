@@ -144,9 +144,9 @@ class StoreCall(msgspec.Struct, frozen=True):
     ttl: float | None = None
     """Minutes until a put item expires."""
     search: ItemSearch | None = None
-    prefix: tuple[str, ...] = ()
-    query: NamespaceQuery | None = None
-    """Which namespaces, where more than a prefix is asked for."""
+    query: NamespaceQuery = NamespaceQuery()
+    refresh: bool = False
+    """Whether items that are found, and are kept for a time, are kept for that time from now."""
 
 
 class StoreReply(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from runyard.errors import InvalidInput, RunyardError
-from runyard.items import Item, ItemSearch, check_filter, check_namespace
+from runyard.items import Item, ItemSearch, NamespaceQuery, check_filter, check_namespace
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.describe import shown
 from runyard.runtime.plain import check_name, encode
@@ -37,12 +37,22 @@ class StoreItem(msgspec.Struct, frozen=True):
 
 
 def put(
-    call: int, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None, size: int
+    call: int,
+    namespace: Sequence[str],
+    key: str,
+    value: Mapping[str, Any],
+    ttl: float | None,
+    size: int,
+    place: str = "the store value",
 ) -> StoreCall:
-    """`size` is the most bytes that the document may take. Raises InvalidInput, NotSerialisable, ValueTooLarge."""
-    text = encode(value, "the store value", size)
+    """`size` is the most bytes that the document may take, `place` its name in errors.
+
+    Raises:
+        InvalidInput, NotSerialisable, ValueTooLarge.
+    """
+    text = encode(value, place, size)
     if not text.startswith(b"{"):
-        raise NotSerialisable(f"the store value is {shown(value)}: must be a mapping")
+        raise NotSerialisable(f"{place} is {shown(value)}: must be a mapping")
     if ttl is not None:
         ttl = _number("ttl", ttl, float, 0.0, MAX_TTL)
     return StoreCall(call, "put", _namespace(namespace), _key(key), text, ttl)
@@ -64,14 +74,14 @@ def search(call: int, prefix: Sequence[str], filter: Mapping[str, Any] | None, l
     wanted = ItemSearch(
         _namespace(prefix),
         check_filter(cast("dict[str, Any]", plain)),
-        _number("limit", limit, int, 1, MAX_LIMIT),
+        _number("limit", limit, int, 0, MAX_LIMIT),
         _number("offset", offset, int, 0, MAX_LIMIT),
     )
     return StoreCall(call, "search", search=wanted)
 
 
 def namespaces(call: int, prefix: Sequence[str]) -> StoreCall:
-    return StoreCall(call, "namespaces", prefix=_namespace(prefix))
+    return StoreCall(call, "namespaces", query=NamespaceQuery(prefix=_namespace(prefix)))
 
 
 def checked(reply: StoreReply) -> StoreReply:

@@ -452,6 +452,13 @@ class Storage(Protocol):
         """Raises `NotFound`, `LeaseLost`."""
         ...
 
+    async def touch_items(
+        self, owner: str, places: Sequence[tuple[Namespace, str]], now: int, *, attempt: Attempt | None = None
+    ) -> None:
+        """Items that are kept for a time after they were last used have been used now; others stay as they are. Raises
+        `LeaseLost`."""
+        ...
+
     async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
         """Updated last comes first."""
         ...

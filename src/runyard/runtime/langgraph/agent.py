@@ -14,6 +14,7 @@ import msgspec
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from runyard.agents import Agent, Limits, Retry
+from runyard.clock import Clock
 from runyard.errors import InvalidInput
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Ended, Start
@@ -25,6 +26,7 @@ from runyard.runtime.langgraph.codec import Codec
 from runyard.runtime.langgraph.execution import perform
 from runyard.runtime.langgraph.factory import Source
 from runyard.runtime.langgraph.types import types_of
+from runyard.storage.contract import Storage
 
 RESERVED = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 """Keys of `config.configurable` that are the server's to set."""
@@ -127,6 +129,10 @@ class GraphAgent:
                 f"graph {self.id!r} takes no context (it has no context_schema); leave the field out", field="context"
             )
         _check(TypeAdapter(schema), context, "context")
+
+    def attach(self, storage: Storage, clock: Clock) -> None:
+        """Gives the factory's store what it reads and writes; called in the engine's loop."""
+        self.source.server_store.attach(storage, clock)
 
     def begin(self, start: Start, end: AgentEnd) -> None:
         """Begins an attempt, in the loop of a lane."""

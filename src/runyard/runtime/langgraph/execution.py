@@ -21,6 +21,7 @@ from runyard.runtime.langgraph.factory import Source
 from runyard.runtime.langgraph.outbox import Outbox
 from runyard.runtime.langgraph.request import config_of, input_of
 from runyard.runtime.langgraph.run_saver import RunSaver
+from runyard.runtime.langgraph.server_store import ServerStore
 from runyard.runtime.langgraph.store import RunStore
 from runyard.runtime.langgraph.stream import entry_of, questions_in
 from runyard.runtime.langgraph.values import project
@@ -53,7 +54,8 @@ async def _execute(source: Source, codec: Codec, start: Start, end: AgentEnd, ou
     async with source.graph(config, context) as graph:
         saver = RunSaver(codec, start, end, outbox)
         graph.checkpointer = saver
-        if graph.store is None:
+        # Not the server's either, with which a factory may have made it: a run's writes are fenced.
+        if graph.store is None or isinstance(graph.store, ServerStore):
             graph.store = RunStore(end, start.max_value_bytes)
         value = input_of(start, begun=start.begun, answered=_answered(start, codec))
         questions = await _stream(graph, value, config, context, start, outbox)

@@ -22,6 +22,7 @@ from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 
 from runyard.runtime.langgraph.describe import Graph
+from runyard.runtime.langgraph.server_store import ServerStore
 from runyard.runtime.langgraph.whole import with_whole_channels
 
 
@@ -37,7 +38,7 @@ class Source:
         self.place = place
         self.folder = folder
         self.factory: Callable[..., Any] | None = None
-        self.server_store: BaseStore | None = None
+        self.server_store = ServerStore()
         """What factories are given: bound to no run, and so not fenced."""
         self._graph: Graph | None = None
         if isinstance(found, Pregel | StateGraph):
@@ -102,7 +103,7 @@ def compiled(found: Any) -> Graph:
 
 
 def _arguments(
-    factory: Callable[..., Any], config: RunnableConfig | None, context: dict[str, Any] | None, store: BaseStore | None
+    factory: Callable[..., Any], config: RunnableConfig | None, context: dict[str, Any] | None, store: BaseStore
 ) -> dict[str, Any]:
     """What a factory takes, by the names or the types of its parameters; a single one of no name is the config.
 
@@ -125,7 +126,7 @@ def _arguments(
     return given
 
 
-def _runtime(executes: bool, context: dict[str, Any] | None, store: BaseStore | None) -> Any:
+def _runtime(executes: bool, context: dict[str, Any] | None, store: BaseStore) -> Any:
     from langgraph_sdk import runtime
 
     if executes:

@@ -1,21 +1,23 @@
-"""LangGraph's store over Runyard's items.
-
-`RunStore` is what a run sees: bound to its attempt, so that code which has lost its run can change nothing.
-`ServerStore` is bound to none, for what lives as long as the server (factories of graphs); its writes are not fenced.
-"""
+"""LangGraph's store over Runyard's items, and the store of a run: bound to its attempt, so that code which has lost its
+run can change nothing."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import functools
+import threading
 from abc import abstractmethod
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, cast
+from itertools import zip_longest
+from typing import Any, cast
 
 import msgspec
 from langgraph.store.base import (
     BaseStore,
     GetOp,
+    InvalidNamespaceError,
     Item,
     ListNamespacesOp,
     Op,
@@ -26,185 +28,281 @@ from langgraph.store.base import (
 )
 
 from runyard import items
-from runyard.clock import Clock
-from runyard.errors import NotFound, RunyardError
-from runyard.items import NamespaceQuery
+from runyard.errors import InvalidInput
+from runyard.items import Namespace, NamespaceQuery, check_namespace
 from runyard.runtime import store as calls
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import StoreCall, StoreReply
-from runyard.runtime.plain import NO_LIMIT
+from runyard.runtime.describe import shown
 from runyard.runtime.signals import StaleAttempt
-from runyard.storage.contract import Storage
 
-T = TypeVar("T")
+Replies = list[StoreReply | None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Store(BaseStore):
-    """What both stores share. Within a batch, reads see what was there before its writes; of several writes to one
-    place the last counts. `query` and `index` change nothing: there is no index of meanings."""
+class ItemStore(BaseStore):
+    """What both stores share; safe in any thread and any event loop.
+
+    Within a batch, reads see what was there before its writes; of several writes to one place the last counts. Nothing
+    is sent unless all of the batch fits. `query` and `index` change nothing: there is no index of meanings.
+    """
 
     supports_ttl = True
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, max_value_bytes: int) -> None:
+    def __init__(self, max_value_bytes: int) -> None:
         super().__init__()
-        self._loop = loop
         self._limit = max_value_bytes
 
+    @property
     @abstractmethod
-    async def _ask(self, wanted: Sequence[StoreCall]) -> list[StoreReply]:
-        """The replies to calls that do not depend on each other."""
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The loop by which replies come."""
+
+    @abstractmethod
+    async def _ask(self, wanted: Sequence[StoreCall]) -> Replies:
+        """The replies to calls that do not depend on each other, which are all sent before the first reply; None stands
+        for one that will not come."""
+
+    @abstractmethod
+    def _ask_and_wait(self, wanted: Sequence[StoreCall]) -> Replies:
+        """The same, in a thread that waits for them."""
+
+    @abstractmethod
+    def _no_reply(self) -> BaseException:
+        """Why a reply does not come."""
 
     def _number(self) -> int:
         return 0
 
-    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Carries out operations; the results are in their order."""
-        listed = list(ops)
-        reads = [(place, self._read(op)) for place, op in enumerate(listed) if not isinstance(op, PutOp)]
-        puts = {(op.namespace, op.key): op for op in listed if isinstance(op, PutOp)}
-        results: list[Result] = [None] * len(listed)
-        for (place, _), reply in zip(reads, await self._ask([call for _, call in reads]), strict=True):
-            results[place] = _result(listed[place], calls.checked(reply))
-        for reply in await self._ask([self._write(op) for op in puts.values()]):
-            calls.checked(reply)
-        return results
-
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """As `abatch`, for code in other threads than the loop's.
+        """As `abatch`, for code in other threads than that of the loop by which replies come.
 
         Raises:
-            RuntimeError: in the loop's own thread, which the call would block for ever.
+            InvalidStateError: in that loop's thread, which the call would block for ever.
         """
-        return self._wait(self.abatch(ops))
+        if current_loop() is self._loop:
+            raise asyncio.InvalidStateError(
+                f"a synchronous call of {type(self).__name__} in the event loop that it waits for would block it for "
+                "ever; use the asynchronous methods here: await store.aget(...), aput, asearch, adelete, "
+                "alist_namespaces, abatch"
+            )
+        steps = self._steps(ops)
+        try:
+            wanted = next(steps)
+            while True:
+                wanted = steps.send(self._ask_and_wait(wanted))
+        except StopIteration as done:
+            return done.value
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Carries out operations; the results are in their order.
+
+        Raises:
+            InvalidNamespaceError: a label that is empty or holds NUL.
+            ValueError: an unknown operator of a filter; a limit, an offset or a ttl out of range.
+            NotSerialisable, ValueTooLarge: a value; the message names the item's key.
+            RunyardError: with the code of what went wrong in the server.
+        """
+        steps = self._steps(ops)
+        try:
+            wanted = next(steps)
+            while True:
+                wanted = steps.send(await self._ask(wanted))
+        except StopIteration as done:
+            return done.value
+
+    def _steps(self, ops: Iterable[Op]) -> Generator[list[StoreCall], Replies, list[Result]]:
+        """What to ask for, first the reads, then the writes; gives the results when the replies are in."""
+        listed = list(ops)
+        reads = [(place, self._read(op)) for place, op in enumerate(listed) if not isinstance(op, PutOp)]
+        puts = {(tuple(op.namespace), op.key): op for op in listed if isinstance(op, PutOp)}
+        writes = [self._write(op) for op in puts.values()]
+        results: list[Result] = [None] * len(listed)
+        if reads or not writes:
+            replies = yield [call for _, call in reads]
+            for (place, _), reply in zip(reads, replies, strict=True):
+                results[place] = _result(listed[place], self._checked(reply))
+        if writes:
+            for reply in (yield writes):
+                self._checked(reply)
+        return results
+
+    def _checked(self, reply: StoreReply | None) -> StoreReply:
+        if reply is None:
+            raise self._no_reply()
+        return calls.checked(reply)
 
     def _read(self, op: Op) -> StoreCall:
-        if isinstance(op, GetOp):
-            return calls.get(self._number(), op.namespace, op.key)
-        if isinstance(op, SearchOp):
-            return calls.search(self._number(), op.namespace_prefix, op.filter, op.limit, op.offset)
-        if isinstance(op, ListNamespacesOp):
-            query = NamespaceQuery(max_depth=op.max_depth, limit=op.limit, offset=op.offset)
-            for condition in op.match_conditions or ():
-                field = "prefix" if condition.match_type == "prefix" else "suffix"
-                query = msgspec.structs.replace(query, **{field: tuple(condition.path)})
-            return StoreCall(self._number(), "namespaces", query=query)
-        raise ValueError(f"{type(op).__name__} is no operation of a store")
+        try:
+            if isinstance(op, GetOp):
+                call = calls.get(self._number(), _labels(op.namespace), op.key)
+                return msgspec.structs.replace(call, refresh=op.refresh_ttl)
+            if isinstance(op, SearchOp):
+                prefix = _labels(op.namespace_prefix)
+                call = calls.search(self._number(), prefix, op.filter, op.limit, op.offset)
+                return msgspec.structs.replace(call, refresh=op.refresh_ttl)
+            if isinstance(op, ListNamespacesOp):
+                return StoreCall(self._number(), "namespaces", query=_query(op))
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
+        raise ValueError(f"{shown(op)} is no operation of a store")
 
     def _write(self, op: PutOp) -> StoreCall:
+        namespace = _labels(op.namespace)
         if op.value is None:
-            return calls.delete(self._number(), op.namespace, op.key)
-        return calls.put(self._number(), op.namespace, op.key, op.value, op.ttl, self._limit)
-
-    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+            return calls.delete(self._number(), namespace, op.key)
+        place = f"the value of item {shown(op.key)}"
         try:
-            inside = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            inside = False
-        if inside:
-            coroutine.close()
-            raise RuntimeError(
-                "a synchronous call of the store would block the event loop that it waits for: "
-                "use its async methods here (aget, aput, asearch, ...)"
-            )
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+            return calls.put(self._number(), namespace, op.key, op.value, op.ttl, self._limit, place)
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
 
 
-class RunStore(Store):
+class RunStore(ItemStore):
     """The store of one attempt. Every write is fenced like all that the attempt writes.
 
-    Raises:
-        StaleAttempt: after the outcome of the run, or when another attempt has taken it over.
+    Each method raises `StaleAttempt` after the outcome of the run, or when the attempt has lost its lease.
     """
 
     def __init__(self, end: AgentEnd, max_value_bytes: int) -> None:
-        super().__init__(end.loop, max_value_bytes)
+        super().__init__(max_value_bytes)
         self._end = end
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return self._end.loop
 
     def _number(self) -> int:
         return self._end.next_call()
 
-    async def _ask(self, wanted: Sequence[StoreCall]) -> list[StoreReply]:
-        end = self._end
-        if end.ended or end.stopped == "lost":
-            raise StaleAttempt("the store of a run that is over was used; what lives longer needs one of its own")
-        waiting = [_send(end, call) for call in wanted]
-        replies = [await reply for reply in waiting]
-        if None in replies:
-            if end.ended or end.stopped == "lost":
-                raise StaleAttempt("the run was taken over, or ended, while its store was used")
-            raise asyncio.CancelledError("the run was asked to stop")
-        return cast("list[StoreReply]", replies)
+    async def _ask(self, wanted: Sequence[StoreCall]) -> Replies:
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[Replies] = loop.create_future()
+        self._send(wanted, functools.partial(_give, loop, came))
+        return await came
+
+    def _ask_and_wait(self, wanted: Sequence[StoreCall]) -> Replies:
+        came: concurrent.futures.Future[Replies] = concurrent.futures.Future()
+        self._send(wanted, came.set_result)
+        return came.result()
+
+    def _send(self, wanted: Sequence[StoreCall], done: Callable[[Replies], None]) -> None:
+        if self._stale:
+            raise self._no_reply()
+        replies = _Replies(len(wanted), done)
+        for place, call in enumerate(wanted):
+            self._end.when_replied(call, functools.partial(replies.take, place))
+
+    @property
+    def _stale(self) -> bool:
+        return self._end.ended or self._end.stopped == "lost"
+
+    def _no_reply(self) -> BaseException:
+        if self._stale:
+            return StaleAttempt(
+                f"the attempt at run {self._end.run_id} that this store belongs to is over; what goes on after a run "
+                "cannot use its store"
+            )
+        return asyncio.CancelledError("the run was asked to stop")
 
 
-def _send(end: AgentEnd, call: StoreCall) -> asyncio.Future[StoreReply | None]:
-    came: asyncio.Future[StoreReply | None] = end.loop.create_future()
+class _Replies:
+    """What the calls of one batch are answered, in whatever order and thread the replies come."""
 
-    def wake(reply: StoreReply | None) -> None:
-        if not came.done():
-            came.set_result(reply)
+    __slots__ = ("_done", "_left", "_lock", "_replies")
 
-    end.when_replied(call, wake)
-    return came
+    def __init__(self, count: int, done: Callable[[Replies], None]) -> None:
+        self._done = done
+        self._replies: Replies = [None] * count
+        self._left = count
+        self._lock = threading.Lock()
+        if not count:
+            done([])
+
+    def take(self, place: int, reply: StoreReply | None) -> None:
+        """Takes one; None where it will not come."""
+        with self._lock:
+            self._replies[place] = reply
+            self._left -= 1
+            last = not self._left
+        if last:
+            self._done(self._replies)
 
 
-class ServerStore(Store):
-    """A store that belongs to the server, not to a run: its writes are not fenced, and are the `owner`'s."""
+def _give(loop: asyncio.AbstractEventLoop, came: asyncio.Future[Replies], replies: Replies) -> None:
+    """Hands replies over to whoever waits for them in that loop."""
+    if current_loop() is loop:
+        _resolve(came, replies)
+        return
+    try:
+        loop.call_soon_threadsafe(_resolve, came, replies)
+    except RuntimeError:
+        pass  # the loop, one of the code's own, has been closed: nobody waits
 
-    def __init__(
-        self, storage: Storage, loop: asyncio.AbstractEventLoop, clock: Clock, *, owner: str = "", limit: int = NO_LIMIT
-    ) -> None:
-        """`loop` is the one in which the storage is used."""
-        super().__init__(loop, limit)
-        self._storage = storage
-        self._clock = clock
-        self._owner = owner
 
-    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Carries out operations, from any loop; the results are in their order."""
-        if asyncio.get_running_loop() is self._loop:
-            return await super().abatch(ops)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(super().abatch(ops), self._loop))
+def _resolve(came: asyncio.Future[Replies], replies: Replies) -> None:
+    if not came.done():
+        came.set_result(replies)
 
-    async def _ask(self, wanted: Sequence[StoreCall]) -> list[StoreReply]:
-        return [await self._do(call) for call in wanted]
 
-    async def _do(self, call: StoreCall) -> StoreReply:
-        storage, owner, now = self._storage, self._owner, self._clock.now()
-        try:
-            if call.method == "get":
-                return StoreReply(0, [await storage.get_item(owner, call.namespace, call.key, now)])
-            if call.method == "put":
-                expires = None if call.ttl is None else now + int(call.ttl * 60e6)
-                await storage.put_item(owner, call.namespace, call.key, call.value, now, expires_at=expires)
-                return StoreReply(0)
-            if call.method == "delete":
-                await storage.delete_item(owner, call.namespace, call.key, now)
-                return StoreReply(0)
-            if call.method == "search":
-                assert call.search is not None
-                return StoreReply(0, await storage.search_items(owner, call.search, now))
-            return StoreReply(0, namespaces=await storage.namespaces(owner, call.query or NamespaceQuery(), now))
-        except NotFound:
-            return StoreReply(0)
-        except RunyardError as error:
-            return StoreReply(0, error=(error.reason, error.message))
+def current_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _labels(namespace: Sequence[str]) -> Namespace:
+    try:
+        for label in namespace:
+            if not isinstance(cast(object, label), str):
+                raise InvalidNamespaceError(f"the label {shown(label)} of namespace {shown(namespace)} is no text")
+        return check_namespace(tuple(namespace))
+    except InvalidInput as error:
+        raise InvalidNamespaceError(error.message) from None
+
+
+def _query(op: ListNamespacesOp) -> NamespaceQuery:
+    prefix: Namespace | None = ()
+    suffix: Namespace | None = ()
+    for condition in op.match_conditions or ():
+        path = _labels(condition.path)
+        if condition.match_type == "prefix":
+            prefix = _both(prefix, path)
+        elif condition.match_type == "suffix":
+            suffix = _both(suffix, path[::-1])
+        else:
+            raise ValueError(f"{shown(condition.match_type)} is no match type; allowed: prefix, suffix")
+    if prefix is None or suffix is None:
+        return NamespaceQuery(limit=0)
+    return NamespaceQuery(prefix, suffix[::-1], op.max_depth, op.limit, op.offset)
+
+
+def _both(one: Namespace | None, other: Namespace) -> Namespace | None:
+    """The labels that a namespace must have which has to match both; None where none can."""
+    both: list[str] = []
+    for first, second in zip_longest(one or (), other, fillvalue="*"):
+        if first != second and "*" not in (first, second):
+            return None
+        both.append(second if first == "*" else first)
+    return None if one is None else tuple(both)
 
 
 def _result(op: Op, reply: StoreReply) -> Result:
     if isinstance(op, GetOp):
-        return _item(reply.items[0], Item) if reply.items else None
+        return Item(**_fields(reply.items[0])) if reply.items else None
     if isinstance(op, SearchOp):
-        return [cast(SearchItem, _item(item, SearchItem)) for item in reply.items]
+        return [SearchItem(**_fields(item)) for item in reply.items]
     return list(reply.namespaces)
 
 
-def _item(item: items.Item, kind: type[Item]) -> Item:
-    return kind(
-        namespace=item.namespace,
-        key=item.key,
-        value=msgspec.json.decode(item.value),
-        created_at=_EPOCH + timedelta(microseconds=item.created_at),
-        updated_at=_EPOCH + timedelta(microseconds=item.updated_at),
-    )
+def _fields(item: items.Item) -> dict[str, Any]:
+    return {
+        "namespace": item.namespace,
+        "key": item.key,
+        "value": msgspec.json.decode(item.value),
+        "created_at": _EPOCH + timedelta(microseconds=item.created_at),
+        "updated_at": _EPOCH + timedelta(microseconds=item.updated_at),
+    }

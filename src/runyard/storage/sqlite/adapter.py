@@ -445,6 +445,11 @@ class SqliteStorage:
     ) -> None:
         await self._writer.do(item_verbs.delete_item, owner, namespace, key, now, attempt)
 
+    async def touch_items(
+        self, owner: str, places: Sequence[tuple[Namespace, str]], now: int, *, attempt: Attempt | None = None
+    ) -> None:
+        await self._writer.do(item_verbs.touch_items, owner, places, now, attempt)
+
     async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
         low = namespace_value(query.prefix)
         values = {

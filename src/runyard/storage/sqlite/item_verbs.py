@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runyard.errors import item_not_found
 from runyard.items import Namespace
 from runyard.runs import Attempt
@@ -22,7 +24,17 @@ def put_item(
 ) -> None:
     if attempt is not None:
         fenced_numbers(t, attempt, 0)
-    t.run("put_item", (owner, namespace_value(namespace), key, value, now, now, expires_at))
+    ttl = None if expires_at is None else expires_at - now
+    t.run("put_item", (owner, namespace_value(namespace), key, value, now, now, expires_at, ttl))
+
+
+def touch_items(
+    t: Transaction, owner: str, places: Sequence[tuple[Namespace, str]], now: int, attempt: Attempt | None
+) -> None:
+    if attempt is not None:
+        fenced_numbers(t, attempt, 0)
+    for namespace, key in places:
+        t.run("touch_item", {"owner": owner, "namespace": namespace_value(namespace), "key": key, "now": now})
 
 
 def delete_item(t: Transaction, owner: str, namespace: Namespace, key: str, now: int, attempt: Attempt | None) -> None:

@@ -598,26 +598,32 @@ SELECT body_hash, run, run_id FROM idempotency WHERE owner = ? AND route = ? AND
 INSERT INTO idempotency (owner, route, key, body_hash, run, run_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_item
-INSERT INTO items (owner, namespace, key, value, created_at, updated_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO items (owner, namespace, key, value, created_at, updated_at, expires_at, ttl) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at, expires_at = excluded.expires_at,
+    ttl = excluded.ttl,
     created_at = CASE WHEN items.expires_at <= excluded.updated_at THEN excluded.created_at ELSE items.created_at END
 
 -- name: get_item
-SELECT namespace, key, value, created_at, updated_at FROM items
+SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
+
+-- name: touch_item
+-- An item that is kept for a time is kept for that time from now.
+UPDATE items SET expires_at = :now + ttl
+WHERE owner = :owner AND namespace = :namespace AND key = :key AND ttl IS NOT NULL AND expires_at > :now
 
 -- name: delete_item
 DELETE FROM items WHERE owner = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?) RETURNING 1
 
 -- name: search_items
 -- Everything of an owner, updated last first.
-SELECT namespace, key, value, created_at, updated_at FROM items INDEXED BY items_newest
+SELECT namespace, key, value, created_at, updated_at, ttl FROM items INDEXED BY items_newest
 WHERE owner = :owner AND (expires_at IS NULL OR expires_at > :now) AND (:filter IS NULL OR passes(value, :filter))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: search_items_below
 -- The items below a namespace, updated last first.
-SELECT namespace, key, value, created_at, updated_at FROM items
+SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at IS NULL OR expires_at > :now)
   AND (:filter IS NULL OR passes(value, :filter))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset

@@ -1,0 +1,77 @@
+"""The store that belongs to the server: bound to no run, for what lives longer than one (factories of graphs)."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Sequence
+
+from runyard.clock import Clock
+from runyard.errors import NotFound, RunyardError, Unavailable
+from runyard.runtime.contract import StoreCall, StoreReply
+from runyard.runtime.langgraph.store import ItemStore, Replies
+from runyard.runtime.plain import NO_LIMIT
+from runyard.storage.calls import answer
+from runyard.storage.contract import Storage
+
+
+class ServerStore(ItemStore):
+    """A store that belongs to the server, not to a run.
+
+    Its writes are NOT fenced: whoever holds it may write at any time, after a run's outcome or beside the attempt that
+    took the run over. They are the `owner`'s, whoever created the run. Use `RunStore`, which graphs get by themselves,
+    for what belongs to a run.
+
+    It works from `attach` to the storage's close; until then, and so while graphs are loaded, it raises `Unavailable`.
+    """
+
+    def __init__(self, owner: str = "", max_value_bytes: int = NO_LIMIT) -> None:
+        super().__init__(max_value_bytes)
+        self._owner = owner
+        self._attached: tuple[Storage, Clock, asyncio.AbstractEventLoop] | None = None
+
+    def attach(self, storage: Storage, clock: Clock) -> None:
+        """Gives it the open storage; called in the event loop in which that is used."""
+        self._attached = storage, clock, asyncio.get_running_loop()
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return self._parts[2]
+
+    @property
+    def _parts(self) -> tuple[Storage, Clock, asyncio.AbstractEventLoop]:
+        if self._attached is None:
+            raise Unavailable("the store is not open while graphs are loaded: use it when the server has started")
+        return self._attached
+
+    async def _ask(self, wanted: Sequence[StoreCall]) -> Replies:
+        if asyncio.get_running_loop() is self._loop:
+            return await self._answer(wanted)
+        return await asyncio.wrap_future(self._elsewhere(wanted))
+
+    def _ask_and_wait(self, wanted: Sequence[StoreCall]) -> Replies:
+        return self._elsewhere(wanted).result()
+
+    def _elsewhere(self, wanted: Sequence[StoreCall]) -> concurrent.futures.Future[Replies]:
+        work = self._answer(wanted)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
+            raise Unavailable("the server has stopped, and its store with it") from None
+
+    async def _answer(self, wanted: Sequence[StoreCall]) -> Replies:
+        storage, clock, _ = self._parts
+
+        async def one(call: StoreCall) -> StoreReply:
+            try:
+                return await answer(storage, self._owner, call, clock.now())
+            except NotFound:
+                return StoreReply(call.call)
+
+        if len(wanted) == 1:
+            return [await one(wanted[0])]
+        return [*await asyncio.gather(*map(one, wanted))]
+
+    def _no_reply(self) -> BaseException:
+        return RunyardError("the server's store gave no reply")

@@ -1,0 +1,50 @@
+"""What a call of an agent's store does, in the verbs of the storage contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runyard.items import Item
+from runyard.runs import Attempt
+from runyard.runtime.contract import StoreCall, StoreReply
+from runyard.storage.contract import Storage
+
+_MICROSECONDS_PER_MINUTE = 60e6
+
+
+async def answer(storage: Storage, owner: str, call: StoreCall, now: int, attempt: Attempt | None = None) -> StoreReply:
+    """Does it, for an owner; what is written is fenced where there is an attempt.
+
+    Raises:
+        NotFound: what is to be read or deleted is not there.
+        LeaseLost: the attempt is not the thread's any more.
+    """
+    match call.method:
+        case "get":
+            found = [await storage.get_item(owner, call.namespace, call.key, now)]
+            await _touch(storage, owner, call, found, now, attempt)
+            return StoreReply(call.call, found)
+        case "put":
+            expires_at = None if call.ttl is None else now + int(call.ttl * _MICROSECONDS_PER_MINUTE)
+            await storage.put_item(
+                owner, call.namespace, call.key, call.value, now, expires_at=expires_at, attempt=attempt
+            )
+            return StoreReply(call.call)
+        case "delete":
+            await storage.delete_item(owner, call.namespace, call.key, now, attempt=attempt)
+            return StoreReply(call.call)
+        case "search":
+            assert call.search is not None
+            found = await storage.search_items(owner, call.search, now)
+            await _touch(storage, owner, call, found, now, attempt)
+            return StoreReply(call.call, found)
+        case "namespaces":
+            return StoreReply(call.call, namespaces=await storage.namespaces(owner, call.query, now))
+
+
+async def _touch(
+    storage: Storage, owner: str, call: StoreCall, found: Sequence[Item], now: int, attempt: Attempt | None
+) -> None:
+    places = [(item.namespace, item.key) for item in found if item.ttl is not None]
+    if call.refresh and places:
+        await storage.touch_items(owner, places, now, attempt=attempt)
