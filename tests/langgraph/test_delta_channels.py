@@ -8,12 +8,12 @@ import pytest
 from langchain_core.messages import BaseMessage, RemoveMessage
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
-from langgraph.types import Overwrite
+from langgraph.types import Overwrite, interrupt
 from live_server import Server, Starter, play
 from typing_extensions import TypedDict
 
 from runyard import graph
-from runyard.checkpoints import name_of
+from runyard.checkpoints import HIDDEN, name_of
 
 delta = pytest.importorskip("langgraph.channels.delta", reason="this LangGraph has no such channels")
 from langgraph.graph.message import _messages_delta_reducer  # noqa: E402
@@ -106,14 +106,42 @@ def test_they_are_emptied_and_overwritten(server: Starter) -> None:
     play(story())
 
 
-def test_what_they_were_given_is_not_kept_beside(server: Starter) -> None:
+def ask(state: State) -> dict[str, Any]:
+    return {"log": [interrupt(len(state["log"]))]}
+
+
+def test_a_subgraph_that_asks_finds_again_what_its_own_held(server: Starter) -> None:
+    inner = StateGraph(State).add_sequence([("one", answer), ("ask", ask), ("two", answer)]).add_edge(START, "one")
+
+    async def delegate(state: State) -> dict[str, Any]:
+        ended = await inner_graph.ainvoke({"messages": [{"role": "user", "content": "go"}], "log": [5, 6]})
+        return {"log": [ended["log"]]}
+
+    inner_graph = inner.compile()
+    outer = graph(StateGraph(State).add_node("delegate", delegate).add_edge(START, "delegate"), id="outer")
+
+    async def story() -> None:
+        async with server(outer) as s:
+            thread = await s.thread()
+            asked = await say(s, thread, "begin")
+            assert [question["value"] for question in asked["interrupts"]] == [3]
+            answer = await s.post(f"/threads/{thread}/runs/wait", {"command": {"resume": 9}})
+            assert answer.json()["values"]["log"] == [[5, 6, 2, 9, 4]]
+
+    play(story())
+
+
+def test_nothing_of_them_is_kept_twice(server: Starter) -> None:
     async def story() -> None:
         async with server(CHAT) as s:
             thread = await s.thread()
-            await say(s, thread, "one")
-            history = await s.storage.history("", thread, before=None, limit=10)
-            names = [name_of(snapshot.state) for snapshot in history]
-            assert len(names) == 3
-            assert [s.storage.pending_writes("", thread, "", name) for name in names if name] == [[], [], []]
+            for text in ("x" * 10_000, "two", "three", "four"):  # the channels' frequency of snapshots is passed
+                await say(s, thread, text)
+            history = await s.storage.history("", thread, before=None, limit=20)
+            assert len(history) == 12
+            for snapshot in history[:-1]:  # the oldest has the input whole
+                beside = {name: len(value) for name, value in snapshot.state.items() if name.startswith(HIDDEN)}
+                assert sum(beside.values()) < 5_000, beside
+                assert s.storage.pending_writes("", thread, "", name_of(snapshot.state) or "") == []
 
     play(story())
