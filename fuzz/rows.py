@@ -12,6 +12,7 @@ import os
 import random
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -333,6 +334,8 @@ def _try_the_watch(watch: Watch) -> None:
 
 def _warm_up(made: Rows) -> None:
     """What the libraries import when they are first used is theirs, and is there before the watch begins."""
+    # Python shows a warning of a pattern (of "[[a]") with the line of our source that it opens for that.
+    warnings.simplefilter("ignore", FutureWarning)
     for state in made.states:
         made.codec.decode(state)
     for write in made.writes:
