@@ -1,4 +1,4 @@
-"""The tests of graphs pass with the oldest LangGraph that is still common, too: `make setup` puts it beside the newest."""
+"""The tests of graphs pass with the oldest LangGraph that is common, too: `make setup` puts it beside the newest."""
 
 from __future__ import annotations
 
