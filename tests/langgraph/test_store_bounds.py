@@ -137,6 +137,10 @@ def test_whoever_waits_for_a_reply_when_the_attempt_ends_is_told() -> None:
         for waiting in (in_thread, in_loop):
             with pytest.raises(StaleAttempt):
                 await waiting
+        # And so is a call that was on its way.
+        told: list[StoreReply | None] = []
+        lane.end.when_replied(StoreCall(lane.end.next_call(), "get", NS, "k"), told.append)
+        assert told == [None]
 
     play(story())
 
