@@ -905,8 +905,8 @@ def test_items_that_are_touched_are_kept_for_their_time_from_then(on_storage: On
         assert (await storage.get_item("", ("n",), "touched", 24)).ttl is None
         await storage.touch_items("", places, 24)
         assert await there(10**9) == ["for ever", "touched"]
-        await storage.put_item("", ("n",), "left", b"{}", 25, expires_at=26)
-        await storage.put_item("", ("n",), "left", b"{}", 25, expires_at=35)
+        await storage.put_item("", ("n",), "left", b"{}", 25, expires_at=27)
+        await storage.put_item("", ("n",), "left", b"{}", 26, expires_at=36)
         claim = await claimed(storage, "r1")
         await storage.touch_items("", [(("n",), "left")], 35, attempt=claim.attempt)
         await storage.abandon("r1", 36, None)
