@@ -21,7 +21,7 @@ help: ## List the targets
 setup: $(READY) ## Make .venv with everything the project needs, pinned by requirements.lock
 	@echo "ready: $(BIN)/runyard"
 
-$(READY): requirements.lock pyproject.toml client/pyproject.toml tools/setup.py
+$(READY): requirements.lock tools/oldest.lock pyproject.toml client/pyproject.toml tools/setup.py
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found: install one, or name it with PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) tools/setup.py
 	@touch $@

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
+OLDEST = ROOT / "tools" / "oldest.lock"
+"""The oldest LangGraph that the tests run on, beside the newest of the lock: in a folder of its own."""
 
 # What uv calls the settings of pip. It does not read pip's files, so that a machine whose pip is
 # configured (a mirror, a certificate) would otherwise need the same again for uv.
@@ -125,6 +127,9 @@ def main() -> None:
     install = [uv, "pip", "install", "--quiet", "--python", PYTHON]
     run(*install, "--require-hashes", "-r", LOCK, env=env)
     run(*install, "--no-deps", "--no-build-isolation", "-e", "client", "-e", ".", env=env)
+    oldest = VENV / "oldest"
+    shutil.rmtree(oldest, ignore_errors=True)
+    run(*install, "--no-deps", "--require-hashes", "--target", oldest, "-r", OLDEST, env=env)
     if not (VENV / "bin" / "runyard").exists():
         raise StepFailed("the installation left no .venv/bin/runyard: is [project.scripts] in order?")
     print(run(PYTHON, "--version").strip(), "in .venv")

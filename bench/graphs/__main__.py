@@ -130,10 +130,12 @@ def _tables(report: dict[str, Any]) -> list[str]:
         )
     ours, theirs, turns = report["conversation"]["ours"], report["conversation"]["theirs"], report["turns"]
     constant = (ours["kept_bytes"] - 3 * ours["state_bytes"]) / turns
+    first, last = report["first_event_p50_ms"], report["first_event_p99_ms"]
+    tokens, size = report["tokens_per_second"], report["bytes_per_token"]
     facts = {
-        "create -> first event": f"p50 {report['first_event_p50_ms']:.1f} ms, p99 {report['first_event_p99_ms']:.1f} ms",
+        "create -> first event": f"p50 {first:.1f} ms, p99 {last:.1f} ms",
         f"{EVENTS:,} custom events of one run": f"{report['events_per_second']:,.0f}/s",
-        f"a model's {TOKENS:,} tokens": f"{report['tokens_per_second']:,.0f}/s, {report['bytes_per_token']:.0f} bytes each",
+        f"a model's {TOKENS:,} tokens": f"{tokens:,.0f}/s, {size:.0f} bytes each",
         f"thread of {turns:,} turns, bytes kept": f"{ours['kept_bytes']:,.0f}: 3 x its state "
         f"({ours['state_bytes']:,.0f}) + {constant:,.0f} a turn; LangGraph's SQLite saver {theirs['kept_bytes']:,.0f}",
         "its 10th and its last turn": f"{ours['first_ms']:.1f} ms, {ours['last_ms']:.1f} ms; LangGraph's "

@@ -211,13 +211,19 @@ def create_run(
     after_seconds: float | None = None,
     if_busy: str | None = None,
     modes: Sequence[str] = SHOWN,
+    context: dict[str, Any] | None = None,
+    interrupt_before: Sequence[str] | None = None,
+    interrupt_after: Sequence[str] | None = None,
+    durability: str | None = None,
+    subgraphs: bool | None = None,
     idempotency_key: str | None = None,
 ) -> Flow[Run]:
     """Run an agent in the background (the server's default agent where none is named).
 
     `thread`: on this thread, or the one of this id, which is made where it is new. `if_busy`: what to do when the
     thread is busy: reject, enqueue, interrupt, rollback. `config`: the `configurable` of the agent. `modes`: the
-    events to watch it with. The other words are those of `RunCreate`.
+    events to watch it with. `subgraphs`: what those of a graph tell is among them. The other words are those of
+    `RunCreate`.
 
     Raises NotFoundException when there is no such agent, UnprocessableEntityException when the input does not fit.
     """
@@ -232,6 +238,13 @@ def create_run(
         "after_seconds": after_seconds,
         "multitask_strategy": if_busy,
         "stream_mode": list(modes),
+        "context": context,
+        "interrupt_before": interrupt_before
+        if interrupt_before is None or interrupt_before == "*"
+        else [*interrupt_before],
+        "interrupt_after": interrupt_after if interrupt_after is None or interrupt_after == "*" else [*interrupt_after],
+        "durability": durability,
+        "stream_subgraphs": subgraphs,
     }
     wish = RunCreate(**{name: value for name, value in given.items() if value is not None})
     if input is not None:

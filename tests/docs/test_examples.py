@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import sys
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from types import ModuleType
@@ -12,11 +14,12 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TEXTS = EXAMPLES / "texts"
+GRAPHS = EXAMPLES / "graphs"
 
 
 def load(name: str) -> ModuleType:
     """An example as a module, without a place in `sys.modules` that another test could see."""
-    spec = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"examples_{Path(name).name}", EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -245,3 +248,74 @@ class TestRefund:
     def test_an_unknown_order_is_refused_naming_the_known_ones(self, example: ModuleType) -> None:
         with pytest.raises(ValueError, match=r"no order 'B-1'.*A-1001"):
             example.find_order("B-1")
+
+
+class TestGraphs:
+    @pytest.fixture
+    def load_graph(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+        monkeypatch.syspath_prepend(GRAPHS)
+        # Imported by the examples under this name: gone again after the test.
+        monkeypatch.setitem(sys.modules, "_scripted_model", load("graphs/_scripted_model"))
+        return lambda name: load(f"graphs/{name}")
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_the_script_goes_by_the_conversation(self, streamed: bool) -> None:
+        from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+
+        scripted = load("graphs/_scripted_model")
+        called = scripted.calls(("find", {"a": "x, y", "b": [1, 2]}), ("find", {}), text=" Let  me\nlook.")
+        model = scripted.ScriptedModel(script=[called, lambda messages: AIMessage(f"heard {len(messages)}")])
+
+        def play(*messages: Any) -> Any:
+            if not streamed:
+                return model.invoke([*messages])
+            first, *rest = model.stream([*messages])
+            assert all(isinstance(chunk, AIMessageChunk) and len(chunk.text.split()) < 2 for chunk in [first, *rest])
+            return sum(rest, first)
+
+        hello = HumanMessage("one two")
+        first = play(hello)
+        assert first.text == " Let  me\nlook."
+        assert [(call["name"], call["args"]) for call in first.tool_calls] == [
+            ("find", {"a": "x, y", "b": [1, 2]}),
+            ("find", {}),
+        ]
+        assert first.usage_metadata == {"input_tokens": 2, "output_tokens": 3, "total_tokens": 5}
+        assert play(hello, first).text == "heard 2"
+        assert play(hello, first, first, first).text == "heard 4"
+        again = play(hello, first, HumanMessage("three"))
+        assert again.text == first.text
+        assert {call["id"] for call in again.tool_calls}.isdisjoint(call["id"] for call in first.tool_calls)
+
+    @pytest.mark.parametrize(
+        ("said", "item"), [("How many lamps are there?", "lamp"), ("how many chair", "chair"), ("Good morning", None)]
+    )
+    def test_a_question_about_an_item_is_looked_up(self, load_graph: Any, said: str, item: str | None) -> None:
+        from langchain_core.messages import HumanMessage
+
+        line = load_graph("chat_with_tools").look_up([HumanMessage(said)])
+        assert [call["args"] for call in line.tool_calls] == ([] if item is None else [{"item": item}])
+
+    @pytest.mark.parametrize(
+        ("answers", "decision"),
+        [
+            ({}, "approved"),
+            ({"manager": "approve", "finance": "approve"}, "approved"),
+            ({"manager": "reject", "finance": "approve"}, "rejected by manager"),
+            ({"manager": "reject", "finance": "reject"}, "rejected by finance and manager"),
+        ],
+    )
+    def test_one_rejection_is_enough(self, load_graph: Any, answers: dict[str, str], decision: str) -> None:
+        assert load_graph("human_approval").decide({"answers": answers}) == {"decision": decision}
+
+    @pytest.mark.parametrize(("cents", "asked"), [(10_000, ["decide"]), (10_001, ["ask_manager", "ask_finance"])])
+    def test_people_are_asked_above_the_limit(self, load_graph: Any, cents: int, asked: list[str]) -> None:
+        assert load_graph("human_approval").who_is_asked({"item": "a pen", "cents": cents}) == asked
+
+    def test_counts_add_up_and_the_most_frequent_come_first(self, load_graph: Any) -> None:
+        example = load_graph("map_reduce")
+        counts = example.added(example.count_words({"text": "b a. B!"})["counts"], {"c": 2, "a": 1})
+        assert counts == {"b": 2, "a": 2, "c": 2}
+        state = {"texts": [], "counts": {**counts, "d": 9, "e": 1}}
+        assert example.choose(state) == {"frequent": ["d", "a", "b"]}
+        assert example.choose({**state, "most": 1}) == {"frequent": ["d"]}

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_process import EXAMPLES, Serve, ServerProcess
+
+from tests.stories.server_process import EXAMPLES, Serve, ServerProcess
 
 
 @pytest.fixture

@@ -20,6 +20,13 @@ class RunCreate(Model):
     - `command`: go on after a human's answer: `{"resume": ..., "update": {...}, "goto": ...}`.
     - `multitask_strategy`: what to do when the thread is busy.
     - `stream_mode`: the kinds of events to record and stream: one name or several.
+
+    And these are for graphs:
+
+    - `context`: the run context that the graph's code is given.
+    - `interrupt_before`, `interrupt_after`: names of nodes at which the run stops and asks; `"*"` is all.
+    - `durability`: when its checkpoints are durable: sync, async, exit.
+    - `stream_subgraphs`: whether a stream shows what subgraphs tell, as events `name|path`.
     """
 
     thread_id: str | None = field(default=None, converter=id_text)
@@ -37,3 +44,8 @@ class RunCreate(Model):
     command: dict[str, Any] | None = None
     multitask_strategy: Literal["reject", "enqueue", "interrupt", "rollback"] | None = None
     stream_mode: str | list[str] | None = field(default=None, converter=stream_mode_of)
+    context: dict[str, Any] | None = None
+    interrupt_before: list[str] | Literal["*"] | None = None
+    interrupt_after: list[str] | Literal["*"] | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
+    stream_subgraphs: bool | None = None

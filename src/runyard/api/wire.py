@@ -389,14 +389,9 @@ _LANGGRAPH_RUN = {
     "kwargs": "",
     "checkpoint_id": "checkpoint",
     "checkpoint_during": "",
-    "context": "config.configurable",
-    "durability": "",
     "feedback_keys": "",
-    "interrupt_after": "",
-    "interrupt_before": "",
     "langsmith_tracer": "",
     "stream_resumable": "",
-    "stream_subgraphs": "",
 }
 _LANGGRAPH_SEARCH = {"extract": "", "ids": "", "select": "", "sort_by": "", "sort_order": ""}
 

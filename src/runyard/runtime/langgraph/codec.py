@@ -89,7 +89,7 @@ _NAMES = msgspec.json.Decoder(list[str])
 class Known:
     """What the encoder knows of a state: the objects in it, and their texts."""
 
-    __slots__ = ("about", "foreign", "names", "parts", "places", "shown_as", "twins", "versions")
+    __slots__ = ("about", "foreign", "names", "parts", "places", "shown_as", "told", "twins", "versions")
 
     def __init__(self) -> None:
         self.parts: dict[str, AnyPart] = {}
@@ -103,6 +103,8 @@ class Known:
         self.names: list[str] = []
         self.places: dict[str, int] = {}
         self.about: bytes | None = None
+        self.told: dict[str, Any] | None = None
+        """What `about` is the text of, where it was written here."""
 
     def place(self, name: str) -> int:
         place = self.places.get(name)
@@ -206,9 +208,13 @@ class Codec:
         output: str | None,
     ) -> None:
         about = {key: value for key, value in metadata.items() if key not in _STEPWISE}
-        now.about = encode_json(self._form(about, "the metadata"))
-        if now.about != was.about:
-            changes[ABOUT] = set_to(now.about)
+        # From step to step it is the same: comparing is cheaper than writing.
+        if was.about is not None and about == was.told:
+            now.told, now.about = was.told, was.about
+        else:
+            now.told, now.about = about, encode_json(self._form(about, "the metadata"))
+            if now.about != was.about:
+                changes[ABOUT] = set_to(now.about)
         step = {key: metadata[key] for key in _STEPWISE if key in metadata}
         more = {key: value for key, value in checkpoint.items() if key not in _KEYS}
         updated = checkpoint.get("updated_channels")

@@ -14,6 +14,7 @@ import inspect
 import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -23,6 +24,7 @@ from langgraph.store.base import BaseStore
 
 from runyard.runtime.langgraph.describe import Graph
 from runyard.runtime.langgraph.server_store import ServerStore
+from runyard.runtime.langgraph.whole import with_whole_channels
 
 
 class Source:
@@ -91,8 +93,9 @@ class Source:
 
 
 def compiled(found: Any) -> Graph:
-    """The graph itself, or that of a builder; without the saver that it was compiled with: Runyard keeps its states."""
-    graph: Graph = cast(Any, found).compile() if isinstance(found, StateGraph) else found
+    """The graph itself, or that of a builder; without the saver that it was compiled with, and with whole channels:
+    Runyard keeps its states."""
+    graph: Graph = with_whole_channels(cast(Any, found).compile() if isinstance(found, StateGraph) else found)
     if graph.checkpointer is None:
         return graph
     graph = copy.copy(graph)
@@ -124,14 +127,18 @@ def _arguments(
     return given
 
 
-def _runtime(executes: bool, context: dict[str, Any] | None, store: BaseStore) -> Any:
-    from langgraph_sdk import runtime
-
+def _runtime(executes: bool, context: dict[str, Any] | None, store: BaseStore | None) -> Any:
+    """LangGraph's `ServerRuntime` for a factory; the same fields where the SDK has none yet."""
+    access = "threads.create_run" if executes else "assistants.read"
+    try:
+        from langgraph_sdk import runtime
+    except ImportError:
+        made = SimpleNamespace(access_context=access, user=None, store=store, context=context)
+        made.execution_runtime = made if executes else None
+        return made
     if executes:
-        kind = cast(Any, runtime)._ExecutionRuntime
-        return kind(access_context="threads.create_run", user=None, store=store, context=context)
-    kind = cast(Any, runtime)._ReadRuntime
-    return kind(access_context="assistants.read", user=None, store=store)
+        return cast(Any, runtime)._ExecutionRuntime(access_context=access, user=None, store=store, context=context)
+    return cast(Any, runtime)._ReadRuntime(access_context=access, user=None, store=store)
 
 
 def _run_apart(coroutine: Any) -> Graph:

@@ -1,7 +1,7 @@
 """What an attempt of a graph has to say, gathered for a moment.
 
 Each message wakes the engine's thread, which then takes turns with the graph's: a graph of small steps would spend more
-time on that than on its steps. So what it says within a millisecond is sent together, and so commits together. A run
+time on that than on its steps. So what it says within a few milliseconds is sent together, and commits together. A run
 that ends, that asks for something or that wants a checkpoint to be durable says all that it has at once.
 """
 
@@ -12,7 +12,7 @@ import asyncio
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Write
 
-PAUSE = 0.001
+PAUSE = 0.004
 """Seconds for which something may wait for more."""
 MOST = 64
 """Writes that wait at most."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
-from langgraph.checkpoint.base import Checkpoint
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 
 from runyard.checkpoints import Changes, PendingWrite, State, name_of
 from runyard.errors import RunyardError
@@ -20,6 +21,7 @@ from runyard.runtime.contract import CheckpointWrite, Start, StateCall, StateRep
 from runyard.runtime.langgraph.codec import INTERNAL, Codec, Known
 from runyard.runtime.langgraph.outbox import Outbox
 from runyard.runtime.langgraph.saver import SOURCES, Found, Place, Saver
+from runyard.runtime.langgraph.whole import whole_values
 
 
 class RunSaver(Saver):
@@ -107,6 +109,17 @@ class RunSaver(Saver):
         for value in returned:
             touched.update(map(id, cast("list[Any]", value) if isinstance(value, list | tuple) else [value]))
         return touched
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Stores a checkpoint on top of the one that the configuration names; all of its values are plain ones."""
+        plain = cast(Checkpoint, {**checkpoint, "channel_values": whole_values(checkpoint["channel_values"])})
+        return await super().aput(config, plain, metadata, new_versions)
 
     async def _keep(
         self, place: Place, checkpoint: Checkpoint, metadata: Mapping[str, Any], changes: Changes, known: Known

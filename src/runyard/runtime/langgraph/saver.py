@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -315,6 +316,10 @@ class Saver(BaseCheckpointSaver[int]):
     def _decoded(self, place: Place, state: State) -> tuple[dict[str, Any], dict[str, Any], str | None]:
         checkpoint, metadata, parent_id, _ = self._codec.decode(state)
         return checkpoint, metadata, parent_id
+
+
+# LangGraph asks for it with each run, and finding it takes as long as a step.
+cast(Any, Saver.aput_writes).__signature__ = inspect.signature(Saver.aput_writes)
 
 
 def _contains(metadata: Mapping[str, Any], filter: Mapping[str, Any] | None) -> bool:
