@@ -14,7 +14,6 @@ from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
-from langgraph_sdk.runtime import ServerRuntime
 from live_server import MovableClock, Starter, play
 from typing_extensions import TypedDict
 
@@ -405,10 +404,11 @@ def test_nodes_have_the_store_and_its_items_are_the_servers(server: Starter) -> 
 
 
 def test_a_factory_has_the_servers_store_and_a_run_its_own(server: Starter) -> None:
+    pytest.importorskip("langgraph_sdk.runtime", reason="a factory's runtime came with a later LangGraph")
     told: list[str] = []
     stores: list[BaseStore] = []
 
-    async def make(runtime: ServerRuntime[Any]) -> Any:
+    async def make(runtime: Any) -> Any:
         stores.append(runtime.store)
         try:
             await runtime.store.aput(("factory",), "k", {"made": len(stores)})
