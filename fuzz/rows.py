@@ -12,6 +12,7 @@ import os
 import random
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -54,6 +55,14 @@ BAIT = [
     ("langgraph.checkpoint.serde.jsonplus", "LC_REVIVER", {"lc": 1, "type": "constructor"}, None),
 ]  # fmt: skip
 """(module, name, argument, method): what a forger would name."""
+ARGUMENTS: list[Any] = [
+    None, True, -1, 2**63, 1e300, "", "x", "9" * 5000, "2026-01-01", b"\xff", "\0", "../../etc/passwd",
+    "[[a]", "(" * 500,
+    [], [1, 2], ["a+", 128], ["[[a]", 0], [["a"]], ["/etc", "passwd"], [10**9, 0, 0], ["n", {"a": [1]}, 1], {"x": 1},
+    {"content": 5}, {"content": "a", "type": "b"}, {"__class__": 1}, {"_fields_set": 1, "content": "a"}, {1: 2},
+    {"hour": 25}, {"value": 1, "id": "i"}, {"update": 1, "goto": "x"}, {"self": 1}, {"__init__": 1, "__dict__": {}},
+]  # fmt: skip
+"""What the classes that may be made are given."""
 
 
 def spring(*args: Any, **kwargs: Any) -> Any:
@@ -89,6 +98,21 @@ class Allowed:
     y: Any = None
 
     trap = Trap
+
+
+LISTED = [
+    *[("langchain_core.messages." + module, name) for module, name in (
+        ("human", "HumanMessage"), ("ai", "AIMessage"), ("ai", "AIMessageChunk"), ("tool", "ToolMessage"),
+        ("modifier", "RemoveMessage"), ("base", "BaseMessage"),
+    )],
+    *[("datetime", name) for name in ("datetime", "date", "time", "timedelta", "timezone")],
+    *[("langgraph.types", name) for name in ("Send", "Interrupt", "Command", "Overwrite", "StateSnapshot")],
+    ("langchain_core.documents.base", "Document"), ("langgraph.store.base", "Item"), ("builtins", "set"),
+    ("builtins", "frozenset"), ("collections", "deque"), ("uuid", "UUID"), ("decimal", "Decimal"), ("re", "compile"),
+    ("pathlib", "Path"), ("zoneinfo", "ZoneInfo"), ("ipaddress", "IPv4Network"), ("ipaddress", "IPv6Address"),
+    (Allowed.__module__, "Allowed"),
+]  # fmt: skip
+"""Classes that may be made."""
 
 
 class Watch:
@@ -188,13 +212,17 @@ class Rows:
 
     def _forged(self) -> bytes:
         """A typed value that names what a forger would name, maybe inside others."""
+        if self._random.random() < 0.05:
+            return self._swollen()
         module, name, argument, method = self._random.choice(BAIT)
+        if self._random.random() < 0.3:
+            (module, name), argument, method = self._random.choice(LISTED), self._random.choice(ARGUMENTS), None
         code = self._random.choice([0, 1, 2, 3, 4, 5, 6, 7, self._random.randrange(128)])
         shaped = self._random.choice([argument, [argument], {"x": argument}, {}])
         row: tuple[Any, ...] = (module, name, shaped)
         if method is not None or code == 3:
             row = (*row, method or "__call__")
-        value: Any = ormsgpack.Ext(code, ormsgpack.packb(row))
+        value: Any = ormsgpack.Ext(code, ormsgpack.packb(row, option=ormsgpack.OPT_NON_STR_KEYS))
         for _ in range(self._random.randrange(3)):
             if self._random.random() < 0.5:
                 value = [value, {"a": value}]
@@ -202,6 +230,24 @@ class Rows:
                 inner = ("fuzz.rows", "Allowed", {"x": 1, "y": value})
                 value = ormsgpack.Ext(2, ormsgpack.packb(inner, default=_refuse))
         return ormsgpack.packb(value)
+
+    def _swollen(self) -> bytes:
+        """What is deeper than a stack, or says that it is longer than memory."""
+        depth = self._random.choice([90, 110, 1000, 5000])
+        match self._random.randrange(4):
+            case 0:
+                return self._random.choice([b"\x91", b"\x81\xa1a", b"\x81\x91"]) * depth + b"\xc0"
+            case 1:
+                length = self._random.choice([2**16, 2**28, 2**32 - 1])
+                code = self._random.choice([b"\xdd", b"\xdf", b"\xc6", b"\xdb", b"\xc9"])
+                return (code + length.to_bytes(4, "big")) * self._random.choice([1, 100])
+            case 2:
+                return b"\x93" + self._forged() * 2
+            case _:
+                value = ormsgpack.packb(("os", "system", "true"))
+                for _ in range(depth // 10):
+                    value = ormsgpack.packb(ormsgpack.Ext(self._random.choice([0, 2, 5, 7]), value))
+                return value
 
     def _forge(self, state: State) -> None:
         forged = base64.b64encode(b"m" + self._forged()).decode()
@@ -288,6 +334,8 @@ def _try_the_watch(watch: Watch) -> None:
 
 def _warm_up(made: Rows) -> None:
     """What the libraries import when they are first used is theirs, and is there before the watch begins."""
+    # Python shows a warning of a pattern (of "[[a]") with the line of our source that it opens for that.
+    warnings.simplefilter("ignore", FutureWarning)
     for state in made.states:
         made.codec.decode(state)
     for write in made.writes:

@@ -50,7 +50,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from fuzz.rows import drive
 from runyard.runtime.langgraph.typed import Typed
 reader = JsonPlusSerializer()
-Typed._unpacked = lambda self, data: reader.loads_typed(("msgpack", data))
+Typed._unpacked = lambda self, data, depth: reader.loads_typed(("msgpack", data))
 findings = drive(1, 500)
 assert any("executed" in outcome for outcome in findings.outcomes), findings.outcomes
 assert findings.failures

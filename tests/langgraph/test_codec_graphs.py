@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph import types as lg
 from langgraph.checkpoint.base import WRITES_IDX_MAP, BaseCheckpointSaver, CheckpointTuple, get_checkpoint_metadata
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint
@@ -18,6 +19,7 @@ from strategies import TYPES, Point
 
 from runyard.checkpoints import State, apply, shown
 from runyard.runtime.langgraph.codec import Codec, Known
+from runyard.runtime.langgraph.parts import touched_by
 
 
 class CodecSaver(BaseCheckpointSaver[int]):
@@ -37,11 +39,7 @@ class CodecSaver(BaseCheckpointSaver[int]):
         state, known = self.states.get(parent, ({}, None))
         if known is not None and self.reopened:
             known = self.codec.decode(state)[3]
-        touched = {
-            id(one)
-            for value in self.returned.pop(parent, [])
-            for one in (value if isinstance(value, list) else [value])
-        }
+        touched = touched_by(self.returned.pop(parent, []))
         about = dict(get_checkpoint_metadata(config, metadata))
         changes, known = self.codec.encode(checkpoint, about, parent_id=parent, known=known, touched=touched)
         self.states[checkpoint["id"]] = apply(state, changes), known
@@ -147,6 +145,45 @@ def test_a_conversation_with_questions_is_the_same(reopened: bool) -> None:
     for memory, ours in zip(told[0][1], told[1][1], strict=True):
         assert ours == memory
     assert told[0] == told[1]
+
+
+def by_name(left: list[Point], right: Any) -> list[Point]:
+    """A reducer that is given what to change and what to add."""
+    return [*left, *right.get("add", [])] if isinstance(right, dict) else [*left, *right]
+
+
+@pytest.mark.skipif(not hasattr(lg, "Overwrite"), reason="LangGraph has it since 1.0")
+@pytest.mark.parametrize("reopened", [False, True])
+def test_what_nodes_change_in_place_is_stored_as_it_is_when_they_give_it(reopened: bool) -> None:
+    class State(TypedDict, total=False):
+        log: Annotated[list[Any], by_name]
+        last: list[Any]
+
+    def replace(state: State) -> Any:
+        state["log"][0].y = "overwritten"
+        return {"log": lg.Overwrite(state["log"])}
+
+    def name(state: State) -> Any:
+        state["log"][1].y = "named"
+        return {"log": {"changed": {"a": state["log"][1]}, "add": [Point(5)]}}
+
+    def keep(state: State) -> Any:
+        state["last"][0]["n"] += 1
+        return {"last": state["last"]}
+
+    def again(state: State) -> Any:
+        state["last"][0]["n"] += 1
+        state["log"][0].y = "again"
+        return {"last": [*state["last"], 2], "log": [state["log"][0]]}
+
+    told: list[Any] = []
+    for saver in (InMemorySaver(), CodecSaver(reopened)):
+        graph = StateGraph(State).add_sequence([replace, name, keep, again]).set_entry_point("replace")
+        config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+        compiled = graph.compile(checkpointer=saver)
+        compiled.invoke({"log": [Point(1), Point(2)], "last": [{"n": 1}]}, config, durability="sync")
+        told.append([one.values for one in compiled.get_state_history(config)])
+    assert told[1] == told[0]
 
 
 @pytest.mark.parametrize("reopened", [False, True])

@@ -32,6 +32,7 @@ from runyard.runtime.langgraph.parts import (
     corrupt,
     decode_json,
     encode_json,
+    fits,
     has_twin,
     seen_change,
     twin_change,
@@ -172,7 +173,7 @@ class Codec:
                     changes[seen_as] = seen
             if has_twin(part):
                 now.twins.add(seen_as)
-                twin = None if part is old else twin_change(old, part)
+                twin = None if part is old and fits(part) else twin_change(old, part)
                 if twin is not None:
                     changes[TWIN + seen_as] = twin
         for name in was.parts:

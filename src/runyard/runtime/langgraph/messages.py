@@ -105,29 +105,63 @@ def to_protocol(message: BaseMessage) -> dict[str, Any]:
 def exactly(message: Any) -> dict[str, Any] | None:
     """A message in a form that `from_protocol` makes an equal message of; None where there is none."""
     shape = _SHAPES.get(cast(Any, type(message)))
-    if shape is None:
+    if shape is None or not _is_regular(shape, message.__dict__):
         return None
     form = _form(shape, message.__dict__, message.__pydantic_extra__)
-    content = form["content"]
+    return form if is_plain(form) else None
+
+
+def _is_regular(shape: Shape, fields: dict[str, Any]) -> bool:
+    """Whether the fields are of the kinds that the class asks for: it looks at them when it makes a message, not when
+    one is set later."""
+    if len(fields) != len(shape.fields) or fields["type"] != shape.blank["type"]:
+        return False
+    content = fields["content"]
     if type(content) is list:
         if any(type(block) is not str and type(block) is not dict for block in cast("list[Any]", content)):
-            return None
+            return False
     elif type(content) is not str:
-        return None
-    if not is_plain(form) or message.__dict__["type"] != shape.blank["type"]:
-        return None
-    if shape.is_ai and not all(_is_call(call) for call in message.__dict__["tool_calls"]):
-        return None
-    if shape.is_tool and not (form["status"] in ("success", "error") and type(form["tool_call_id"]) is str):
-        return None
-    return form
+        return False
+    if type(fields["additional_kwargs"]) is not dict or type(fields["response_metadata"]) is not dict:
+        return False
+    if not (_is_optional(fields["id"], str) and _is_optional(fields["name"], str)):
+        return False
+    match shape.role:
+        case "assistant":
+            calls = fields["tool_calls"]
+            return (
+                type(calls) is list
+                and all(map(_is_call, cast("list[Any]", calls)))
+                and _are_records(fields["invalid_tool_calls"])
+                and _is_optional(fields["usage_metadata"], dict)
+                and _are_records(fields.get("tool_call_chunks", []))
+                and fields.get("chunk_position") in (None, "last")
+            )
+        case "tool":
+            return fields["status"] in ("success", "error") and type(fields["tool_call_id"]) is str
+        case "function":
+            return fields["name"] is not None
+        case "remove":
+            return fields["id"] is not None
+        case "chat":
+            return type(fields["role"]) is str and fields["role"] != ""
+        case _:
+            return True
+
+
+def _is_optional(value: Any, kind: type) -> bool:
+    return value is None or type(value) is kind
+
+
+def _are_records(value: Any) -> bool:
+    return type(value) is list and all(type(record) is dict for record in cast("list[Any]", value))
 
 
 def form_of(message: BaseMessage) -> dict[str, Any]:
     """A message in the form of the protocol, with the values that it holds as they are."""
     shape = _SHAPES.get(type(message))
     if shape is not None:
-        return _form(shape, message.__dict__, message.__pydantic_extra__)
+        return _form(shape, {**shape.blank, **message.__dict__}, message.__pydantic_extra__)
     near = next((shape for kind, shape in _SHAPES.items() if isinstance(message, kind)), None)
     if near is not None:
         return _form(near, {**near.blank, **message.__dict__}, None)
@@ -139,7 +173,7 @@ def piece(chunk: BaseMessage) -> dict[str, Any]:
     shape = _SHAPES.get(type(chunk))
     if shape is None:
         return _projected({**form_of(chunk), "delta": True})
-    form = _form(shape, chunk.__dict__, chunk.__pydantic_extra__)
+    form = form_of(chunk)
     for name in ("chunk", *_CALLS):
         form.pop(name, None)
     if form.pop("chunk_position", None) == "last":
@@ -362,7 +396,7 @@ def _records(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     records = data.get(name)
     if records is None:
         return []
-    if type(records) is not list or not all(type(record) is dict for record in cast("list[Any]", records)):
+    if not _are_records(records):
         raise NotAMessage(f"{name} must be a list of objects")
     return cast("list[dict[str, Any]]", records)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, cast
 
 import msgspec
@@ -32,6 +32,9 @@ MIXED: Kind = 4
 
 _AS_SEEN, _AS_MESSAGE = b"0", b"1"
 """The twins of elements that need none: what is seen is the element, or a message that is."""
+_LEVELS = 3
+"""How deep objects are looked for in what a task gave: in a list, in a list that overwrites, in what a reducer is given
+by name."""
 _DIGEST = 8
 """Characters of a digest."""
 
@@ -64,7 +67,8 @@ class ListPart:
         self.codes = codes
         self.kind = _kind_of(codes)
         self.fits = True
-        """Whether the stored twin is that of these elements: not where a client has changed what is seen."""
+        """Whether the stored twin, or that there is none, is that of these elements: not where a client has changed
+        what is seen."""
 
     def texts(self) -> list[bytes]:
         """The text of each element."""
@@ -123,7 +127,8 @@ class Parts:
         items, was = cast("list[Any]", value), old.items
         known = len(was)
         if len(items) >= known and touched is not None and all(map(operator.is_, items, was)):
-            suspects = [i for i, item in enumerate(was) if id(item) in touched] if touched else []
+            apart = not touched or frozenset(touched).isdisjoint(map(id, was))
+            suspects = [] if apart else [i for i, item in enumerate(was) if id(item) in touched]
         elif touched is None:
             suspects = list(range(min(known, len(items))))
         else:
@@ -183,7 +188,9 @@ class Parts:
                     codes[index] = _AS_SEEN
                 else:
                     values[index] = message
-            return ListPart(values, seen, [], codes)
+            part = ListPart(values, seen, [], codes)
+            part.fits = part.kind != MIXED
+            return part
         if kind != MIXED or twin is None:
             return ListPart(values, seen, [], [_AS_SEEN] * len(values))
         twins = [bytes(raw) for raw in _RAWS.decode(twin)]
@@ -215,6 +222,27 @@ def _as_message(value: Any) -> BaseMessage | None:
         return None
 
 
+def touched_by(returned: Iterable[Any]) -> set[int]:
+    """The ids of the objects that tasks gave, and of those in them: a node may have changed one that a list of the
+    state still holds."""
+    touched: set[int] = set()
+    left = [(value, _LEVELS) for value in returned]
+    while left:
+        value, levels = left.pop()
+        touched.add(id(value))
+        if not levels:
+            continue
+        within: Iterable[Any] = ()
+        if isinstance(value, list | tuple | set | frozenset):
+            within = cast("Iterable[Any]", value)
+        elif isinstance(value, Mapping):
+            within = cast("Mapping[Any, Any]", value).values()
+        elif type(value).__name__ == "Overwrite":  # LangGraph's, since 1.0
+            within = (value.value,)
+        left += [(item, levels - 1) for item in within]
+    return touched
+
+
 def seen_change(old: AnyPart | None, new: AnyPart) -> Change | None:
     """What happened to what is seen of a channel; None for nothing."""
     if type(new) is Part:
@@ -240,6 +268,11 @@ def twin_change(old: AnyPart | None, new: AnyPart) -> Change | None:
 def has_twin(part: AnyPart | None) -> bool:
     """Whether something is hidden beside the value."""
     return part is not None and part.kind in (TYPED, MIXED)
+
+
+def fits(part: AnyPart) -> bool:
+    """Whether what is stored beside the value, if anything has to be, is that of this value."""
+    return type(part) is not ListPart or part.fits
 
 
 def _kept(old: AnyPart | None, new: ListPart) -> int | None:

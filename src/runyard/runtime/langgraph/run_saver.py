@@ -20,6 +20,7 @@ from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import CheckpointWrite, Start, StateCall, StateReply, Write
 from runyard.runtime.langgraph.codec import INTERNAL, Codec, Known
 from runyard.runtime.langgraph.outbox import Outbox
+from runyard.runtime.langgraph.parts import touched_by
 from runyard.runtime.langgraph.saver import SOURCES, Found, Place, Saver
 from runyard.runtime.langgraph.whole import whole_values
 
@@ -104,11 +105,7 @@ class RunSaver(Saver):
     def _touched(self, place: Place) -> set[int] | None:
         if self._start.durability == "exit":
             return None
-        returned = self._returned.get((place.namespace, place.checkpoint_id or ""), [])
-        touched: set[int] = set()
-        for value in returned:
-            touched.update(map(id, cast("list[Any]", value) if isinstance(value, list | tuple) else [value]))
-        return touched
+        return touched_by(self._returned.get((place.namespace, place.checkpoint_id or ""), ()))
 
     async def aput(
         self,

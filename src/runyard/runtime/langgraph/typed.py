@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import decimal
+import functools
 import ipaddress
 import pathlib
 import re
@@ -27,6 +28,7 @@ from langgraph import types as lg
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import GetOp, Item
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 from runyard.errors import CorruptCheckpoint
 from runyard.runtime.describe import described
@@ -36,6 +38,9 @@ from runyard.telemetry import say
 
 _ONE, _POSITIONAL, _NAMED, _METHOD, _PYDANTIC_1, _PYDANTIC_2, _NUMPY, _SNAPSHOT = range(8)
 """The kinds of objects in LangGraph's msgpack."""
+_OBJECTS = frozenset({_ONE, _POSITIONAL, _NAMED, _METHOD, _PYDANTIC_1, _PYDANTIC_2})
+MAX_DEPTH = 100
+"""How many objects may be in each other: each takes its share of the stack when it is read."""
 _TAGS: Mapping[str, bytes] = {"msgpack": b"m", "null": b"n", "bytes": b"b", "bytearray": b"a"}
 
 _DTYPE = re.compile(r"[<>|=]?[?bBhHiIlLqQefdgFDGUSV]\d*|[<>|=]?[biufcMmUSV]\d{1,4}(\[\d*[A-Za-z]{1,2}\])?")
@@ -55,8 +60,47 @@ def _path(*parts: Any) -> pathlib.Path:
     return pathlib.Path(*parts)
 
 
+def _pattern(pattern: Any, flags: int = 0) -> re.Pattern[Any]:
+    return re.compile(pattern, flags & ~re.DEBUG)  # which would print
+
+
 def _send(node: Any, arg: Any, timeout: Any = None) -> lg.Send:
     return lg.Send(node, arg) if timeout is None else cast(Any, lg.Send)(node, arg, timeout=timeout)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _as_it_was(kind: type[BaseModel]) -> Callable[..., BaseModel]:
+    """Makes an object with the fields that one had. Its class is not asked again: it would derive what somebody has
+    taken away since, and refuse what somebody has set."""
+    declared = kind.model_fields
+    open_ = kind.model_config.get("extra") == "allow"
+    defaults: dict[str, Callable[[], Any]] = {}
+    for name, field in declared.items():
+        if field.default_factory is not None:
+            defaults[name] = cast(Any, field.default_factory)
+        elif field.default is not PydanticUndefined:
+            defaults[name] = functools.partial(_same, field.default)
+
+    def make(**given: Any) -> BaseModel:
+        fields: dict[str, Any] = {}
+        for name in declared:
+            if name in given:
+                fields[name] = given[name]
+            elif name in defaults:
+                fields[name] = defaults[name]()
+        extra = {name: value for name, value in given.items() if name not in declared}
+        # Not `model_construct`, which compiles the signatures of the factories each time.
+        it = kind.__new__(kind)
+        object.__setattr__(it, "__dict__", fields)
+        object.__setattr__(it, "__pydantic_fields_set__", set(given))
+        object.__setattr__(it, "__pydantic_extra__", extra if open_ else None)
+        object.__setattr__(it, "__pydantic_private__", None)
+        return it
+
+    return make
 
 
 def _safe() -> dict[tuple[str, str], Callable[..., Any]]:
@@ -80,22 +124,6 @@ def _safe() -> dict[tuple[str, str], Callable[..., Any]]:
             ipaddress.IPv6Address,
             ipaddress.IPv6Interface,
             ipaddress.IPv6Network,
-            lc.HumanMessage,
-            lc.HumanMessageChunk,
-            lc.AIMessage,
-            lc.AIMessageChunk,
-            lc.SystemMessage,
-            lc.SystemMessageChunk,
-            lc.ChatMessage,
-            lc.ChatMessageChunk,
-            lc.ToolMessage,
-            lc.ToolMessageChunk,
-            lc.FunctionMessage,
-            lc.FunctionMessageChunk,
-            lc.RemoveMessage,
-            lc.BaseMessage,
-            lc.BaseMessageChunk,
-            Document,
             lg.Interrupt,
             lg.Command,
             lg.StateSnapshot,
@@ -104,6 +132,25 @@ def _safe() -> dict[tuple[str, str], Callable[..., Any]]:
             GetOp,
         )
     }
+    for kind in (
+        lc.HumanMessage,
+        lc.HumanMessageChunk,
+        lc.AIMessage,
+        lc.AIMessageChunk,
+        lc.SystemMessage,
+        lc.SystemMessageChunk,
+        lc.ChatMessage,
+        lc.ChatMessageChunk,
+        lc.ToolMessage,
+        lc.ToolMessageChunk,
+        lc.FunctionMessage,
+        lc.FunctionMessageChunk,
+        lc.RemoveMessage,
+        lc.BaseMessage,
+        lc.BaseMessageChunk,
+        Document,
+    ):
+        found[kind.__module__, kind.__name__] = _as_it_was(kind)
     for name in ("Overwrite", "TimeoutPolicy"):
         kind = getattr(lg, name, None)
         if kind is not None:
@@ -111,7 +158,7 @@ def _safe() -> dict[tuple[str, str], Callable[..., Any]]:
     for module in ("pathlib", "pathlib._local"):
         found.update({(module, name): _path for name in ("Path", "PosixPath", "WindowsPath")})
     found["zoneinfo", "ZoneInfo"] = _zone
-    found["re", "compile"] = re.compile
+    found["re", "compile"] = _pattern
     found[lg.Send.__module__, "Send"] = _send
     return found
 
@@ -146,22 +193,32 @@ class Typed:
         if kind not in _TAGS:
             raise NotSerialisable(f"{place} cannot be stored: it would be written as {kind}")
         if kind == "msgpack":
-            self._look_after(data, place)
+            try:
+                self._look_after(data, place)
+            except Exception:
+                told = f"{place} cannot be stored: it has more than {MAX_DEPTH} objects in each other"
+                raise NotSerialisable(told) from None
         return _TAGS[kind] + data
 
-    def _look_after(self, data: bytes, place: str) -> None:
-        """Tells, once, of each class whose objects will be read as plain data."""
+    def _look_after(self, data: bytes, place: str, depth: int = 0) -> Any:
+        """Tells, once, of each class whose objects will be read as plain data.
+
+        Raises:
+            ValueError: there are more objects in each other than are read.
+        """
+        if depth > MAX_DEPTH:
+            raise ValueError
 
         def look(code: int, part: bytes) -> None:
-            parts: Any = ormsgpack.unpackb(part, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
-            if code not in (_ONE, _POSITIONAL, _NAMED, _PYDANTIC_1, _PYDANTIC_2):
+            parts: Any = self._look_after(part, place, depth + 1)
+            if code not in _OBJECTS:
                 return
             kind = cast("tuple[str, str]", tuple(parts[:2]))
             if kind not in self._told and kind not in self._makers and self._types.find(*kind) is None:
                 self._told.add(kind)
                 say("graph keeps plain data", place=place, kind=".".join(kind))
 
-        ormsgpack.unpackb(data, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
+        return ormsgpack.unpackb(data, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
 
     def loads(self, data: bytes) -> Any:
         """The inverse of `dumps`.
@@ -171,7 +228,7 @@ class Typed:
         """
         match data[:1]:
             case b"m":
-                return self._unpacked(data[1:])
+                return self._unpacked(data[1:], 0)
             case b"n":
                 return None
             case b"b":
@@ -181,27 +238,33 @@ class Typed:
             case _:
                 raise CorruptCheckpoint("a stored value is of no known form")
 
-    def _unpacked(self, data: bytes) -> Any:
+    def _unpacked(self, data: bytes, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise CorruptCheckpoint(f"a stored value has more than {MAX_DEPTH} objects in each other")
+
+        def made(code: int, part: bytes) -> Any:
+            return self._made(code, self._unpacked(part, depth + 1))
+
         try:
-            return ormsgpack.unpackb(data, ext_hook=self._made, option=ormsgpack.OPT_NON_STR_KEYS)
+            return ormsgpack.unpackb(data, ext_hook=made, option=ormsgpack.OPT_NON_STR_KEYS)
         except CorruptCheckpoint:
             raise
         except Exception as error:
             raise CorruptCheckpoint(f"a stored value cannot be read: {type(error).__name__}") from None
 
-    def _made(self, code: int, data: bytes) -> Any:
-        parts = self._unpacked(data)
+    def _made(self, code: int, parts: Any) -> Any:
         if code == _SNAPSHOT and self._snapshot is not None:
             return self._snapshot(parts)
         if code == _NUMPY:
             return _array(*parts)
+        if code not in _OBJECTS:
+            raise CorruptCheckpoint(f"a stored value is of the unknown kind {code}")
         module, name, payload, *method = parts
         if code == _METHOD:
-            if (module, name, *method) != ("datetime", "datetime", "fromisoformat"):
+            if method != ["fromisoformat"] or type(payload) is not str:
                 raise CorruptCheckpoint("a stored value names a method that is not one of its kind's")
-            return datetime.datetime.fromisoformat(payload)
-        if code not in (_ONE, _POSITIONAL, _NAMED, _PYDANTIC_1, _PYDANTIC_2):
-            raise CorruptCheckpoint(f"a stored value is of the unknown kind {code}")
+            plain = (module, name) != ("datetime", "datetime")
+            return payload if plain else datetime.datetime.fromisoformat(payload)
         maker = self._makers.get((module, name))
         if maker is not None:
             return _called(maker, code, payload)

@@ -52,6 +52,8 @@ def project(value: Any) -> Any:
 
 def as_text(value: str) -> str:
     """Text without what JSON or a database cannot hold: NUL and lone surrogates are shown as U+FFFD and `?`."""
+    if type(value) is str and value.isascii() and "\0" not in value:
+        return value
     return str.__str__(value).encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
@@ -66,6 +68,11 @@ class _Projection:
     def of(self, value: Any, depth: int) -> Any:
         self._left -= 1
         if value is None or value is True or value is False:
+            return value
+        kind = cast(Any, type(value))
+        if kind is str:
+            return as_text(value)
+        if kind is int and -(2**63) <= value < 2**64:
             return value
         try:
             if isinstance(value, enum.Enum):
