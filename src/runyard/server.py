@@ -26,6 +26,7 @@ from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.clock import Clock
 from runyard.connections import guarded
+from runyard.doorway import Doorway
 from runyard.engine import Engine, Terms
 from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
 from runyard.hints.local import LocalHints
@@ -44,6 +45,8 @@ from runyard.storage.sqlite.connection import FileLock, connect, schema_version
 from runyard.storage.sqlite.connection import migrate as migrate_schema
 from runyard.telemetry import Spans, say
 
+BACKLOG = 4096
+"""Connections that may wait to be taken."""
 STRAGGLERS = 2.0
 """Seconds that connections have to end after the drain, before they are cut."""
 
@@ -154,13 +157,22 @@ def serve(settings: Settings) -> int:
         RunyardError: the server cannot start; the message says why, and what to do.
     """
     configure_logging(settings.log_format, settings.log_level)
-    app = create_app(settings)
+    listening = _listen(settings.host, settings.port)
+    try:
+        return _serve_on(listening, settings)
+    finally:
+        listening.close()
+
+
+def _serve_on(listening: socket.socket, settings: Settings) -> int:
+    with Doorway(listening, BACKLOG):
+        app = create_app(settings)
     if not app.engine.verbs.agents:
         raise InvalidInput("there is no agent to serve; name some: runyard serve examples/", field="agents")
     _spare_collections()
     _allow_connections()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        started, ended = runner.run(_serve(app, settings))
+        started, ended = runner.run(_serve(app, listening, settings))
         if not ended:
             # Threads of agents that do not stop would keep the interpreter from exiting.
             logging.shutdown()
@@ -169,17 +181,13 @@ def serve(settings: Settings) -> int:
     return 0 if started else 1
 
 
-async def _serve(app: App, settings: Settings) -> tuple[bool, bool]:
-    listening = _listen(settings.host, settings.port)
+async def _serve(app: App, listening: socket.socket, settings: Settings) -> tuple[bool, bool]:
+    await app.engine.start()
+    server = _Server(_uvicorn_config(app, settings), app.engine, programs_read=settings.log_format == "json")
     try:
-        await app.engine.start()
-        server = _Server(_uvicorn_config(app, settings), app.engine, programs_read=settings.log_format == "json")
-        try:
-            await server.serve([listening])
-        finally:
-            ended = await app.engine.close()
+        await server.serve([listening])
     finally:
-        listening.close()
+        ended = await app.engine.close()
     return server.started, ended
 
 
@@ -250,7 +258,7 @@ def _uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here depends on the client's address or scheme
-        backlog=4096,
+        backlog=BACKLOG,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(STRAGGLERS),
     )

@@ -902,9 +902,11 @@ def test_items_that_are_touched_are_kept_for_their_time_from_then(on_storage: On
         assert await there(25) == ["for ever"]
         assert (await storage.get_item("", ("n",), "touched", 24)).updated_at == 10
         await storage.put_item("", ("n",), "touched", b"{}", 24)
+        assert (await storage.get_item("", ("n",), "touched", 24)).ttl is None
         await storage.touch_items("", places, 24)
         assert await there(10**9) == ["for ever", "touched"]
-        await storage.put_item("", ("n",), "left", b"{}", 30, expires_at=40)
+        await storage.put_item("", ("n",), "left", b"{}", 25, expires_at=27)
+        await storage.put_item("", ("n",), "left", b"{}", 26, expires_at=36)
         claim = await claimed(storage, "r1")
         await storage.touch_items("", [(("n",), "left")], 35, attempt=claim.attempt)
         await storage.abandon("r1", 36, None)

@@ -1,4 +1,4 @@
-"""The tests of graphs pass with the oldest LangGraph that is still common, too: `make setup` puts it beside the newest."""
+"""The tests of graphs pass with the oldest LangGraph that is common, too: `make setup` puts it beside the newest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 OLDEST = ROOT / ".venv" / "oldest"
-FILES = ("test_runs.py", "test_conformance.py")
+FILES = ("test_runs.py", "test_conformance.py", "test_store_bounds.py")
 
 
 def test_the_oldest_langgraph_passes_them_too() -> None:

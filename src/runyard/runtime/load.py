@@ -118,14 +118,15 @@ def _in_module(target: str, module: ModuleType) -> list[Found]:
 
 def _defined_in(target: str, module: ModuleType) -> list[Found]:
     """The module's own agents, each once: a function that it imports belongs to another module. Of graphs it has those
-    that are compiled, and builders of which it has no compiled graph."""
+    that are compiled, and builders of which it has no compiled graph, but not what `runyard.graph` has taken."""
     values: dict[str, Any] = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    compiled = [getattr(value, "builder", None) for value in values.values() if _is(value, _GRAPH)]
+    known: list[Any] = [value.source.found for value in values.values() if _is(value, _GRAPH_AGENT)]
+    known += [getattr(value, "builder", None) for value in [*known, *values.values()] if _is(value, _GRAPH)]
     found: dict[int, Found] = {}
     for name, value in values.items():
         own = (_is(value, _FUNCTION) and value.__module__ == module.__name__) or _is(value, _GRAPH_AGENT)
-        builds = _is(value, _BUILDER) and not any(value is builder for builder in compiled)
-        if own or builds or _is(value, _GRAPH):
+        makes = _is(value, _GRAPH | _BUILDER) and not any(value is other for other in known)
+        if own or makes:
             found.setdefault(id(value), _found(target, module, name, value))
     return list(found.values())
 

@@ -36,6 +36,7 @@ class Source:
         Raises:
             TypeError: it is no graph, no builder and no function.
         """
+        self.found = found
         self.place = place
         self.folder = folder
         self.factory: Callable[..., Any] | None = None

@@ -188,18 +188,12 @@ class RunStore(ItemStore):
         return came.result()
 
     def _send(self, wanted: Sequence[StoreCall], done: Callable[[Replies], None]) -> None:
-        if self._stale:
-            raise self._no_reply()
         replies = _Replies(len(wanted), done)
         for place, call in enumerate(wanted):
             self._end.when_replied(call, functools.partial(replies.take, place))
 
-    @property
-    def _stale(self) -> bool:
-        return self._end.ended or self._end.stopped == "lost"
-
     def _no_reply(self) -> BaseException:
-        if self._stale:
+        if self._end.ended or self._end.stopped == "lost":
             return StaleAttempt(
                 f"the attempt at run {self._end.run_id} that this store belongs to is over; what goes on after a run "
                 "cannot use its store"
