@@ -258,12 +258,22 @@ class AgentEnd:
         elif not self._ended:
             self._stop(message)
 
+    def note_stored(self, count: int) -> bool:
+        """Takes so many writes as durable; whether somebody waits for that, and is to be woken by `deliver`. Safe from
+        the engine's thread: a lane need not be woken for what nobody there waits for."""
+        with self._lock:
+            self._count_stored(count)
+            return bool(self._waiting) and self._waiting[0][0] <= self._stored
+
+    def _count_stored(self, count: int) -> None:
+        self._stored += count
+        for _ in range(min(count, len(self._sizes))):
+            self._bytes -= self._sizes.popleft()
+
     def _now_stored(self, count: int) -> list[Callable[[], None]]:
         woken: list[Callable[[], None]] = []
         with self._lock:
-            self._stored += count
-            for _ in range(min(count, len(self._sizes))):
-                self._bytes -= self._sizes.popleft()
+            self._count_stored(count)
             while self._waiting and self._waiting[0][0] <= self._stored:
                 woken.append(heapq.heappop(self._waiting)[2])
         return woken
@@ -326,6 +336,9 @@ class ThreadInvocation:
                 self._arrive(Ended("stopped"))
         elif self.end.direct:
             self.end.deliver(message)
+        elif isinstance(message, Stored):
+            if self.end.note_stored(message.count):
+                self.lane.bridge.post(self.end.deliver, Stored(0))
         else:
             self.lane.bridge.post(self.end.deliver, message)
 

@@ -56,13 +56,9 @@ class RunTask(asyncio.Task[Any]):
     run says who did it.
     """
 
-    __slots__ = ("executes_run", "owner")
-
-    def __init__(self, coro: Any, **options: Any) -> None:
-        context: contextvars.Context | None = options.get("context")
-        self.owner = OWNER.get() if context is None else context.get(OWNER)
-        self.executes_run = False
-        super().__init__(coro, **options)
+    # Set on the class, not in a constructor: tasks are made by the dozen for each step of a graph.
+    owner: Owner | None = None
+    executes_run = False
 
     def cancel(self, msg: Any = None) -> bool:
         """Asks the task to stop; what it gives back says whether it will."""
@@ -85,7 +81,12 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _run_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> RunTask:
-    return RunTask(coro, loop=loop, **options)
+    task = RunTask(coro, loop=loop, **options)
+    context: contextvars.Context | None = options.get("context")
+    owner = OWNER.get() if context is None else context.get(OWNER)
+    if owner is not None:
+        task.owner = owner
+    return task
 
 
 class Lane:

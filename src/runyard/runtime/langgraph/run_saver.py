@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, get_checkpoint_metadata
 
 from runyard.checkpoints import Changes, PendingWrite, State, name_of
 from runyard.errors import RunyardError
@@ -38,6 +38,8 @@ class RunSaver(Saver):
         self._put_any = False
         self._known: dict[str, tuple[str, Known]] = {}
         """Namespace -> the id and the known parts of the state that the engine has there."""
+        self._added: dict[str, dict[str, Any]] = {}
+        """Namespace -> what the configuration adds to the metadata of its checkpoints."""
         self._given: dict[tuple[str, str], list[PendingWrite]] = {}
         """(namespace, checkpoint id) -> what tasks gave on top of it."""
         self._returned: dict[tuple[str, str], list[Any]] = {}
@@ -117,6 +119,16 @@ class RunSaver(Saver):
         """Stores a checkpoint on top of the one that the configuration names; all of its values are plain ones."""
         plain = cast(Checkpoint, {**checkpoint, "channel_values": whole_values(checkpoint["channel_values"])})
         return await super().aput(config, plain, metadata, new_versions)
+
+    def _about(self, place: Place, config: RunnableConfig, metadata: CheckpointMetadata) -> CheckpointMetadata:
+        # What the configuration adds is the same in all of a run's steps.
+        added = self._added.get(place.namespace)
+        if added is None:
+            whole = get_checkpoint_metadata(config, metadata)
+            added = {name: value for name, value in whole.items() if name not in metadata}
+            self._added[place.namespace] = added
+            return whole
+        return cast(CheckpointMetadata, {**metadata, **added})
 
     async def _keep(
         self, place: Place, checkpoint: Checkpoint, metadata: Mapping[str, Any], changes: Changes, known: Known

@@ -110,6 +110,10 @@ class Saver(BaseCheckpointSaver[int]):
         """The ids of objects that tasks returned on top of a state; None where that is not known."""
         return None
 
+    def _about(self, place: Place, config: RunnableConfig, metadata: CheckpointMetadata) -> CheckpointMetadata:
+        """The metadata of a checkpoint, with what the configuration adds to them."""
+        return get_checkpoint_metadata(config, metadata)
+
     # LangGraph's contract
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -164,7 +168,7 @@ class Saver(BaseCheckpointSaver[int]):
     ) -> RunnableConfig:
         """Stores a checkpoint on top of the one that the configuration names."""
         place = place_of(config)
-        about = get_checkpoint_metadata(config, metadata)
+        about = self._about(place, config, metadata)
         changes, known = self._codec.encode(
             cast("dict[str, Any]", checkpoint),
             cast("dict[str, Any]", about),
