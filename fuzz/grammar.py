@@ -92,6 +92,14 @@ class Grammar:
         self._maybe(wish, 0.1, after_seconds=random.choice([0, 0.001, 0.05, 5e-324, -1, 3_155_760_001, "1", None]))
         self._maybe(wish, 0.03, messages=[{"role": "user", "content": random.choice(TEXTS)}])
         self._maybe(wish, 0.03, webhook="http://127.0.0.1/")
+        self._maybe(wish, 0.02, context=random.choice([{}, {"a": anything(random)}, [], None]))
+        self._maybe(
+            wish,
+            0.02,
+            **{random.choice(["interrupt_before", "interrupt_after"]): random.choice(["*", ["a"], "a", [1]])},
+        )
+        self._maybe(wish, 0.02, durability=random.choice(["sync", "async", "exit", "never"]))
+        self._maybe(wish, 0.02, stream_subgraphs=random.choice([True, False, "yes"]))
         self._maybe(wish, 0.03, checkpoint={"checkpoint_id": self._checkpoint()})
         self._maybe(
             wish, 0.05, command=random.choice([{"resume": 1}, {"update": {"a": 1}}, {"goto": "a"}, {"update": 1}, {}])

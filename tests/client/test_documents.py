@@ -14,11 +14,15 @@ from ap_client.json_schema import object_schema
 ALL_MODELS = [(version, model) for version in documents.VERSIONS for model in documents.models(version).values()]
 ALL_OPERATIONS = [(version, each) for version in documents.VERSIONS for each in documents.operations(version).values()]
 
+WISHES = {
+    "after_seconds", "checkpoint", "command", "multitask_strategy",
+    "context", "interrupt_before", "interrupt_after", "durability", "stream_subgraphs",
+}  # fmt: skip
 EXTENSIONS = {
     "Message": {"name"},
-    "Run": {"after_seconds", "checkpoint", "command", "multitask_strategy", "outcome", "attempt", "error"},
-    "RunCreate": {"after_seconds", "checkpoint", "command", "multitask_strategy"},
-    "RunStream": {"after_seconds", "checkpoint", "command", "multitask_strategy"},
+    "Run": {*WISHES, "outcome", "attempt", "error"},
+    "RunCreate": WISHES,
+    "RunStream": WISHES,
     "RunWaitResponse": {"status", "error", "interrupts"},
     "StorePutRequest": {"ttl"},
     "Thread": {"interrupts"},
