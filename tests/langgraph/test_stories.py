@@ -22,9 +22,11 @@ def test_a_graph_goes_on_after_kill_9_from_the_step_it_was_in(serve: Serve, tmp_
 
         def kept() -> bool:
             database = apsw.Connection(str(server.database), flags=apsw.SQLITE_OPEN_READONLY)
-            count = database.execute("SELECT count(*) FROM pending_writes WHERE channel = 'seen'").get
+            newest, steps = database.execute("SELECT max(checkpoint_id), count(*) FROM checkpoints").get
+            on = "SELECT count(*) FROM pending_writes WHERE channel = 'seen' AND on_id = ?"
+            count = database.execute(on, (newest,)).get
             database.close()
-            return count > 0
+            return count > 0 and steps == 6  # the input, the entry, and steps 1 to 4
 
         wait_until(kept, "what the finished node gave is kept", server.log_text)
         server.kill9()
