@@ -71,7 +71,7 @@ async def look(storage: Storage, script: Script) -> View:
     seen: View = {}
     for thread_id in script.threads:
         try:
-            thread = storage.thread("", thread_id)
+            thread = await storage.thread("", thread_id)
         except NotFound:
             thread = None
         seen[thread_id] = thread
@@ -83,7 +83,7 @@ async def look(storage: Storage, script: Script) -> View:
                 seen[f"{thread_id} state"] = (await storage.snapshot("", thread_id, thread.head)).state
     for run_id in script.runs:
         try:
-            seen[run_id] = storage.run("", run_id)
+            seen[run_id] = await storage.run("", run_id)
         except NotFound:
             seen[run_id] = None
         seen[f"{run_id} records"] = await storage.records(run_id)
@@ -168,7 +168,7 @@ class _Author:
             self._asked_to_stop(verb.args[1], verb.args[2])
         for thread_id in self._script.threads:
             try:
-                head = storage.thread("", thread_id).head
+                head = (await storage.thread("", thread_id)).head
             except NotFound:
                 self._heads.pop(thread_id, None)
             else:

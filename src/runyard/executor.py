@@ -118,8 +118,7 @@ class Execution:
         self._helpers: set[asyncio.Task[None]] = set()
         self._records = 0
         self._span: AttemptSpan | None = None
-        if executor.spans is not None:
-            self._span = self._begin_span(executor.spans, claim.waited)
+        self._waited = claim.waited
 
     # the steps
 
@@ -150,6 +149,8 @@ class Execution:
 
     async def _prepare(self) -> Start:
         """Reads what the attempt begins with. A plain first attempt on an empty thread reads nothing."""
+        if self._span is None and self._executor.spans is not None:
+            self._span = await self._begin_span(self._executor.spans)
         run, request = self._run, self._request
         base: State = {}
         input_ = None if request.input is _UNSET else bytes(request.input)
@@ -175,9 +176,22 @@ class Execution:
         if run.started_at != run.updated_at or self._asked is not None:  # an attempt that a drain gave back counts too
             records = await self._storage.records(run.invocation)
             self._records = len(records)
-        return self._start(base, input_, records, answers)
+        writes: Sequence[PendingWrite] = ()
+        inner = False
+        if self._loaded.agent.graph:
+            writes = await self._writes_on(self._state)
+            inner = await self._storage.has_inner(run.owner, run.thread_id)
+        return self._start(base, input_, records, answers, writes, inner)
 
-    def _start(self, base: State, input_: bytes | None, records: list[Record], answers: dict[str, bytes]) -> Start:
+    def _start(
+        self,
+        base: State,
+        input_: bytes | None,
+        records: list[Record],
+        answers: dict[str, bytes],
+        writes: Sequence[PendingWrite],
+        inner: bool,
+    ) -> Start:
         run, request = self._run, self._request
         config: dict[str, Any] = {} if request.config is _UNSET else msgspec.to_builtins(request.config)
         command = request.command
@@ -209,8 +223,8 @@ class Execution:
             modes=[mode for mode in EXTRA_MODES if mode in modes_of(request)],
             addressed=request.checkpoint is not _UNSET and run.last_checkpoint is None,
             begun=run.last_checkpoint is not None,
-            writes=self._writes_on(self._state) if self._loaded.agent.graph else (),
-            inner=self._loaded.agent.graph and self._storage.has_inner(run.owner, run.thread_id),
+            writes=writes,
+            inner=inner,
             max_value_bytes=self._executor.max_value_bytes,
         )
 
@@ -471,17 +485,17 @@ class Execution:
             found = [Snapshot(self._head, self._state)]
         if namespace and call.method == "get" and found:
             self._inner[namespace] = found[0].checkpoint, found[0].state
-        writes = [self._writes_on(one.state, namespace) for one in found]
+        writes = [await self._writes_on(one.state, namespace) for one in found]
         return StateReply(call.call, found, writes)
 
     async def _use_store(self, call: StoreCall) -> StoreReply:
         return await answer(self._storage, self._run.owner, call, self._clock.now(), self._attempt)
 
-    def _writes_on(self, state: State, namespace: str = "") -> list[PendingWrite]:
+    async def _writes_on(self, state: State, namespace: str = "") -> list[PendingWrite]:
         name = name_of(state)
         if name is None:
             return []
-        writes = self._storage.pending_writes(self._run.owner, self._run.thread_id, namespace, name)
+        writes = await self._storage.pending_writes(self._run.owner, self._run.thread_id, namespace, name)
         self._pending.know(writes)
         return writes
 
@@ -506,8 +520,11 @@ class Execution:
 
     def look(self, topic: str = "") -> None:
         """Something about the run may have changed: a request to cancel, or the run is gone."""
+        self._help(self._look())
+
+    async def _look(self) -> None:
         try:
-            run = self._storage.run(self._run.owner, self.run_id)
+            run = await self._storage.run(self._run.owner, self.run_id)
         except NotFound:
             self._give_up("lost")
             return
@@ -522,7 +539,7 @@ class Execution:
 
     async def _look_again(self) -> None:
         await self._clock.sleep(STORAGE_PATIENCE)
-        self.look()
+        await self._look()
 
     def _give_up(self, reason: StopReason) -> None:
         """The attempt may write no more; its code is told to stop."""
@@ -557,10 +574,10 @@ class Execution:
 
     # telling
 
-    def _begin_span(self, spans: Spans, waited: int | None) -> AttemptSpan:
+    async def _begin_span(self, spans: Spans) -> AttemptSpan:
         run, storage = self._run, self._storage
-        asked = storage.trace(run.invocation) if run.invocation != run.run_id else None
-        return spans.attempt(run, storage.trace(run.run_id), asked, waited)
+        asked = await storage.trace(run.invocation) if run.invocation != run.run_id else None
+        return spans.attempt(run, await storage.trace(run.run_id), asked, self._waited)
 
     def _end_span(self, outcome: str, failure: Failure | None = None, ended: Ended | None = None) -> None:
         """The first end that is told is that of the span."""

@@ -194,7 +194,7 @@ class Lifecycle:
             raise Unavailable("the server is stopping and takes no more runs; send the request again soon")
         if wish.idempotency is not None:
             # What was right when the key was first used need not be so now: its question is answered since.
-            known = self.storage.known_run(owner, wish.idempotency)
+            known = await self.storage.known_run(owner, wish.idempotency)
             if known is not None:
                 if self._spans is not None:
                     with self._spans.creation(known.agent_id) as span:
@@ -285,7 +285,7 @@ class Lifecycle:
         """
         if wish.command is _UNSET or wish.command.resume is _UNSET or wish.thread_id is None:
             return wish.agent_id
-        thread = self.storage.thread(owner, wish.thread_id)
+        thread = await self.storage.thread(owner, wish.thread_id)
         at = thread.head if wish.checkpoint is _UNSET else wish.checkpoint["checkpoint_id"]
         asked = None
         if at is not None and (thread.asking or wish.checkpoint is not _UNSET):
@@ -399,9 +399,9 @@ class Lifecycle:
             input_event=_encode(Request(input=request.input, messages=request.messages, command=request.command)),
         )
 
-    def get_run(self, owner: str, run_id: str) -> Run:
+    async def get_run(self, owner: str, run_id: str) -> Run:
         """Raises `NotFound`."""
-        return self.storage.run(owner, run_id)
+        return await self.storage.run(owner, run_id)
 
     async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
         """Newest first; an unknown thread or agent finds nothing."""
@@ -409,7 +409,7 @@ class Lifecycle:
 
     async def thread_runs(self, owner: str, thread_id: str, query: RunFilter) -> list[Run]:
         """The runs of a thread, newest first. Raises `NotFound` for an unknown thread."""
-        self.storage.thread(owner, thread_id)
+        await self.storage.thread(owner, thread_id)
         return await self.storage.search_runs(owner, msgspec.structs.replace(query, thread_id=thread_id))
 
     async def wait_run(self, owner: str, run_id: str, *, begun: Run | None = None) -> Result:
@@ -420,7 +420,7 @@ class Lifecycle:
         ending = self.streams.ending(run_id)
         chunk: Chunk | None = None
         try:
-            run = self.storage.run(owner, run_id) if begun is None else begun
+            run = await self.storage.run(owner, run_id) if begun is None else begun
             while not run.finished:
                 chunk = await ending
                 if chunk is not None and chunk.ended is not None:
@@ -428,7 +428,7 @@ class Lifecycle:
                     break
                 ending = self.streams.ending(run_id)
                 try:
-                    run = self.storage.run(owner, run_id)
+                    run = await self.storage.run(owner, run_id)
                 except NotFound:
                     run = _undone(run)
                 if self.streams.draining and not run.finished:
@@ -482,7 +482,7 @@ class Lifecycle:
                 return
             ending = self.streams.ending(run_id)
             try:
-                if self.storage.run(owner, run_id).finished:
+                if (await self.storage.run(owner, run_id)).finished:
                     return
             except NotFound:
                 return
@@ -552,7 +552,7 @@ class Lifecycle:
 
     async def get_thread(self, owner: str, thread_id: str) -> tuple[Thread, State, list[Question]]:
         """The thread with its state and its open questions. Raises `NotFound`."""
-        return await self._with_state(self.storage.thread(owner, thread_id))
+        return await self._with_state(await self.storage.thread(owner, thread_id))
 
     async def _with_state(self, thread: Thread) -> tuple[Thread, State, list[Question]]:
         if thread.head is None:
@@ -579,7 +579,7 @@ class Lifecycle:
             revises = patch.metadata is None
         _check_channels("values", patch.values or {})
         while True:
-            thread = self.storage.thread(owner, thread_id)
+            thread = await self.storage.thread(owner, thread_id)
             checkpoint = await self._revision(thread, patch) if revises else None
             changed = await self.storage.patch_thread(
                 owner,
@@ -638,7 +638,7 @@ class Lifecycle:
 
     async def history(self, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:
         """Newest first; `before` is exclusive. Raises `NotFound`."""
-        self.storage.thread(owner, thread_id)
+        await self.storage.thread(owner, thread_id)
         return await self.storage.history(owner, thread_id, before=before, limit=limit)
 
 

@@ -258,9 +258,9 @@ class Streams:
         reader = Reader(self, run.run_id, self._queue_bytes)
         self._readers.setdefault(run.run_id, []).append(reader)
         try:
-            mark = self.storage.last_seq(run.owner, run.thread_id)
-            now = self.storage.run(run.owner, run.run_id)
-            floor = 0 if after is None else self.storage.floor_seq(run.owner, run.thread_id)
+            mark = await self.storage.last_seq(run.owner, run.thread_id)
+            now = await self.storage.run(run.owner, run.run_id)
+            floor = 0 if after is None else await self.storage.floor_seq(run.owner, run.thread_id)
         except BaseException:
             self.leave(reader)
             raise

@@ -154,7 +154,10 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Storage(Protocol):
-    """One database. All errors it raises are `RunyardError`s."""
+    """One database. All errors it raises are `RunyardError`s.
+
+    What reads one small row does so at once where the database is at hand: the embedded one answers without a pause.
+    """
 
     on_commit: Callable[[Sequence[Chunk]], None]
     on_ready: Callable[[], None]
@@ -190,8 +193,8 @@ class Storage(Protocol):
         """Raises `Conflict` thread_exists. A foreign id conflicts too, without telling more."""
         ...
 
-    def thread(self, owner: str, thread_id: str) -> Thread:
-        """One small row, read inline. Raises `NotFound`; hidden threads are not found."""
+    async def thread(self, owner: str, thread_id: str) -> Thread:
+        """One small row. Raises `NotFound`; hidden threads are not found."""
         ...
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
@@ -244,13 +247,12 @@ class Storage(Protocol):
 
     # the states of graphs, beside what `append` and `finish` store of them
 
-    def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
-        """What tasks gave on top of a state, in order, read inline. A copy has those that its original had then."""
+    async def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
+        """What tasks gave on top of a state, in order. A copy has those that its original had then."""
         ...
 
-    def has_inner(self, owner: str, thread_id: str) -> bool:
-        """Whether the thread, or one that it was copied from, has checkpoints of subgraphs, or writes on them; read
-        inline."""
+    async def has_inner(self, owner: str, thread_id: str) -> bool:
+        """Whether the thread, or one that it was copied from, has checkpoints of subgraphs, or writes on them."""
         ...
 
     async def inner_namespaces(self, owner: str, thread_id: str) -> list[str]:
@@ -286,13 +288,13 @@ class Storage(Protocol):
         """Raises `NotFound`, `Conflict` thread_busy / not_interrupted, `IdempotencyMismatch`."""
         ...
 
-    def known_run(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
-        """The run that an idempotency key (route, key, hash of the parsed body) has made, read inline. Raises
+    async def known_run(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
+        """The run that an idempotency key (route, key, hash of the parsed body) has made. Raises
         `IdempotencyMismatch`."""
         ...
 
-    def run(self, owner: str, run_id: str) -> Run:
-        """One small row, read inline. Raises `NotFound`; a tombstone is not found."""
+    async def run(self, owner: str, run_id: str) -> Run:
+        """One small row. Raises `NotFound`; a tombstone is not found."""
         ...
 
     async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
@@ -355,8 +357,8 @@ class Storage(Protocol):
         """In their order."""
         ...
 
-    def trace(self, run_id: str) -> str | None:
-        """The `trace` with which the run was created, read inline; None where it had none or is gone."""
+    async def trace(self, run_id: str) -> str | None:
+        """The `trace` with which the run was created; None where it had none or is gone."""
         ...
 
     async def recover(self, now: int, expires_at: int) -> Recovered:
@@ -390,8 +392,8 @@ class Storage(Protocol):
         """Gives a delivery back, as if it had not been tried; it is due at once. Whether the caller still had it."""
         ...
 
-    def delivery(self, owner: str, delivery_id: str) -> Delivery:
-        """One small row, read inline. Raises `NotFound`."""
+    async def delivery(self, owner: str, delivery_id: str) -> Delivery:
+        """One small row. Raises `NotFound`."""
         ...
 
     async def notice(self, owner: str, delivery_id: str) -> Notice:
@@ -418,12 +420,12 @@ class Storage(Protocol):
         are large. None only where there are no more."""
         ...
 
-    def last_seq(self, owner: str, thread_id: str) -> int:
-        """The number of the last committed event, read inline."""
+    async def last_seq(self, owner: str, thread_id: str) -> int:
+        """The number of the last committed event."""
         ...
 
-    def floor_seq(self, owner: str, thread_id: str) -> int:
-        """Events up to this number are gone by retention, read inline."""
+    async def floor_seq(self, owner: str, thread_id: str) -> int:
+        """Events up to this number are gone by retention."""
         ...
 
     # items

@@ -230,7 +230,7 @@ class SqliteStorage:
     ) -> Thread:
         return await self._writer.do(thread_verbs.create_thread, owner, thread_id, metadata, now, if_exists)
 
-    def thread(self, owner: str, thread_id: str) -> Thread:
+    async def thread(self, owner: str, thread_id: str) -> Thread:
         row = self._inline.one("thread", (owner, thread_id))
         if row is None or row[9]:
             raise thread_not_found(thread_id)
@@ -277,10 +277,10 @@ class SqliteStorage:
 
     # the states of graphs
 
-    def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
+    async def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
         return states.writes_on(self._inline, owner, thread_id, namespace, on)
 
-    def has_inner(self, owner: str, thread_id: str) -> bool:
+    async def has_inner(self, owner: str, thread_id: str) -> bool:
         return bool(self._inline.one("has_inner", {"owner": owner, "thread_id": thread_id})[0])
 
     async def inner_namespaces(self, owner: str, thread_id: str) -> list[str]:
@@ -303,10 +303,10 @@ class SqliteStorage:
     async def create_run(self, new: NewRun) -> Created:
         return await self._writer.do(run_verbs.create_run, new)
 
-    def known_run(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
+    async def known_run(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
         return run_verbs.known_run(self._inline, owner, idempotency)
 
-    def run(self, owner: str, run_id: str) -> Run:
+    async def run(self, owner: str, run_id: str) -> Run:
         row = self._inline.one("run", (run_id, owner))
         if row is None:
             raise run_not_found(run_id)
@@ -363,7 +363,7 @@ class SqliteStorage:
         rows = await self._read(lambda reader: reader.all("records", (invocation,)))
         return [Record(*row) for row in rows]
 
-    def trace(self, run_id: str) -> str | None:
+    async def trace(self, run_id: str) -> str | None:
         row = self._inline.one("trace", (run_id,))
         return None if row is None else row[0]
 
@@ -386,7 +386,7 @@ class SqliteStorage:
     async def release_delivery(self, delivery: Delivery, now: int) -> bool:
         return await self._writer.do(outbox_verbs.release_delivery, delivery, now)
 
-    def delivery(self, owner: str, delivery_id: str) -> Delivery:
+    async def delivery(self, owner: str, delivery_id: str) -> Delivery:
         return outbox_verbs.found_delivery(self._inline, owner, delivery_id)
 
     async def notice(self, owner: str, delivery_id: str) -> Notice:
@@ -411,11 +411,11 @@ class SqliteStorage:
             lambda reader: self._replay.read(reader, owner, thread_id, after, run_id, limit), self._replays
         )
 
-    def last_seq(self, owner: str, thread_id: str) -> int:
+    async def last_seq(self, owner: str, thread_id: str) -> int:
         row = self._inline.one("numbers", (owner, thread_id))
         return 0 if row is None else row[0]
 
-    def floor_seq(self, owner: str, thread_id: str) -> int:
+    async def floor_seq(self, owner: str, thread_id: str) -> int:
         row = self._inline.one("numbers", (owner, thread_id))
         return 0 if row is None else row[1]
 
