@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -241,7 +242,7 @@ def test_law_5_a_shutdown_costs_no_attempt_of_a_run_that_is_just_being_created(
             writer, engine = s.storage._writer, s.app.engine  # type: ignore[attr-defined]
             await s.wait((await s.run(agent_id="echo"))["run_id"])
             slow, again = threading.Event(), threading.Event()
-            writer.do(lambda _: (slow.set(), again.wait(5)))
+            writer.do(slowly(slow, again))
             await s.until(slow.is_set)
             creating = asyncio.ensure_future(s.verbs.create_run("", CreateRun(agent_id="hold")))
             await s.until(lambda: writer._queue.qsize() == 1)
@@ -393,6 +394,16 @@ def test_law_8_a_run_whose_creator_is_gone_executes_although_the_disk_fails_mean
     play(story())
 
 
+def slowly(begun: threading.Event, ends: threading.Event) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """A verb that holds the writer."""
+
+    async def wait(_: Any) -> None:
+        begun.set()
+        ends.wait(5)
+
+    return wait
+
+
 def test_law_8_a_run_that_was_claimed_before_its_creator_was_missed_executes_once(server: Starter) -> None:
     begun: list[str] = []
     doors: list[threading.Event] = []
@@ -409,7 +420,7 @@ def test_law_8_a_run_that_was_claimed_before_its_creator_was_missed_executes_onc
             first = await s.run()
             await s.until(lambda: len(doors) == 1)
             slow, again = threading.Event(), threading.Event()
-            holding = writer.do(lambda _: (slow.set(), again.wait(5)))
+            holding = writer.do(slowly(slow, again))
             await s.until(slow.is_set)
             # While the disk is slow: a run for which there is no room, room, a claim, and the loss of the creator.
             creating = asyncio.ensure_future(s.verbs.create_run("", CreateRun(agent_id="gate")))

@@ -21,7 +21,7 @@ from runyard.events import Chunk, entry, lifecycle
 from runyard.runs import Attempt, NewRun
 from runyard.storage.contract import Batch, Ending
 from runyard.storage.sqlite import SqliteStorage
-from runyard.storage.sqlite import replay as replay_module
+from runyard.storage.verbs import replay as replay_module
 from runyard.streams import Reader, Streams, shown
 
 T = TypeVar("T")

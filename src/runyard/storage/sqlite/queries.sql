@@ -662,6 +662,17 @@ SELECT agent_id, count(*), min(line) FROM runs INDEXED BY runs_ready WHERE ready
 -- The same of those that execute apart; there are few, if any.
 SELECT agent_id, count(*), min(line) FROM runs INDEXED BY runs_apart WHERE ready = 2 GROUP BY agent_id
 
+-- name: figures
+-- How many rows there are, of which kinds.
+SELECT 'threads', count(*) FROM threads
+UNION ALL SELECT 'runs', count(*) FROM runs
+UNION ALL SELECT 'checkpoints', count(*) FROM checkpoints
+UNION ALL SELECT 'pending_writes', count(*) FROM pending_writes
+UNION ALL SELECT 'inherited', count(*) FROM inherited
+UNION ALL SELECT 'events', count(*) FROM events
+UNION ALL SELECT 'items', count(*) FROM items
+UNION ALL SELECT 'runs_' || status, count(*) FROM runs WHERE deleted_at IS NULL GROUP BY status
+
 -- name: expired_runs
 -- Runs whose own time has come. The last column: whether the invocation is not over.
 SELECT number, run_id, owner, thread_id, first_seq, last_seq, stateless,

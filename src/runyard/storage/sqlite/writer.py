@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -29,8 +29,9 @@ from runyard.storage.sqlite.connection import (
     schema_version,
 )
 from runyard.storage.sqlite.faults import translate
-from runyard.storage.sqlite.put_off import Begun, Poisoned, PutOff
+from runyard.storage.sqlite.put_off import PutOff
 from runyard.storage.sqlite.wal import Folding
+from runyard.storage.verbs.transaction import Begun, Poisoned, at_once
 from runyard.telemetry import say
 
 P = ParamSpec("P")
@@ -69,29 +70,45 @@ class Transaction:
             self._put_off.write()
         return self._connection
 
-    def all(self, query: str, values: Any = ()) -> list[Any]:
+    async def all(self, query: str, values: Any = ()) -> list[Any]:
         """All rows of a named statement; a statement that writes is run to its end."""
         return self.connection.execute(self.sql[query], values).fetchall()
 
-    def one(self, query: str, values: Any = ()) -> Any:
+    async def one(self, query: str, values: Any = ()) -> Any:
         """The first row of a named statement, or None."""
         rows = self.connection.execute(self.sql[query], values).fetchall()
         return rows[0] if rows else None
 
-    def run(self, query: str, values: Any = ()) -> None:
+    async def run(self, query: str, values: Any = ()) -> None:
         """Executes a named statement that returns nothing."""
         self.connection.execute(self.sql[query], values)
+
+    async def remove(self, query: str, values: dict[str, Any]) -> tuple[int, int]:
+        """Executes a named statement: how many rows it removed or changed, and how many with what triggers did."""
+        connection = self.connection
+        before = connection.total_changes()
+        connection.execute(self.sql[query], values)
+        return connection.changes(), connection.total_changes() - before
+
+    async def scan(self, query: str, values: tuple[Any, ...]) -> AsyncGenerator[Any]:
+        """The rows of a named statement, read as they are asked for; to be closed."""
+        cursor = self.connection.execute(self.sql[query], values)
+        try:
+            for row in cursor:
+                yield row
+        finally:
+            cursor.close()
 
     def later(self, query: str, values: tuple[Any, ...], about: str) -> None:
         """Has a named `INSERT ... VALUES (...)` done before anything else is asked of the database, but for looks at
         what it is not about, and at the latest with the commit. If it fails, the verb is done again with every row at
         once. `about` is a thread's id, or an idempotency key with owner and route."""
         if self._put_off is None:
-            self.run(query, values)
+            self.connection.execute(self.sql[query], values)
         else:
             self._put_off.add(query, values, about)
 
-    def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
+    async def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
         """The first row, or None, of a named statement about nothing but one thread and its runs, or one key."""
         if self._put_off and self._put_off.concerns(about):
             self._put_off.write()
@@ -108,26 +125,28 @@ class Reader(Transaction):
 
     __slots__ = ()
 
-    def all(self, query: str, values: Any = ()) -> list[Any]:
+    async def all(self, query: str, values: Any = ()) -> list[Any]:
         try:
-            return super().all(query, values)
+            return await super().all(query, values)
         except apsw.Error as error:
             raise translate(error) from error
 
-    def one(self, query: str, values: Any = ()) -> Any:
+    async def one(self, query: str, values: Any = ()) -> Any:
         try:
-            return super().one(query, values)
+            return await super().one(query, values)
         except apsw.Error as error:
             raise translate(error) from error
 
-    def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
-        return self.one(query, values)
+    async def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
+        return await self.one(query, values)
 
 
 class _Job:
     __slots__ = ("arguments", "chunks", "error", "future", "outbox", "ready", "result", "verb")
 
-    def __init__(self, verb: Callable[..., Any], arguments: tuple[Any, ...], future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self, verb: Callable[..., Coroutine[Any, Any, Any]], arguments: tuple[Any, ...], future: asyncio.Future[Any]
+    ) -> None:
         self.verb = verb
         self.arguments = arguments
         self.future = future
@@ -152,7 +171,7 @@ class _Renewal:
 
 
 class Writer:
-    """Runs verbs (functions of a `Transaction` and plain data) on the writer thread."""
+    """Runs verbs (coroutines of a `Transaction` and plain data, which do not pause) on the writer thread."""
 
     def __init__(
         self,
@@ -222,7 +241,7 @@ class Writer:
         return float("inf") if self.problem is not None else time.monotonic() - self._folding.committed_at
 
     def do(
-        self, verb: Callable[Concatenate[Transaction, P], T], *arguments: P.args, **_: P.kwargs
+        self, verb: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, T]], *arguments: P.args, **_: P.kwargs
     ) -> asyncio.Future[T]:
         """Queues a verb; the future resolves after its commit, with its result or error."""
         assert self._loop is not None
@@ -409,7 +428,7 @@ class Writer:
         job.error, job.chunks, job.ready, job.outbox = None, (), False, False
         transaction = Transaction(self._connection, self.sql, put_off, None if put_off is None else self._begun)
         try:
-            job.result = job.verb(transaction, *job.arguments)
+            job.result = at_once(job.verb(transaction, *job.arguments))
             job.chunks, job.ready, job.outbox = transaction.chunks, transaction.ready, transaction.outbox
         except Poisoned:
             raise

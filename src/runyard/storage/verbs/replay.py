@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import aclosing
 from itertools import islice
 
 from runyard import checkpoints
 from runyard.checkpoints import fold, render
 from runyard.events import Event, decode, lifecycle, pointer
-from runyard.storage.sqlite.writer import Transaction
+from runyard.storage.verbs.transaction import Reads
 
 READ_BYTES = 64_000
 """Bytes of events after which one read ends: each of thousands of readers may have one in hand."""
@@ -20,32 +21,31 @@ EVENT_BYTES = 300
 
 
 class Replay:
-    """Reads of events. Of one thread only: what it keeps is not guarded."""
+    """Reads of events. Of one reading thread only: what it keeps is not guarded."""
 
     def __init__(self) -> None:
         self._chunks: OrderedDict[tuple[str, int], tuple[list[Event], int]] = OrderedDict()
         self._bytes = 0
 
-    def read(
-        self, reader: Transaction, owner: str, thread_id: str, after: int, run_id: str | None, limit: int
+    async def read(
+        self, reader: Reads, owner: str, thread_id: str, after: int, run_id: str | None, limit: int
     ) -> list[Event]:
         """As the storage's `events`."""
         found: list[Event] = []
         size = 0
-        cursor = reader.connection.execute(reader.sql["events"], (owner, thread_id, after))
-        for first_seq, last_seq, chunk_run, at, body in cursor:
-            if run_id is not None and chunk_run != run_id:
-                continue
-            events = self._chunk(first_seq, last_seq, chunk_run, at, body)
-            for event in islice(events, max(0, after + 1 - first_seq), None):
-                if len(found) >= limit or size >= READ_BYTES:
+        async with aclosing(reader.scan("events", (owner, thread_id, after))) as rows:
+            async for first_seq, last_seq, chunk_run, at, body in rows:
+                if run_id is not None and chunk_run != run_id:
+                    continue
+                events = self._chunk(first_seq, last_seq, chunk_run, at, body)
+                for event in islice(events, max(0, after + 1 - first_seq), None):
+                    if len(found) >= limit or size >= READ_BYTES:
+                        break
+                    shown = await _rendered(reader, event) if event.kind == "values" else event
+                    found.append(shown)
+                    size += len(shown.data)
+                if len(found) >= limit or size >= READ_BYTES or (run_id is not None and _ends_run(events[-1])):
                     break
-                shown = _rendered(reader, event) if event.kind == "values" else event
-                found.append(shown)
-                size += len(shown.data)
-            if len(found) >= limit or size >= READ_BYTES or (run_id is not None and _ends_run(events[-1])):
-                break
-        cursor.close()
         return found
 
     def _chunk(self, first_seq: int, last_seq: int, run_id: str | None, at: int, body: bytes) -> list[Event]:
@@ -69,8 +69,8 @@ class Replay:
         return events
 
 
-def _rendered(reader: Transaction, event: Event) -> Event:
-    state = fold(reader.all("chain", (pointer(event.data),)))
+async def _rendered(reader: Reads, event: Event) -> Event:
+    state = fold(await reader.all("chain", (pointer(event.data),)))
     return Event(event.seq, event.run_id, event.kind, event.at, render(checkpoints.shown(state)), None, event.namespace)
 
 
