@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -13,7 +13,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import apsw
 
 from runyard.errors import RunyardError
-from runyard.events import Chunk
 from runyard.storage.sqlite import upkeep_verbs
 from runyard.storage.sqlite.connection import FileLock, Synchronous, close, connect
 from runyard.storage.sqlite.faults import translated
@@ -65,10 +64,7 @@ class SqliteStorage(VerbStorage):
                 writer = Writer(
                     self.path,
                     self._synchronous,
-                    self._committed,
-                    self._became_ready,
-                    self._became_due,
-                    self._grouped,
+                    self._deliver,
                     self._suspected,
                     self._vfs,
                 )
@@ -121,18 +117,6 @@ class SqliteStorage(VerbStorage):
             self._inline = Reader(connect(self.path, read_only=True, vfs=self._vfs), self._writer.sql)
         except apsw.Error:
             asyncio.get_running_loop().call_later(RENEWAL_PAUSE, self._reopen_inline)
-
-    def _committed(self, chunks: Sequence[Chunk]) -> None:
-        self.on_commit(chunks)
-
-    def _became_ready(self) -> None:
-        self.on_ready()
-
-    def _became_due(self) -> None:
-        self.on_outbox()
-
-    def _grouped(self, verbs: int, seconds: float, failed: int) -> None:
-        self.on_group(verbs, seconds, failed)
 
     def _do(
         self,

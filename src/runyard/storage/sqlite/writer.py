@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from runyard.errors import RunyardError, StorageError, Unavailable
+from runyard.errors import Unavailable
 from runyard.events import Chunk
 from runyard.storage.migrate import named_queries
 from runyard.storage.sqlite.connection import (
@@ -31,14 +31,12 @@ from runyard.storage.sqlite.connection import (
 from runyard.storage.sqlite.faults import translate
 from runyard.storage.sqlite.put_off import PutOff
 from runyard.storage.sqlite.wal import Folding
+from runyard.storage.verbs.jobs import GROUP_LIMIT, Job, writer_died
 from runyard.storage.verbs.transaction import Begun, Poisoned, at_once
 from runyard.telemetry import say
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-GROUP_LIMIT = 1000
-"""Verbs per commit: bounds how long the first of a group waits for the last."""
 
 
 class Transaction:
@@ -141,26 +139,6 @@ class Reader(Transaction):
         return await self.one(query, values)
 
 
-class _Job:
-    __slots__ = ("arguments", "chunks", "error", "future", "outbox", "ready", "result", "verb")
-
-    def __init__(
-        self, verb: Callable[..., Coroutine[Any, Any, Any]], arguments: tuple[Any, ...], future: asyncio.Future[Any]
-    ) -> None:
-        self.verb = verb
-        self.arguments = arguments
-        self.future = future
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.chunks: Sequence[Chunk] = ()
-        self.ready = False
-        self.outbox = False
-
-    def fail(self, error: RunyardError) -> None:
-        """Nothing of it was written."""
-        self.error, self.chunks, self.ready, self.outbox = error, (), False, False
-
-
 class _Renewal:
     """A wish to open all connections anew."""
 
@@ -177,22 +155,16 @@ class Writer:
         self,
         path: Path,
         synchronous: Synchronous,
-        on_commit: Callable[[Sequence[Chunk]], None],
-        on_ready: Callable[[], None],
-        on_outbox: Callable[[], None],
-        on_group: Callable[[int, float, int], None],
+        deliver: Callable[[Sequence[Job], float], None],
         on_suspect: Callable[[], None],
         vfs: str | None = None,
     ) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._on_commit = on_commit
-        self._on_ready = on_ready
-        self._on_outbox = on_outbox
-        self._on_group = on_group
+        self._deliver = deliver
         self._on_suspect = on_suspect
-        self._in_hand: list[_Job] = []
+        self._in_hand: list[Job] = []
         self._alive = True
-        self._queue: SimpleQueue[_Job | _Renewal | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | _Renewal | None] = SimpleQueue()
         self.sql = named_queries(PACKAGE)
         self._closing = False
         self.problem: str | None = None
@@ -249,9 +221,9 @@ class Writer:
         if self._closing:
             future.set_exception(Unavailable("the server is stopping"))
         elif not self._alive:
-            future.set_exception(_died())
+            future.set_exception(writer_died())
         else:
-            self._queue.put(_Job(verb, arguments, future))
+            self._queue.put(Job(verb, arguments, future))
         return future
 
     def _live(self) -> None:
@@ -268,12 +240,12 @@ class Writer:
         group, self._in_hand = self._in_hand, []
         while not self._queue.empty():
             job = self._queue.get()
-            if isinstance(job, _Job):
+            if isinstance(job, Job):
                 group.append(job)
             elif job is not None:
                 job.tried.set()
         for job in group:
-            job.fail(_died())
+            job.fail(writer_died())
         if group:
             self._deliver(group, 0.0)
 
@@ -296,12 +268,12 @@ class Writer:
     def _write(self) -> None:
         stopping = False
         while not stopping:
-            group: list[_Job] = []
+            group: list[Job] = []
             self._in_hand = group
             renewal: _Renewal | None = None
             job = self._queue.get()
             try:
-                while isinstance(job, _Job):
+                while isinstance(job, Job):
                     group.append(job)
                     if len(group) == GROUP_LIMIT:
                         break
@@ -353,7 +325,7 @@ class Writer:
         self.problem = None
         return True
 
-    def _commit_group(self, group: list[_Job]) -> None:
+    def _commit_group(self, group: list[Job]) -> None:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -385,7 +357,7 @@ class Writer:
             elif isinstance(error, apsw.Error):
                 self._fail(group, error)
 
-    def _commit_one_by_one(self, group: list[_Job]) -> None:
+    def _commit_one_by_one(self, group: list[Job]) -> None:
         """A verb failed after it wrote, or the commit did: each verb gets a transaction of its own, so that one of
         them cannot take the others with it, and puts nothing off, so that it learns what failed.
 
@@ -415,7 +387,7 @@ class Writer:
         if self.problem is not None and self._connection.total_changes() != before:
             self.problem = None
 
-    def _fail(self, jobs: Sequence[_Job], error: apsw.Error) -> None:
+    def _fail(self, jobs: Sequence[Job], error: apsw.Error) -> None:
         told = translate(error)
         self.problem = told.message
         for job in jobs:
@@ -424,7 +396,7 @@ class Writer:
             # What is folded into the file makes room for the next commits inside the WAL.
             self._folding.want()
 
-    def _attempt(self, job: _Job, put_off: PutOff | None = None) -> None:
+    def _attempt(self, job: Job, put_off: PutOff | None = None) -> None:
         job.error, job.chunks, job.ready, job.outbox = None, (), False, False
         transaction = Transaction(self._connection, self.sql, put_off, None if put_off is None else self._begun)
         try:
@@ -445,24 +417,3 @@ class Writer:
                 self._connection.execute("ROLLBACK")
             except apsw.Error:
                 pass  # SQLite rolled back by itself, as it does when the disk is full
-
-    def _deliver(self, group: list[_Job], took: float) -> None:
-        self._on_group(len(group), took, sum(isinstance(job.error, (StorageError, Unavailable)) for job in group))
-        chunks = [chunk for job in group for chunk in job.chunks]
-        if chunks:
-            self._on_commit(chunks)
-        if any(job.ready for job in group):
-            self._on_ready()
-        if any(job.outbox for job in group):
-            self._on_outbox()
-        for job in group:
-            if job.future.cancelled():
-                continue
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.result)
-
-
-def _died() -> Unavailable:
-    return Unavailable("the database's writer has died; restart the server")

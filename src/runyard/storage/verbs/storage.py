@@ -42,6 +42,7 @@ from runyard.storage.verbs import runs as run_verbs
 from runyard.storage.verbs import searches, states
 from runyard.storage.verbs import threads as thread_verbs
 from runyard.storage.verbs.agents import publish_agents
+from runyard.storage.verbs.jobs import Job
 from runyard.storage.verbs.replay import Replay
 from runyard.storage.verbs.rows import item_of, namespace_value, run_of, thread_of
 from runyard.storage.verbs.transaction import Reads, Transaction
@@ -70,6 +71,19 @@ class VerbStorage(ABC):
         self.on_group: Callable[[int, float, int], None] = _ignore
         self._replay = Replay()
         self._snapshots: OrderedDict[tuple[str, str], Snapshot] = OrderedDict()
+
+    def _deliver(self, group: Sequence[Job], took: float) -> None:
+        """Tells what a commit of so many seconds has brought, then resolves all who wait for it."""
+        self.on_group(len(group), took, sum(job.failed_by_database for job in group))
+        chunks = [chunk for job in group for chunk in job.chunks]
+        if chunks:
+            self.on_commit(chunks)
+        if any(job.ready for job in group):
+            self.on_ready()
+        if any(job.outbox for job in group):
+            self.on_outbox()
+        for job in group:
+            job.resolve()
 
     @abstractmethod
     def _do(
