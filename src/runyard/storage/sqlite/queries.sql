@@ -573,7 +573,8 @@ SELECT asked FROM checkpoints WHERE checkpoint_id = ?
 -- name: insert_events
 INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 
--- name: events
+-- name: log
+-- A thread's log, behind a number.
 SELECT first_seq, last_seq, run_id, at, body FROM events
 WHERE owner = ? AND thread_id = ? AND last_seq > ? ORDER BY last_seq
 

@@ -88,9 +88,9 @@ class Transaction:
         connection.execute(self.sql[query], values)
         return connection.changes(), connection.total_changes() - before
 
-    async def scan(self, query: str, values: tuple[Any, ...]) -> AsyncGenerator[Any]:
-        """The rows of a named statement, read as they are asked for; to be closed."""
-        cursor = self.connection.execute(self.sql[query], values)
+    async def log(self, owner: str, thread_id: str, after: int) -> AsyncGenerator[Any]:
+        """The rows of a thread's log behind a number, read as they are asked for; to be closed."""
+        cursor = self.connection.execute(self.sql["log"], (owner, thread_id, after))
         try:
             for row in cursor:
                 yield row

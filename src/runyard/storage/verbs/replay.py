@@ -33,7 +33,7 @@ class Replay:
         """As the storage's `events`."""
         found: list[Event] = []
         size = 0
-        async with aclosing(reader.scan("events", (owner, thread_id, after))) as rows:
+        async with aclosing(reader.log(owner, thread_id, after)) as rows:
             async for first_seq, last_seq, chunk_run, at, body in rows:
                 if run_id is not None and chunk_run != run_id:
                     continue

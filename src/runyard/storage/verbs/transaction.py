@@ -38,8 +38,8 @@ class Reads(Protocol):
         """The first row, or None, of a named statement about nothing but one thread and its runs, or one key."""
         ...
 
-    def scan(self, query: str, values: tuple[Any, ...]) -> AsyncGenerator[Any]:
-        """The rows of a named statement that may have many large ones, as they are asked for; to be closed."""
+    def log(self, owner: str, thread_id: str, after: int) -> AsyncGenerator[tuple[int, int, str | None, int, bytes]]:
+        """The rows of a thread's log behind a number, as they are asked for; to be closed."""
         ...
 
 
