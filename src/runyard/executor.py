@@ -19,7 +19,7 @@ from runyard import checkpoints
 from runyard.checkpoints import Asked, Checkpoint, PendingWrite, Snapshot, State, answers_of, name_of
 from runyard.clock import Clock
 from runyard.errors import CancelRequested, LeaseLost, NotFound, RunyardError, StorageError, Unavailable
-from runyard.events import EXTRA_MODES, Entry, ValuesPointer, entry
+from runyard.events import EXTRA_MODES, AskedEvent, Entry, entry, point_to
 from runyard.graphs import modes_of
 from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Failure, Outcome, Request
@@ -357,7 +357,9 @@ class Execution:
             input=self._asked.input if self._asked is not None else self._request.input,
             questions=list(ended.questions),
         )
-        self._pending.checkpoints.append(self._plan(CheckpointWrite({}, "interrupt"), asked)[0])
+        checkpoint = self._plan(CheckpointWrite({}, "interrupt"), asked)[0]
+        self._pending.checkpoints.append(checkpoint)
+        self._pending.entries.append(entry("asked", AskedEvent(point_to(checkpoint), asked.questions)))
 
     # storing
 
@@ -377,8 +379,7 @@ class Execution:
             pending.checkpoints.append(checkpoint)
             if write.checkpoint.shows:
                 pending.states[len(pending.entries)] = state
-                pointer = ValuesPointer(checkpoint.checkpoint_id)
-                pending.entries.append(entry("values", pointer, checkpoint.namespace))
+                pending.entries.append(entry("values", point_to(checkpoint), checkpoint.namespace))
 
     def _plan(self, write: CheckpointWrite, asked: Asked | None = None) -> tuple[Checkpoint, State]:
         parent, state = self._head, self._state

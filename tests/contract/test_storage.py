@@ -12,7 +12,7 @@ import pytest
 from runyard import checkpoints
 from runyard.checkpoints import Asked, Checkpoint, Question, set_to
 from runyard.errors import CancelRequested, Conflict, IdempotencyMismatch, LeaseLost, NotFound
-from runyard.events import Event, ValuesPointer, entry
+from runyard.events import Event, ValuesPointer, entry, values_text
 from runyard.items import ItemSearch, NamespaceQuery
 from runyard.runs import Attempt, NewRun, RunFilter
 from runyard.runtime.contract import Record
@@ -732,13 +732,15 @@ def test_a_read_of_events_is_bounded_by_their_number_and_their_size(on_storage: 
     on_storage(case)
 
 
-def test_values_are_rendered_when_they_are_read(on_storage: OnStorage) -> None:
+def test_states_of_values_are_read_with_them_or_left(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
         batch, _ = step(claim.attempt, 7)
         await storage.finish(claim.attempt, batch, Ending("completed"), 3)
         events = await storage.events("", "t", after=0, run_id="r1", limit=100)
-        assert [event.data for event in events if event.kind == "values"] == [b'{"n":7}']
+        assert [values_text(event) for event in events if event.kind == "values"] == [b'{"n":7}']
+        events = await storage.events("", "t", after=0, run_id="r1", limit=100, states=False)
+        assert [event.state for event in events if event.kind == "values"] == [None]
 
     on_storage(case)
 

@@ -16,8 +16,9 @@ from runyard.api.call import Call
 from runyard.api.wire import StreamMode
 from runyard.errors import InvalidInput
 from runyard.events import Mode
+from runyard.readers import PIECE
 from runyard.runs import Run
-from runyard.streams import PIECE, frame, shown
+from runyard.streams import frame, shown
 
 DEFAULT_MODES: frozenset[Mode] = frozenset({"values"})
 

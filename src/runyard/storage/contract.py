@@ -413,9 +413,11 @@ class Storage(Protocol):
 
     # events
 
-    async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
-        """Events with a number above `after`, in order, `values` rendered; at most `limit` of them, fewer where they
-        are large. None only where there are no more."""
+    async def events(
+        self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int, states: bool = True
+    ) -> list[Event]:
+        """Events with a number above `after`, in order, `values` with their states unless `states` is false; at most
+        `limit` of them, fewer where they are large. None only where there are no more."""
         ...
 
     def last_seq(self, owner: str, thread_id: str) -> int:

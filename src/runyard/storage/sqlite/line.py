@@ -76,8 +76,9 @@ def terminal_entries(run_id: str, outcome: Outcome, failure: Failure | None, rea
     """The events that end a run."""
     entries = [] if failure is None else [entry("error", failure)]
     event = Lifecycle(
-        event=lifecycle_of(outcome), run_id=run_id, status=status_of(outcome), outcome=outcome, reason=reason
-    )
+        event=lifecycle_of(outcome), run_id=run_id, status=status_of(outcome), outcome=outcome, reason=reason,
+        error=None if failure is None else failure.message,
+    )  # fmt: skip
     return [*entries, entry("lifecycle", event)]
 
 
