@@ -86,7 +86,7 @@ def whole(message: Mapping[str, Any]) -> list[Data]:
     spoken = message["role"]
     told = [start(id, role, name if type(name) is str else None, None if spoken in _ROLES else {"role": spoken})]
     for index, block in enumerate(blocks_of(message)):
-        told.append(block_start(id, index, _empty(block)))
+        told.append(block_start(id, index, empty(block)))
         kind = block["type"]
         if kind in ("text", "reasoning") and block.get(kind):
             told.append(delta(id, index, {"type": f"{kind}-delta", kind: block[kind]}))
@@ -159,7 +159,7 @@ def _indexed(block: dict[str, Any]) -> Data:
     return {key: value for key, value in block.items() if key not in bad}
 
 
-def _empty(block: Data) -> Data:
+def empty(block: Data) -> Data:
     """What stands in the start of a block that is told whole: long values come with its end."""
     if block["type"] == "text":
         return {**block, "text": ""}
