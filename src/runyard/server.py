@@ -252,7 +252,9 @@ def _uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http=guarded(settings.body_timeout),
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body_bytes,
+        ws_per_message_deflate=False,  # a frame costs more to compress than to send
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -180,7 +180,8 @@ def _call_of(chunk: Data, args: str) -> Data:
         value: Any = msgspec.json.decode(args) if args else {}
     except ValueError:
         value = None
-    if type(value) is dict and type(chunk["name"]) is str:
+    is_object = type(value) is dict
+    if is_object and type(chunk["name"]) is str:
         return {"type": "tool_call", "id": chunk["id"], "name": chunk["name"], "args": value}
-    error = "the call has no name" if type(value) is dict else "the arguments are no JSON object"
+    error = "the call has no name" if is_object else "the arguments are no JSON object"
     return {"type": "invalid_tool_call", "id": chunk["id"], "name": chunk["name"], "args": args, "error": error}
