@@ -16,6 +16,8 @@ from runyard.errors import InvalidInput, RunyardError
 RESTART, TOO_SLOW, REFUSED, FAILED = 1012, 1013, 1008, 1011
 """Why the server closes: RFC 6455 and its registry have them as service restart, try again later, policy violation and
 internal error."""
+TEXTS = "runyard.texts"
+"""The ASGI extension of a server that takes many texts at once."""
 _LONGEST_REASON = 120
 """Bytes of a reason that fit into the frame that closes."""
 
@@ -23,7 +25,18 @@ _LONGEST_REASON = 120
 class Socket:
     """What a handler works with: it accepts the connection, then receives and sends until one side closes."""
 
-    __slots__ = ("_closed", "_receive", "_scope", "_send", "accepted", "api", "headers", "params", "principal")
+    __slots__ = (
+        "_closed",
+        "_receive",
+        "_scope",
+        "_send",
+        "_sends_many",
+        "accepted",
+        "api",
+        "headers",
+        "params",
+        "principal",
+    )
 
     def __init__(self, api: ApiContext, scope: Scope, receive: Receive, send: Send) -> None:
         self.api = api
@@ -32,6 +45,7 @@ class Socket:
         self.principal: Principal = ANYONE
         self.accepted = False
         self._closed = False
+        self._sends_many = TEXTS in scope.get("extensions", {})
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -66,8 +80,8 @@ class Socket:
             raise InvalidInput("the message is binary; a JSON text is needed", field="body")
         return profile.decode(text.encode())
 
-    async def send(self, text: bytes) -> None:
-        """Sends a JSON text; waits while the client is slow.
+    async def send(self, *texts: bytes) -> None:
+        """Sends JSON texts, each as a message of its own; waits while the client is slow.
 
         Raises:
             ClientGone: the connection is over.
@@ -75,7 +89,11 @@ class Socket:
         if self._closed:
             raise ClientGone
         try:
-            await self._send({"type": "websocket.send", "text": text.decode()})
+            if self._sends_many:
+                await self._send({"type": "websocket.send", "texts": texts})
+            else:
+                for text in texts:
+                    await self._send({"type": "websocket.send", "text": text.decode()})
         except (OSError, RuntimeError):
             # What a server raises where its client has gone is an OSError since ASGI 2.4, and anything before.
             self._closed = True

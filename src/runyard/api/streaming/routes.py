@@ -59,7 +59,7 @@ async def open_thread_sse_stream(call: Call) -> None:
         watch.cancel()
 
 
-@operation("Streaming", needs="read", answer=str, errors=(426,), socket=websocket.converse)
+@operation("Streaming", needs="read", errors=(426,), socket=websocket.converse)
 async def open_thread_websocket_stream(call: Call) -> None:
     """Open Thread WebSocket
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from runyard.api.call import ClientGone
 from runyard.api.socket import RESTART, TOO_SLOW, Socket
+from runyard.api.sse import LARGEST_PIECE
 from runyard.api.streaming import commands, requests
 from runyard.api.streaming.commands import Commands
 from runyard.api.streaming.detached import Subscription
@@ -96,9 +97,21 @@ class Conversation:
     async def _tell(self, events: list[Event]) -> None:
         filters = [subscription.wanted for subscription in self._subscriptions.values()]
         if filters:
-            for frame in await self._feed.live(events, filters):
-                await self._socket.send(frame.text)
+            await self._send(await self._feed.live(events, filters))
         self._seen = events[-1].seq
+
+    async def _send(self, frames: list[Frame]) -> None:
+        """Sends frames a piece at a time: what a client does not take yet is kept for it alone."""
+        piece: list[bytes] = []
+        size = 0
+        for frame in frames:
+            piece.append(frame.text)
+            size += len(frame.text)
+            if size >= LARGEST_PIECE:
+                await self._socket.send(*piece)
+                piece, size = [], 0
+        if piece:
+            await self._socket.send(*piece)
 
     # commands
 
@@ -160,13 +173,11 @@ class Conversation:
         if over and count:
             result["replayedEvents"] = len(first)
         await self._respond(command, result)
-        for frame in first:
-            await self._socket.send(frame.text)
+        await self._send(first)
         del first
         if not over:
             async for frames in replay:
-                for frame in frames:
-                    await self._socket.send(frame.text)
+                await self._send(frames)
         self._subscriptions.update(subscriptions)
         self._listen()
 
