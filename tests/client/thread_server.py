@@ -48,7 +48,9 @@ def said_by(message: str, *pieces: str, run: str = "run-1", **more: Any) -> list
         begun(message, **about),
         told("messages", {"event": "content-block-start", "id": message, "index": 0, "content": text()}, **about),
         *(delta(message, piece, **about) for piece in pieces),
-        told("messages", {"event": "content-block-finish", "id": message, "index": 0, "content": text(*pieces)}, **about),
+        told(
+            "messages", {"event": "content-block-finish", "id": message, "index": 0, "content": text(*pieces)}, **about
+        ),
         finished(message, **about),
     ]
 
@@ -196,7 +198,9 @@ class ThreadServer:
                     if fault.how == "cut":
                         raise Cut
                     if fault.how == "broken":
-                        await put('event: error\ndata: {"type":"error","id":null,"error":"unknown_error","message":"m"}\n\n')
+                        await put(
+                            'event: error\ndata: {"type":"error","id":null,"error":"unknown_error","message":"m"}\n\n'
+                        )
                     else:
                         await put(f"retry: 1\n: {fault.how}\n\n")
                     break
@@ -217,7 +221,9 @@ class ThreadServer:
     def _join(self, given: dict[str, Any], header: str | None) -> tuple[Reader, list[Frame]]:
         """Where a reading begins, and what comes before the log."""
         spaces = given.get("namespaces")
-        wanted = Filter(tuple(given["channels"]), None if spaces is None else tuple(map(tuple, spaces)), given.get("depth"))
+        wanted = Filter(
+            tuple(given["channels"]), None if spaces is None else tuple(map(tuple, spaces)), given.get("depth")
+        )
         since = given.get("since")
         cursor = given.get("sinceEventId") or (str(since) if since is not None else header)
         if cursor is not None:
@@ -233,7 +239,9 @@ class ThreadServer:
         first: list[Frame] = []
         if "values" in wanted.channels and self.state is not None:
             params = {"namespace": [], "timestamp": 1, "data": self.state}
-            first.append({"type": "event", "eventId": f"snap:{len(self.entries)}", "method": "values", "params": params})
+            first.append(
+                {"type": "event", "eventId": f"snap:{len(self.entries)}", "method": "values", "params": params}
+            )
         return Reader(wanted, self._newest_run()), first
 
     def _newest_run(self) -> int:
@@ -311,7 +319,9 @@ class ThreadServer:
             while True:
                 message = await receive()
                 async with self._news:
-                    commands.put_nowait(None if message["type"] == "websocket.disconnect" else json.loads(message["text"]))
+                    commands.put_nowait(
+                        None if message["type"] == "websocket.disconnect" else json.loads(message["text"])
+                    )
                     self._news.notify_all()
                 if message["type"] == "websocket.disconnect":
                     return
@@ -388,7 +398,14 @@ def listening(server: ThreadServer) -> Iterator[ThreadServer]:
     """Serve it, on the port that it had before where it had one; at the end it is gone as if killed."""
     ready = threading.Event()
     config = uvicorn.Config(
-        server.app, port=server.port, interface="asgi3", log_config=None, log_level="critical", lifespan="off", ws="websockets-sansio", timeout_graceful_shutdown=0
+        server.app,
+        port=server.port,
+        interface="asgi3",
+        log_config=None,
+        log_level="critical",
+        lifespan="off",
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=0,
     )
     runner = uvicorn.Server(config)
 
