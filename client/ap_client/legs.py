@@ -29,7 +29,13 @@ class Leg:
         self.last_event_id: str | None = None
         self.opened = False
         self.nameless = False
-        self.heartbeats = 0
+        self.silent = True
+
+    def suits(self, inbox: Inbox[Any]) -> bool:
+        """Whether it will tell a new subscription all that it wants: it has told nothing yet."""
+        told = {"custom" if "custom" in self.channels else each for each in inbox.filter.channels if ":" in each}
+        told |= {each for each in inbox.filter.channels if ":" not in each}
+        return self.silent and self.cursor == inbox.since and told <= set(self.channels)
 
 
 class Legs:
@@ -43,7 +49,11 @@ class Legs:
         """New streams for the subscriptions that have none; one for the watch itself where there is none at all."""
         by_since: dict[int | None, list[Inbox[Any]]] = {}
         for inbox in self._watch.take_pending():
-            by_since.setdefault(inbox.since, []).append(inbox)
+            if self.legs and self.legs[-1].suits(inbox):
+                inbox.joins()
+                self.legs[-1].inboxes.append(inbox)
+            else:
+                by_since.setdefault(inbox.since, []).append(inbox)
         if not by_since and not self.legs:
             by_since[self._watch.since] = []
         made = [Leg(inboxes, self._channels(), since) for since, inboxes in by_since.items()]
@@ -71,14 +81,7 @@ class Legs:
     def opened(self, leg: Leg) -> list[Leg]:
         """A stream is there: those that are not needed any more."""
         leg.opened = True
-        for each in self.legs:
-            each.heartbeats = 0
         return self._retire()
-
-    def heartbeat(self, leg: Leg) -> list[Leg]:
-        """A stream has told that nothing has happened: the streams that are not needed any more."""
-        leg.heartbeats += 1
-        return self._retire() if leg in self.legs else []
 
     def told(self, leg: Leg, frame: Any) -> list[Leg]:
         """A frame of a stream: the streams that are not needed any more.
@@ -90,6 +93,7 @@ class Legs:
         event = read_event(frame)
         if event is None or leg not in self.legs:
             return []
+        leg.silent = False
         if isinstance(event, Missed):
             for inbox in leg.inboxes:
                 inbox.missed(event)
@@ -100,19 +104,6 @@ class Legs:
         if not event.is_snapshot:
             self._note(leg, event.position, event.seq, event.event_id)
         return self._retire()
-
-    def lost(self, leg: Leg) -> Leg | None:
-        """A stream's connection broke. One that was to take over does so now; it is returned if it must open anew."""
-        newest = self.legs[-1]
-        if leg is newest:
-            return None
-        self.legs.remove(leg)
-        newest.inboxes += leg.inboxes
-        behind = leg.position is not None and (newest.position is None or leg.position < newest.position)
-        if not leg.inboxes or not behind:
-            return None
-        newest.cursor, newest.position, newest.last_event_id = leg.cursor, leg.position, leg.last_event_id
-        return newest
 
     def failed(self, leg: Leg, error: Exception) -> None:
         """A stream cannot be had."""
@@ -136,8 +127,6 @@ class Legs:
             leg.inboxes = [inbox for inbox in leg.inboxes if inbox.live]
             if not leg.inboxes or newest.nameless or _caught_up(leg, newest):
                 newest.inboxes += leg.inboxes
-                if newest.cursor is None:
-                    newest.cursor, newest.position, newest.last_event_id = leg.cursor, leg.position, leg.last_event_id
                 retired.append(leg)
         self.legs = [leg for leg in self.legs if leg not in retired]
         return retired
@@ -151,7 +140,4 @@ class Legs:
 
 def _caught_up(leg: Leg, newest: Leg) -> bool:
     """Whether all that the newest stream has told, and that the other one's readers want, they have had."""
-    if leg.heartbeats > 1:
-        # One may have been on its way when the newest was opened; what was sent before the second has come.
-        return True
     return leg.position is not None and newest.position is not None and leg.position >= newest.position

@@ -24,7 +24,6 @@ class EventParser:
     def __init__(self) -> None:
         self.last_event_id: str | None = None
         self.retry_seconds: float | None = None
-        self.comments = 0
         self._rest = b""
         self._started = False
         # A CR ends a line; an LF right after it, perhaps in the next piece, belongs to it.
@@ -59,9 +58,7 @@ class EventParser:
             return self._dispatch()
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        if not name:
-            self.comments += 1
-        elif name == b"data":
+        if name == b"data":
             self._data.append(value)
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -91,7 +92,9 @@ class ThreadServer:
     faults: list[Fault] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     commands: list[dict[str, Any]] = field(default_factory=list)
+    said: list[dict[str, Any]] = field(default_factory=list)
     answer: Callable[[dict[str, Any]], dict[str, Any]] = lambda command: {}
     statuses: list[int] = field(default_factory=list)
     greeting: bool = False
@@ -160,9 +163,11 @@ class ThreadServer:
             if not message.get("more_body"):
                 break
         given = json.loads(body or b"{}")
-        self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        self._note(scope)
         if scope["path"].endswith("/commands"):
             await _respond(send, 200, self._obey(given))
+            async with self._news:
+                self._news.notify_all()
             return
         self.bodies.append(given)
         status = self.statuses.pop(0) if self.statuses else 200
@@ -170,6 +175,10 @@ class ThreadServer:
             await _respond(send, status, {"code": "refused", "message": "no"})
             return
         await self._stream(given, receive, send)
+
+    def _note(self, scope: Any) -> None:
+        self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        self.paths.append(scope["raw_path"].decode())
 
     def _obey(self, command: dict[str, Any]) -> dict[str, Any]:
         self.commands.append(command)
@@ -293,7 +302,7 @@ class ThreadServer:
     async def _socket(self, scope: Any, receive: Any, send: Any) -> None:
         """One connection: commands and events take turns, so that each answer comes before its replay."""
         await receive()
-        self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        self._note(scope)
         status = self.statuses.pop(0) if self.statuses else 200
         if status != 200:
             await send({"type": "websocket.http.response.start", "status": status, "headers": []})
@@ -353,8 +362,10 @@ class ThreadServer:
             self.open_now -= 1
 
     async def _in_band(self, command: Any, filters: dict[str, Filter], at: int, put: Any, send: Any) -> int:
+        self.said.append(command)
         if command["method"] == "subscription.unsubscribe":
             filters.pop(command["params"]["subscriptionId"], None)
+            return at
         if command["method"] != "subscription.subscribe":
             await send({"type": "websocket.send", "text": json.dumps(self._obey(command))})
             return at
@@ -393,6 +404,31 @@ async def _respond(send: Any, status: int, body: Any) -> None:
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
+def free_port() -> int:
+    """A port that nobody listens on yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class _Runner(uvicorn.Server):
+    """Ends at once, and does not look every now and then whether it should."""
+
+    async def main_loop(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.over = asyncio.Event()
+        await self.over.wait()
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        for each in self.servers:
+            each.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+    def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.over.set)
+
+
 @contextmanager
 def listening(server: ThreadServer) -> Iterator[ThreadServer]:
     """Serve it, on the port that it had before where it had one; at the end it is gone as if killed."""
@@ -407,7 +443,7 @@ def listening(server: ThreadServer) -> Iterator[ThreadServer]:
         ws="websockets-sansio",
         timeout_graceful_shutdown=0,
     )
-    runner = uvicorn.Server(config)
+    runner = _Runner(config)
 
     async def serve() -> None:
         server.begin()
@@ -424,7 +460,7 @@ def listening(server: ThreadServer) -> Iterator[ThreadServer]:
     try:
         yield server
     finally:
-        runner.force_exit = runner.should_exit = True
+        runner.end()
         thread.join()
 
 

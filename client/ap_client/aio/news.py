@@ -15,7 +15,7 @@ class News:
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._readers: dict[Inbox[Any], set[asyncio.Future[None]]] = {}
-        self._waiting = 0
+        self._answers = 0
         self._room = asyncio.Event()
 
     def watch(self, inbox: Inbox[Any]) -> None:
@@ -27,30 +27,35 @@ class News:
         changed = asyncio.get_running_loop().create_future()
         readers = self._readers.setdefault(inbox, set())
         readers.add(changed)
+        self._room.set()
         try:
-            with self.waiting():
-                await changed
+            await changed
         finally:
             readers.discard(changed)
             if not readers:
                 self._readers.pop(inbox, None)
 
     @contextmanager
-    def waiting(self) -> Generator[None]:
-        """Somebody waits for what a connection is to bring."""
-        self._waiting += 1
+    def awaited(self) -> Generator[None]:
+        """An answer is waited for, that a connection is to bring."""
+        self._answers += 1
         self._room.set()
         try:
             yield
         finally:
-            self._waiting -= 1
+            self._answers -= 1
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a subscription holds a lot, and nobody waits for anything.
+
+        What somebody waits for may be behind what another does not read.
+        """
+        return self._watch.crowded and not self._answers and not any(map(_waits, self._readers.values()))
 
     async def room(self) -> None:
-        """Wait until somebody reads, where a subscription holds a lot.
-
-        Not while anybody waits: what he waits for may be behind what another does not read.
-        """
-        while self._watch.crowded and not self._waiting:
+        """Wait until it is not crowded any more."""
+        while self.crowded:
             self._room.clear()
             await self._room.wait()
 
@@ -62,3 +67,8 @@ class News:
         for changed in self._readers.get(inbox, ()):
             if not changed.done():
                 changed.set_result(None)
+
+
+def _waits(readers: set[asyncio.Future[None]]) -> bool:
+    # One that has been woken has not had its turn yet.
+    return any(not changed.done() for changed in readers)

@@ -33,7 +33,7 @@ class SseTransport:
         """Have what is pending told from now on. Raises ApiException when no stream can be had."""
         for leg in self._legs.fresh():
             self._opened[leg] = asyncio.get_running_loop().create_future()
-            self._follow(leg)
+            self._tasks[leg] = asyncio.create_task(self._kept(leg))
         for opened in list(self._opened.values()):
             await asyncio.shield(opened)
 
@@ -52,12 +52,6 @@ class SseTransport:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _follow(self, leg: Leg) -> None:
-        earlier = self._tasks.get(leg)
-        if earlier is not None:
-            earlier.cancel()
-        self._tasks[leg] = asyncio.create_task(self._kept(leg))
-
     async def _kept(self, leg: Leg) -> None:
         """A stream, until it is retired, taken over, or cannot be had."""
         configuration = self._client.configuration
@@ -71,11 +65,6 @@ class SseTransport:
                     failure = ApiException(0, "the server has ended the stream")
                 except ApiException as error:
                     failure = error
-                if leg not in self._legs.legs:
-                    break
-                again = self._legs.lost(leg)
-                if again is not None:
-                    self._follow(again)
                 if leg in self._legs.legs:
                     await asyncio.sleep(persistence.lost(failure, clock() - began, asked))
         except Exception as error:
@@ -83,9 +72,8 @@ class SseTransport:
             self._legs.failed(leg, error)
             self._settle(leg, error)
         finally:
-            if self._tasks.get(leg) is asyncio.current_task():
-                self._settle(leg)
-                del self._tasks[leg]
+            self._settle(leg)
+            self._tasks.pop(leg, None)
 
     async def _once(self, leg: Leg, persistence: Persistence) -> float:
         """One connection of a stream, to its end: how many seconds the server asks to stay away."""
@@ -101,15 +89,13 @@ class SseTransport:
     async def _read(self, leg: Leg, answer: RESTResponse, persistence: Persistence) -> float:
         parser = EventParser()
         async for piece in answer.stream():
-            comments = parser.comments
             for event in parser.feed(piece):
                 persistence.progressed()
                 self._retire(self._legs.told(leg, event.data))
-            if parser.comments > comments:
-                self._retire(self._legs.heartbeat(leg))
-            if leg not in self._legs.legs:
-                break
-            await self._news.room()
+                if leg not in self._legs.legs:
+                    return 0.0
+                if self._news.crowded:
+                    await self._news.room()
         return parser.retry_seconds or 0.0
 
     def _retire(self, retired: list[Leg]) -> None:

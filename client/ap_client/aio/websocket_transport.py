@@ -56,6 +56,10 @@ class WebSocketTransport:
     async def attach(self) -> None:
         """Have what is pending told from now on. Raises ApiException when that cannot be had."""
         taken = self._band.take()
+        with self._news.awaited():
+            await self._attach(taken)
+
+    async def _attach(self, taken: list[Inbox[Any]]) -> None:
         await self._connected()
         if taken:
             await self._say_due()
@@ -73,7 +77,7 @@ class WebSocketTransport:
     async def command(self, command: Command) -> Mapping[str, Any]:
         """Send a command: its result. Raises CommandError when it is refused, ApiException when it fails."""
         while True:
-            with self._news.waiting():
+            with self._news.awaited():
                 await self._connected()
                 body = self._band.numbered(command)
                 answer = self._answers[body.id] = asyncio.get_running_loop().create_future()
@@ -146,7 +150,8 @@ class WebSocketTransport:
                 self._told(frame)
                 for command in self._band.unsubscribing():
                     await self._say(command)
-                await self._news.room()
+                if self._news.crowded:
+                    await self._news.room()
         except ConnectionClosed as closed:
             return _why(closed.rcvd.code if closed.rcvd else None, closed.rcvd.reason if closed.rcvd else str(closed))
         except msgspec.DecodeError as error:
