@@ -1,7 +1,7 @@
 """A watched thread over a WebSocket: everything over one connection. It takes the library `websockets`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -139,17 +139,19 @@ class WebSocketTransport:
         from websockets.exceptions import ConnectionClosed
 
         self._socket = socket = await self._opened()
+        # What is said is not waited for by who reads: the server may have to be read from first.
+        saying: set[asyncio.Task[None]] = set()
         try:
             self._band.connected()
             self._ready.set()
-            await self._say_due()
+            self._beside(saying, self._say_due())
             while True:
                 frame = msgspec.json.decode(await socket.recv(decode=False))
                 if said(frame, "type") == "event":
                     persistence.progressed()
                 self._told(frame)
                 for command in self._band.unsubscribing():
-                    await self._say(command)
+                    self._beside(saying, self._say(command))
                 if self._news.crowded:
                     await self._news.room()
         except ConnectionClosed as closed:
@@ -157,7 +159,14 @@ class WebSocketTransport:
         except msgspec.DecodeError as error:
             return ApiException(0, f"the server sent what is no JSON: {error}")
         finally:
+            for each in saying:
+                each.cancel()
             await socket.close()
+
+    def _beside(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def _told(self, frame: Any) -> None:
         answer = self._band.told(frame)
