@@ -131,10 +131,14 @@ class Inbox(Generic[E]):
 
     def missed(self, missed: Missed) -> None:
         """Events that it may have wanted are gone."""
-        if self.live and missed != self._last_missed:
-            self._last_missed = missed
-            self.items.append(missed)
-            self.wake()
+        told = missed.last is not None and self.since is not None and missed.last <= self.since
+        if not self.live or told or missed == self._last_missed:
+            return
+        self._last_missed = missed
+        if missed.last is not None:
+            self.since = missed.last
+        self.items.append(missed)
+        self.wake()
 
     def end(self) -> None:
         """Nothing more comes; what is there can still be taken."""

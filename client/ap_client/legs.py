@@ -97,6 +97,8 @@ class Legs:
         if isinstance(event, Missed):
             for inbox in leg.inboxes:
                 inbox.missed(event)
+            if event.last is not None:
+                self._note(leg, (event.last, LAST), event.last, None)
             return []
         self._watch.hear(event)
         for inbox in leg.inboxes:
