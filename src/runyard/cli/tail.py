@@ -52,7 +52,7 @@ def command(client: ApiClient, thread_id: str, since: int | None, once: bool, tr
     stream = ThreadStream(client, thread_id, since=since, transport=transport, on_missed=_tell_missed)
     try:
         with stream, picture(sys.stdout.isatty() and not as_json) as shown:
-            for event in stream.events(*CHANNELS):
+            for event in stream.subscribe(CHANNELS, run_id=None):
                 if as_json:
                     print_json_line(_plain(event))
                 else:

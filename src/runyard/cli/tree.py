@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ap_client.assembly import MessageState, text_of, tool_calls_of
 from rich.console import Console, Group, RenderableType
@@ -104,9 +104,17 @@ def drawn(scene: Scene, *, whole: bool) -> RenderableType:
     if scene.attempt > 1:
         tree.label = Text.assemble(_title(scene.root), (f"  attempt {scene.attempt}", "dim"))
     parts: list[RenderableType] = [tree]
-    if scene.state is not None:
-        parts.append(Text.assemble(("state ", "dim"), brief(scene.state, 160)))
+    state = beside_messages(scene.state)
+    if state:
+        parts.append(Text.assemble(("state ", "dim"), brief(state, 160)))
     return Group(*parts)
+
+
+def beside_messages(state: Any) -> Any:
+    """What a state holds beside the messages, which stand in the tree."""
+    if not isinstance(state, dict):
+        return state
+    return {key: value for key, value in cast("dict[str, Any]", state).items() if key != "messages"}
 
 
 def _branch(branch: Branch, whole: bool) -> Tree:
@@ -202,8 +210,9 @@ class Lines:
                 error = f": {visible(item.error)}" if item.error else ""
                 again = f", attempt {scene.attempt}" if not depth and scene.attempt > 1 else ""
                 self._print(depth, f"{mark} {item.name} {item.status}{again}{error}")
-                if not depth and scene.over and scene.state is not None:
-                    self._print(0, f"state {brief(scene.state, 2000)}")
+                state = beside_messages(scene.state)
+                if not depth and scene.over and state:
+                    self._print(0, f"state {brief(state, 2000)}")
             case _:
                 pass
 
