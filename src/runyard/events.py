@@ -47,8 +47,9 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
     namespace: str = ""
     """Where a subgraph tells it: the path of the nodes that lead there (`node:task|node:task`)."""
     told: msgspec.Raw = msgspec.Raw(b"[]")
-    """Of a piece of a message: what the streaming protocol tells of it, in order. A number is the block to which the
-    piece's text is a delta; an object is a `messages` event's data as it stands."""
+    """Of a piece of a message, and of the whole that ends it: what the streaming protocol tells of it, in order. A
+    number is the block to which the piece's content is a delta; a list of one number the end of that block, which is
+    as the whole message has it; an object is a `messages` event's data as it stands."""
 
 
 class Over(msgspec.Struct, frozen=True):

@@ -190,6 +190,7 @@ class Execution:
                 attempt=run.attempt,
                 metadata=_decode(run.metadata),
                 config=config,
+                invocation=run.invocation,
             ),
             input=input_,
             base=base,

@@ -13,9 +13,10 @@ from typing import Any, Self
 import msgspec
 
 from runyard.runtime import store
-from runyard.runtime.context import About, Draft, or_cancelled
+from runyard.runtime.context import About, or_cancelled
 from runyard.runtime.contract import StoreCall, StoreReply
-from runyard.runtime.execution import STORE, Execution
+from runyard.runtime.draft import DataKind, Draft
+from runyard.runtime.execution import Execution, Scope
 from runyard.runtime.store import StoreItem
 
 
@@ -47,18 +48,18 @@ class SyncContext(About):
         """Shows a `custom` event."""
         with self._turn:
             self.enter()
-            self._execution.emit(payload, name)
+            self._execution.emit(self._scope, payload, name)
         self.room()
 
     def message(self, role: str = "assistant", id: str | None = None, **extra: Any) -> SyncMessage:
         """A message that is shown piece by piece: `with ctx.message() as message: message.write(text)`."""
-        return SyncMessage(self, self._execution, role, id, extra)
+        return SyncMessage(self, self._execution, self._scope, role, id, extra)
 
     def interrupt(self, payload: Any, name: str = "interrupt") -> Any:
         """Asks a human, and gives back the answer; without one the run ends here until it is resumed."""
         with self._turn:
             self.enter()
-            answer, answered = self._execution.question(payload, name)
+            answer, answered = self._execution.question(self._scope, payload, name)
             if not answered:
                 raise self._execution.ask()
             return answer
@@ -67,19 +68,18 @@ class SyncContext(About):
         """Calls `fn(*args, **kwargs)` and records its result. A coroutine function runs on the agents' event loop."""
         with self._turn:
             self.enter()
-            nth, record = self._execution.step_begins(name)
-        if record is not None:
-            return msgspec.json.decode(record.body)
+            step = self._execution.step_begins(self._scope, name)
+        if step.record is not None:
+            return msgspec.json.decode(step.record.body)
         try:
-            result = fn(*args, **kwargs)
-            if inspect.iscoroutine(result):
-                result = self._run(result)
+            with self._execution.inside(step):
+                result = self._call(fn, args, kwargs)
         except BaseException:
             with self._turn:
-                self._execution.step_fails(name, nth)
+                self._execution.step_fails(step)
             raise
         with self._turn:
-            number, result = self._execution.step_ends(name, nth, result)
+            number, result = self._execution.step_ends(step, result)
         self._wait_stored(number)
         return result
 
@@ -122,17 +122,17 @@ class SyncContext(About):
         """A recorded store call."""
         with self._turn:
             self.enter()
-            nth, done = self._execution.store_begins()
-        if done:
+            step = self._execution.store_begins(self._scope)
+        if step.record is not None:
             return
         try:
             store.checked(self._ask_store(make))
         except BaseException:
             with self._turn:
-                self._execution.step_fails(STORE, nth)
+                self._execution.step_fails(step)
             raise
         with self._turn:
-            self._execution.step_ends(STORE, nth, None)
+            self._execution.step_ends(step, None)
         self.room()
 
     def read_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
@@ -155,6 +155,10 @@ class SyncContext(About):
         with came:
             self._raise_stop() if replies[0] is None else None
             return or_cancelled(replies[0])
+
+    def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = fn(*args, **kwargs)
+        return self._run(result) if inspect.iscoroutine(result) else result
 
     def _wait_stored(self, number: int) -> None:
         stored = threading.Lock()
@@ -189,16 +193,55 @@ class SyncMessage(Draft):
     __slots__ = ("_ctx",)
 
     def __init__(
-        self, ctx: SyncContext, execution: Execution, role: str, id: str | None, extra: dict[str, Any]
+        self, ctx: SyncContext, execution: Execution, scope: Scope, role: str, id: str | None, extra: dict[str, Any]
     ) -> None:
-        super().__init__(execution, role, id, extra)
+        super().__init__(execution, scope, role, id, extra)
         self._ctx = ctx
 
     def write(self, text: str) -> None:
         """Shows another piece."""
         self._ctx.enter()
-        self.add(text)
+        self.add_text(text)
         self._ctx.room()
+
+    def reason(self, text: str) -> None:
+        """Shows another piece of what the model thinks."""
+        self._ctx.enter()
+        self.add_reasoning(text)
+        self._ctx.room()
+
+    def call(self, name: str, args: Mapping[str, Any], id: str | None = None) -> str:
+        """Shows a call of a tool as a whole; its id."""
+        self._ctx.enter()
+        id = self.add_call(name, args, id)
+        self._ctx.room()
+        return id
+
+    def call_piece(
+        self, args: str = "", *, name: str | None = None, id: str | None = None, index: int | None = None
+    ) -> str:
+        """Shows another piece of a call of a tool; its id."""
+        self._ctx.enter()
+        id = self.add_to_call(args, name, id, index)
+        self._ctx.room()
+        return id
+
+    def add(self, block: Mapping[str, Any]) -> None:
+        """Shows a content block of any kind as a whole."""
+        self._ctx.enter()
+        self.add_block(block)
+        self._ctx.room()
+
+    def data(self, kind: DataKind, data: bytes, *, mime_type: str | None = None, **fields: Any) -> None:
+        """Shows another piece of an image, an audio, a video or a file."""
+        self._ctx.enter()
+        self.add_data(kind, data, fields if mime_type is None else {"mime_type": mime_type, **fields})
+        self._ctx.room()
+
+    def usage(self, input_tokens: int | None = None, output_tokens: int | None = None, **details: Any) -> None:
+        """Says how many tokens the message took."""
+        self._ctx.enter()
+        self.count(input_tokens, output_tokens, details)
 
     def __enter__(self) -> Self:
         self._ctx.enter()
@@ -209,7 +252,7 @@ class SyncMessage(Draft):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self.fail()
+            self.fail(error)
             return
         self._ctx.enter()
         self.end()

@@ -18,8 +18,8 @@ import msgspec
 from runyard.runtime import store
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import StoreCall, StoreReply
-from runyard.runtime.execution import STORE, Execution
-from runyard.runtime.plain import check_name, too_large
+from runyard.runtime.draft import DataKind, Draft
+from runyard.runtime.execution import OWN, Execution, Scope
 from runyard.runtime.store import StoreItem
 
 T = TypeVar("T")
@@ -28,10 +28,11 @@ T = TypeVar("T")
 class About:
     """What a run is, and what its thread's state is now."""
 
-    __slots__ = ("_execution",)
+    __slots__ = ("_execution", "_scope")
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, scope: Scope = OWN) -> None:
         self._execution = execution
+        self._scope = scope
 
     @property
     def run_id(self) -> str:
@@ -81,8 +82,8 @@ class Context(About):
 
     __slots__ = ("_store",)
 
-    def __init__(self, execution: Execution) -> None:
-        super().__init__(execution)
+    def __init__(self, execution: Execution, scope: Scope = OWN) -> None:
+        super().__init__(execution, scope)
         self._store: Store | None = None
 
     async def update(self, delta: Mapping[str, Any]) -> None:
@@ -101,7 +102,7 @@ class Context(About):
         execution.enter(asyncio.current_task())
         if execution.frozen:
             await execution.park()
-        execution.emit(payload, name)
+        execution.emit(self._scope, payload, name)
         if execution.end.credit():
             await self._room()
 
@@ -114,7 +115,7 @@ class Context(About):
 
         `extra` goes into the whole message. A block that raises adds nothing.
         """
-        return Message(self._execution, self._enter, self._room, role, id, extra)
+        return Message(self._execution, self._scope, self._enter, self._room, role, id, extra)
 
     async def interrupt(self, payload: Any, name: str = "interrupt") -> Any:
         """Asks a human, and gives back the answer.
@@ -123,7 +124,7 @@ class Context(About):
         the code again from its first line, and this call returns the answer. Code between is best put in `step`s.
         """
         await self._enter()
-        answer, answered = self._execution.question(payload, name)
+        answer, answered = self._execution.question(self._scope, payload, name)
         if not answered:
             await self._execution.park()
         return answer
@@ -137,22 +138,17 @@ class Context(About):
         done side by side need names of their own.
         """
         await self._enter()
-        nth, record = self._execution.step_begins(name)
-        if record is not None:
-            return msgspec.json.decode(record.body)
-        end = self._execution.end
+        step = self._execution.step_begins(self._scope, name)
+        if step.record is not None:
+            return msgspec.json.decode(step.record.body)
         try:
-            if inspect.iscoroutinefunction(fn):
-                result = await fn(*args, **kwargs)
-            else:
-                result = await end.crew.call(lambda: fn(*args, **kwargs))
-                if inspect.isawaitable(result):
-                    result = await result
+            with self._execution.inside(step):
+                result = await self._call(fn, args, kwargs)
         except BaseException:
-            self._execution.step_fails(name, nth)
+            self._execution.step_fails(step)
             raise
-        number, result = self._execution.step_ends(name, nth, result)
-        await _stored(end, number)
+        number, result = self._execution.step_ends(step, result)
+        await _stored(self._execution.end, number)
         return result
 
     @property
@@ -171,6 +167,12 @@ class Context(About):
         else:
             # Nothing of it waits; a generator that yields nothing for ever must not keep its lane for itself.
             await asyncio.sleep(0)
+
+    async def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if inspect.iscoroutinefunction(fn):
+            return await fn(*args, **kwargs)
+        result = await self._execution.end.crew.call(lambda: fn(*args, **kwargs))
+        return await result if inspect.isawaitable(result) else result
 
     async def _enter(self) -> None:
         self._execution.enter(asyncio.current_task())
@@ -192,72 +194,20 @@ class Context(About):
 
     async def _change_store(self, make: Callable[[int], StoreCall]) -> None:
         await self._enter()
-        nth, done = self._execution.store_begins()
-        if done:
+        step = self._execution.store_begins(self._scope)
+        if step.record is not None:
             return
         try:
             store.checked(await self._ask_store(make))
         except BaseException:
-            self._execution.step_fails(STORE, nth)
+            self._execution.step_fails(step)
             raise
-        self._execution.step_ends(STORE, nth, None)
+        self._execution.step_ends(step, None)
         await self._room()
 
     async def _read_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
         await self._enter()
         return await self._ask_store(make)
-
-
-class Draft:
-    """A message that is being written."""
-
-    __slots__ = ("_begun", "_execution", "_extra", "_id", "_left", "_pieces", "role")
-
-    def __init__(self, execution: Execution, role: str, id: str | None, extra: dict[str, Any]) -> None:
-        self.role = check_name(role, "the role of a message")
-        self._id = id
-        self._left = execution.limit
-        self._extra = extra
-        self._execution = execution
-        self._pieces: list[str] = []
-        self._begun: tuple[int, str, bool] | None = None
-
-    @property
-    def id(self) -> str:
-        """The message's id; known from the start of the block."""
-        return self.begun[1]
-
-    @property
-    def content(self) -> str:
-        """What has been written so far."""
-        return "".join(self._pieces)
-
-    @property
-    def begun(self) -> tuple[int, str, bool]:
-        if self._begun is None:
-            raise RuntimeError("a message is written in its own block: async with ctx.message() as message")
-        return self._begun
-
-    def begin(self) -> None:
-        self._begun = self._execution.message_begins(self._id)
-
-    def add(self, text: str) -> None:
-        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"a message is written in text, not in {type(text).__name__}")
-        _, id, new = self.begun
-        self._left -= len(text)
-        if self._left < 0:
-            raise too_large("a message", None, self._execution.limit)
-        self._pieces.append(text)
-        if text and new:
-            self._execution.piece(id, self.role, text)
-
-    def end(self) -> None:
-        nth, id, _ = self.begun
-        self._execution.message_ends(nth, {"id": id, "role": self.role, "content": self.content, **self._extra})
-
-    def fail(self) -> None:
-        self._execution.message_fails(self.begun[0])
 
 
 class Message(Draft):
@@ -268,21 +218,65 @@ class Message(Draft):
     def __init__(
         self,
         execution: Execution,
+        scope: Scope,
         enter: Callable[[], Awaitable[None]],
         room: Callable[[], Awaitable[None]],
         role: str,
         id: str | None,
         extra: dict[str, Any],
     ) -> None:
-        super().__init__(execution, role, id, extra)
+        super().__init__(execution, scope, role, id, extra)
         self._enter = enter
         self._room = room
 
     async def write(self, text: str) -> None:
         """Shows another piece."""
         await self._enter()
-        self.add(text)
+        self.add_text(text)
         await self._room()
+
+    async def reason(self, text: str) -> None:
+        """Shows another piece of what the model thinks."""
+        await self._enter()
+        self.add_reasoning(text)
+        await self._room()
+
+    async def call(self, name: str, args: Mapping[str, Any], id: str | None = None) -> str:
+        """Shows a call of a tool as a whole; its id, which is made where none is given. It goes into `tool_calls`."""
+        await self._enter()
+        id = self.add_call(name, args, id)
+        await self._room()
+        return id
+
+    async def call_piece(
+        self, args: str = "", *, name: str | None = None, id: str | None = None, index: int | None = None
+    ) -> str:
+        """Shows another piece of a call of a tool, as models stream them: `args` is part of the JSON text of the
+        arguments. Pieces of one call have the same `index`, or else the same `id`; what has neither belongs to the call
+        before. The call's id."""
+        await self._enter()
+        id = self.add_to_call(args, name, id, index)
+        await self._room()
+        return id
+
+    async def add(self, block: Mapping[str, Any]) -> None:
+        """Shows a content block of any kind as a whole: `{"type": "image", "url": ...}`."""
+        await self._enter()
+        self.add_block(block)
+        await self._room()
+
+    async def data(self, kind: DataKind, data: bytes, *, mime_type: str | None = None, **fields: Any) -> None:
+        """Shows another piece of an image, an audio, a video or a file. One with another type, or other `fields` (an
+        `id`), is another block."""
+        await self._enter()
+        self.add_data(kind, data, fields if mime_type is None else {"mime_type": mime_type, **fields})
+        await self._room()
+
+    async def usage(self, input_tokens: int | None = None, output_tokens: int | None = None, **details: Any) -> None:
+        """Says how many tokens the message took; `details` are `total_tokens` (else their sum), `input_token_details`,
+        `output_token_details` and what else the provider counts."""
+        await self._enter()
+        self.count(input_tokens, output_tokens, details)
 
     async def __aenter__(self) -> Self:
         await self._enter()
@@ -293,7 +287,7 @@ class Message(Draft):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self.fail()
+            self.fail(error)
             return
         await self._enter()
         self.end()

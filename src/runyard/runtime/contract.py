@@ -55,6 +55,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     attempt: int
     metadata: dict[str, Any]
     config: dict[str, Any]
+    invocation: str = ""
+    """Spans all attempts of the run, and of the runs that answer its questions."""
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -14,6 +14,8 @@ from runyard.runtime.contract import Record, RecordKind
 from runyard.runtime.signals import Nondeterministic
 
 Key = tuple[RecordKind, str, int]
+WITHIN = "\x01"
+"""Ends each part of a record's name that says within which step or sub-agent it was made."""
 
 
 class Journal:
@@ -24,11 +26,13 @@ class Journal:
         self._highest: dict[tuple[RecordKind, str], int] = {}
         self._used: dict[tuple[RecordKind, str], int] = {}
         self._emitted: dict[str, int] = {}
+        self._within: dict[str, list[Key]] = {}
         for record in sorted(records, key=lambda record: record.order):
             if record.kind == "emit":
                 self._emitted[record.name] = max(record.nth, self._emitted.get(record.name, 0))
             else:
                 self._left[record.kind, record.name, record.nth] = record
+                self._note_place(record)
                 self._highest[record.kind, record.name] = record.nth
         self.ordered = True
         """Whether calls come one after another; false once they came from more than one task."""
@@ -57,6 +61,11 @@ class Journal:
     def peek(self, kind: RecordKind, name: str, nth: int) -> Record | None:
         """The record of a call, if there is one that was not used; it stays unused."""
         return self._left.get((kind, name, nth))
+
+    def skip(self, within: str) -> list[Record]:
+        """Uses up the records of all calls that were made within a step; in their order."""
+        keys = self._within.pop(within, ())
+        return [record for key in keys if (record := self._left.pop(key, None)) is not None]
 
     def find(self, kind: RecordKind, name: str, nth: int) -> Record | None:
         """The record of a call, which is then used; None for a call that was not done before.
@@ -122,6 +131,13 @@ class Journal:
                 f"which it recorded before ({len(self._left)} records are left)"
             )
 
+    def _note_place(self, record: Record) -> None:
+        at = record.name.find(WITHIN)
+        while at >= 0:
+            key = record.kind, record.name, record.nth
+            self._within.setdefault(record.name[: at + 1], []).append(key)
+            at = record.name.find(WITHIN, at + 1)
+
     def _count(self, kind: RecordKind, name: str) -> int:
         nth = self._used[kind, name] = self._used.get((kind, name), 0) + 1
         return nth
@@ -132,5 +148,8 @@ def _carries(record: Record, payload: str) -> bool:
 
 
 def _called(kind: RecordKind, name: str, nth: int) -> str:
+    *within, name = name.split(WITHIN)
     what = f"{kind} {name!r}" if name else kind
-    return f"{what} (use {nth})" if nth > 1 else what
+    if nth > 1:
+        what = f"{what} (use {nth})"
+    return f"{what} within {' > '.join(within)}" if within else what
