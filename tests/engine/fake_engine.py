@@ -62,6 +62,9 @@ class FakeEngine:
         self.attempt = 0
         self.ended: Ended | None = None
         self.run_id = self.invocation = ""
+        self.cut_off_at = 0
+        """How many entries there were when an attempt was cut off, for tests that say so."""
+        self.keys_at_cut: list[tuple[str, str, int]] = []
 
     async def run(self, input: Any = None, **options: Any) -> Ended:
         """A new plain run: a new invocation."""

@@ -4,49 +4,112 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 
 from runyard.runtime import store
-from runyard.runtime.context import About, or_cancelled
+from runyard.runtime.context import OVER, About, or_cancelled, take_pieces
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.draft import DataKind, Draft
-from runyard.runtime.execution import Execution, Scope
+from runyard.runtime.execution import OWN, Execution, Scope
+from runyard.runtime.parts import SubAgent, Tool
 from runyard.runtime.store import StoreItem
 
 
-class SyncContext(About):
-    """What a synchronous agent sees of its run: the calls of `Context` without `await`; see there for what they do.
+class Waits:
+    """How the thread of a synchronous agent waits. Its `ctx` and those of its sub-agents share it."""
+
+    __slots__ = ("_awaited", "_end", "_execution", "_told", "turn")
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self._end = execution.end
+        self._told = False
+        self._awaited: concurrent.futures.Future[Any] | None = None
+        self.turn = threading.RLock()
+        execution.end.on_stop = self._stop
+
+    def enter(self) -> None:
+        """What every call begins with."""
+        self._execution.enter(threading.get_ident())
+        self.raise_stop()
+
+    def room(self) -> None:
+        """Waits while too many writes are not yet durable."""
+        number = self._end.credit()
+        if number:
+            if self._end.stopped is not None:
+                raise asyncio.CancelledError("the run was asked to stop and goes on writing")
+            self.stored(number)
+
+    def stored(self, number: int) -> None:
+        """Waits until so many writes are durable."""
+        stored = threading.Lock()
+        stored.acquire()
+        self._end.when_stored(number, stored.release)
+        with stored:
+            self.raise_stop()
+
+    def reply(self, make: Callable[[int], StoreCall]) -> StoreReply:
+        """Asks the store and waits for its reply."""
+        replies: list[StoreReply | None] = []
+        came = threading.Lock()
+        came.acquire()
+
+        def wake(reply: StoreReply | None) -> None:
+            replies.append(reply)
+            came.release()
+
+        self._end.when_replied(make(self._end.next_call()), wake)
+        with came:
+            self.raise_stop() if replies[0] is None else None
+            return or_cancelled(replies[0])
+
+    def run(self, coroutine: Any) -> Any:
+        """Runs a coroutine on the agents' event loop and waits for it."""
+        self._awaited = asyncio.run_coroutine_threadsafe(coroutine, self._end.loop)
+        try:
+            return self._awaited.result()
+        except concurrent.futures.CancelledError:
+            self.raise_stop()
+            raise asyncio.CancelledError from None
+        finally:
+            self._awaited = None
+
+    def raise_stop(self) -> None:
+        """Raises, once, that the run was asked to stop."""
+        if self._end.stopped is not None and not self._told:
+            self._told = True
+            raise asyncio.CancelledError("the run was asked to stop")
+
+    def _stop(self) -> None:
+        if self._awaited is not None:
+            self._awaited.cancel()
+
+
+class SyncCalls(About):
+    """The calls of `Calls` without `await`; see there for what they do.
 
     A run that is asked to stop raises `asyncio.CancelledError` at its next call, once: code that unwinds may still
     call. Threads of the agent's own may call too, one at a time.
     """
 
-    __slots__ = ("_awaited", "_store", "_told", "_turn")
+    __slots__ = ("_store", "_waits")
 
-    def __init__(self, execution: Execution) -> None:
-        super().__init__(execution)
-        self._turn = threading.RLock()
+    def __init__(self, execution: Execution, waits: Waits, scope: Scope = OWN) -> None:
+        super().__init__(execution, scope)
+        self._waits = waits
         self._store: SyncStore | None = None
-        self._told = False
-        self._awaited: concurrent.futures.Future[Any] | None = None
-        execution.end.on_stop = self._stop
-
-    def update(self, delta: Mapping[str, Any]) -> None:
-        """Merges `delta` into the thread's state and saves it, as a step."""
-        with self._turn:
-            self.enter()
-            self._execution.update("update", delta, "update")
-        self.room()
 
     def emit(self, payload: Any, name: str | None = None) -> None:
         """Shows a `custom` event."""
-        with self._turn:
+        with self._waits.turn:
             self.enter()
             self._execution.emit(self._scope, payload, name)
         self.room()
@@ -57,7 +120,7 @@ class SyncContext(About):
 
     def interrupt(self, payload: Any, name: str = "interrupt") -> Any:
         """Asks a human, and gives back the answer; without one the run ends here until it is resumed."""
-        with self._turn:
+        with self._waits.turn:
             self.enter()
             answer, answered = self._execution.question(self._scope, payload, name)
             if not answered:
@@ -66,7 +129,7 @@ class SyncContext(About):
 
     def step(self, name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls `fn(*args, **kwargs)` and records its result. A coroutine function runs on the agents' event loop."""
-        with self._turn:
+        with self._waits.turn:
             self.enter()
             step = self._execution.step_begins(self._scope, name)
         if step.record is not None:
@@ -75,13 +138,41 @@ class SyncContext(About):
             with self._execution.inside(step):
                 result = self._call(fn, args, kwargs)
         except BaseException:
-            with self._turn:
+            with self._waits.turn:
                 self._execution.step_fails(step)
             raise
-        with self._turn:
+        with self._waits.turn:
             number, result = self._execution.step_ends(step, result)
-        self._wait_stored(number)
+        self._waits.stored(number)
         return result
+
+    def tool(self, name: str, fn: Callable[..., Any], /, *args: Any, call_id: str | None = None, **kwargs: Any) -> Any:
+        """Calls a tool: a `step` that is told to those who watch; what a generator yields, piece by piece."""
+        with self._waits.turn:
+            self.enter()
+            tool = Tool(self._execution, self._scope, name, call_id, fn, args, kwargs)
+        if tool.step.record is not None:
+            return tool.result
+        try:
+            with tool.inside():
+                result = self._call(fn, args, kwargs)
+                if inspect.isasyncgen(result):
+                    pieces = cast("AsyncGenerator[Any]", result)
+                    result = self._waits.run(take_pieces(tool, pieces, self._execution.end))
+                elif inspect.isgenerator(result):
+                    result = self._take_pieces(tool, cast("Generator[Any]", result))
+            with self._waits.turn:
+                number, result = tool.ends(result)
+        except BaseException as error:
+            with self._waits.turn:
+                tool.fails(error)
+            raise
+        self._waits.stored(number)
+        return result
+
+    def agent(self, name: str, call_id: str | None = None) -> SyncSubContext:
+        """A sub-agent: `with ctx.agent("researcher") as sub`."""
+        return SyncSubContext(self._execution, self._waits, self._scope, name, call_id)
 
     @property
     def store(self) -> SyncStore:
@@ -97,94 +188,115 @@ class SyncContext(About):
         """The most bytes that a value may take."""
         return self._execution.limit
 
-    def take_yield(self, value: Any) -> None:
-        """What a generator yields: a step, unless it is None."""
-        with self._turn:
-            self.enter()
-            if value is not None:
-                self._execution.update("yield", value, "the yielded value")
-        self.room()
-
     def enter(self) -> None:
         """What every call begins with."""
-        self._execution.enter(threading.get_ident())
-        self._raise_stop()
+        self._waits.enter()
 
     def room(self) -> None:
         """Waits while too many writes are not yet durable."""
-        number = self._execution.end.credit()
-        if number:
-            if self.cancelled:
-                raise asyncio.CancelledError("the run was asked to stop and goes on writing")
-            self._wait_stored(number)
+        self._waits.room()
 
     def change_store(self, make: Callable[[int], StoreCall]) -> None:
         """A recorded store call."""
-        with self._turn:
+        with self._waits.turn:
             self.enter()
             step = self._execution.store_begins(self._scope)
         if step.record is not None:
             return
         try:
-            store.checked(self._ask_store(make))
+            store.checked(self._waits.reply(make))
         except BaseException:
-            with self._turn:
+            with self._waits.turn:
                 self._execution.step_fails(step)
             raise
-        with self._turn:
+        with self._waits.turn:
             self._execution.step_ends(step, None)
         self.room()
 
     def read_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
         """A store call that changes nothing."""
-        with self._turn:
+        with self._waits.turn:
             self.enter()
-        return self._ask_store(make)
-
-    def _ask_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
-        end = self._execution.end
-        replies: list[StoreReply | None] = []
-        came = threading.Lock()
-        came.acquire()
-
-        def wake(reply: StoreReply | None) -> None:
-            replies.append(reply)
-            came.release()
-
-        end.when_replied(make(end.next_call()), wake)
-        with came:
-            self._raise_stop() if replies[0] is None else None
-            return or_cancelled(replies[0])
+        return self._waits.reply(make)
 
     def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = fn(*args, **kwargs)
-        return self._run(result) if inspect.iscoroutine(result) else result
+        return self._waits.run(result) if inspect.iscoroutine(result) else result
 
-    def _wait_stored(self, number: int) -> None:
-        stored = threading.Lock()
-        stored.acquire()
-        self._execution.end.when_stored(number, stored.release)
-        with stored:
-            self._raise_stop()
+    def _take_pieces(self, tool: Tool, pieces: Generator[Any]) -> str:
+        with contextlib.closing(pieces):
+            for piece in pieces:
+                with self._waits.turn:
+                    tool.piece(piece)
+                self.room()
+        return tool.output
 
-    def _run(self, coroutine: Any) -> Any:
-        self._awaited = asyncio.run_coroutine_threadsafe(coroutine, self._execution.end.loop)
-        try:
-            return self._awaited.result()
-        except concurrent.futures.CancelledError:
-            self._raise_stop()
-            raise asyncio.CancelledError from None
-        finally:
-            self._awaited = None
 
-    def _stop(self) -> None:
-        if self._awaited is not None:
-            self._awaited.cancel()
+class SyncContext(SyncCalls):
+    """What a synchronous agent sees of its run: the calls of `Context` without `await`."""
 
-    def _raise_stop(self) -> None:
-        if self.cancelled and not self._told:
-            self._told = True
-            raise asyncio.CancelledError("the run was asked to stop")
+    __slots__ = ()
+
+    def __init__(self, execution: Execution) -> None:
+        super().__init__(execution, Waits(execution))
+
+    def update(self, delta: Mapping[str, Any]) -> None:
+        """Merges `delta` into the thread's state and saves it, as a step."""
+        with self._waits.turn:
+            self.enter()
+            self._execution.update("update", delta, "update")
+        self.room()
+
+    def take_yield(self, value: Any) -> None:
+        """What a generator yields: a step, unless it is None."""
+        with self._waits.turn:
+            self.enter()
+            if value is not None:
+                self._execution.update("yield", value, "the yielded value")
+        self.room()
+
+
+class SyncSubContext(SyncCalls):
+    """The block of `SyncContext.agent`: a `ctx` for a sub-agent, without `update`."""
+
+    __slots__ = ("_call_id", "_sub", "name")
+
+    def __init__(self, execution: Execution, waits: Waits, scope: Scope, name: str, call_id: str | None) -> None:
+        super().__init__(execution, waits, scope)
+        self.name = name
+        self._call_id = call_id
+        self._sub: SubAgent | None = None
+
+    def enter(self) -> None:
+        """What every call begins with."""
+        if self._sub is None or self._scope is OVER:
+            raise RuntimeError(f"sub-agent {self.name!r} is used in its own block: with ctx.agent(name) as sub")
+        super().enter()
+
+    def __enter__(self) -> Self:
+        if self._sub is not None:
+            raise RuntimeError(f"the block of sub-agent {self.name!r} is entered once: another is another ctx.agent()")
+        with self._waits.turn:
+            super().enter()
+            self._sub = SubAgent(self._execution, self._scope, self.name, self._call_id)
+        self._scope = self._sub.scope
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._sub is not None
+        with self._waits.turn:
+            if error is None:
+                try:
+                    self.enter()
+                except BaseException as cut:
+                    self._sub.ends(cut)
+                    raise
+            self._sub.ends(error)
+        self._scope = OVER
+        if error is None:
+            self.room()
 
 
 class SyncMessage(Draft):
@@ -193,7 +305,7 @@ class SyncMessage(Draft):
     __slots__ = ("_ctx",)
 
     def __init__(
-        self, ctx: SyncContext, execution: Execution, scope: Scope, role: str, id: str | None, extra: dict[str, Any]
+        self, ctx: SyncCalls, execution: Execution, scope: Scope, role: str, id: str | None, extra: dict[str, Any]
     ) -> None:
         super().__init__(execution, scope, role, id, extra)
         self._ctx = ctx
@@ -264,7 +376,7 @@ class SyncStore:
 
     __slots__ = ("_ctx",)
 
-    def __init__(self, ctx: SyncContext) -> None:
+    def __init__(self, ctx: SyncCalls) -> None:
         self._ctx = ctx
 
     def put(self, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None = None) -> None:

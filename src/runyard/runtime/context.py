@@ -7,11 +7,12 @@ What a call does is in `Execution`, once; here are the two ways of waiting.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import msgspec
 
@@ -20,9 +21,13 @@ from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.draft import DataKind, Draft
 from runyard.runtime.execution import OWN, Execution, Scope
+from runyard.runtime.parts import SubAgent, Tool
 from runyard.runtime.store import StoreItem
 
 T = TypeVar("T")
+_END = object()
+OVER = Scope("", "")
+"""That of a sub-agent whose block has ended."""
 
 
 class About:
@@ -72,9 +77,9 @@ class About:
         return self._execution.end.stopped is not None
 
 
-class Context(About):
-    """What an asynchronous agent sees of its run. Every call is recorded, so that code which is entered again (after
-    a crash, or with an answer) gets back what it did before; it must then do the same calls in the same order.
+class Calls(About):
+    """The calls that an agent and its sub-agents have. Every call is recorded, so that code which is entered again
+    (after a crash, or with an answer) gets back what it did before; it must then do the same calls in the same order.
 
     All calls raise `NotSerialisable` for values that JSON cannot hold, and `ValueTooLarge` for those that are longer
     than the server's `max_value_bytes`.
@@ -85,16 +90,6 @@ class Context(About):
     def __init__(self, execution: Execution, scope: Scope = OWN) -> None:
         super().__init__(execution, scope)
         self._store: Store | None = None
-
-    async def update(self, delta: Mapping[str, Any]) -> None:
-        """Merges `delta` into the thread's state and saves it: a step, with `updates` and `values` events.
-
-        Each key replaces its channel, or goes through the reducer that the agent declares for it; `messages` are
-        upserted by id, else appended. Waits only while too many writes are not yet durable.
-        """
-        await self._enter()
-        self._execution.update("update", delta, "update")
-        await self._room()
 
     async def emit(self, payload: Any, name: str | None = None) -> None:
         """Shows a `custom` event with any payload to those who watch the run."""
@@ -107,7 +102,8 @@ class Context(About):
             await self._room()
 
     def message(self, role: str = "assistant", id: str | None = None, **extra: Any) -> Message:
-        """A message that is shown piece by piece and added to the thread's messages as a whole at the end.
+        """A message that is shown piece by piece and added to the thread's messages as a whole at the end; that of a
+        sub-agent is only shown, under its namespace.
 
             async with ctx.message() as message:
                 async for text in model.stream(prompt):
@@ -151,6 +147,44 @@ class Context(About):
         await _stored(self._execution.end, number)
         return result
 
+    async def tool(
+        self, name: str, fn: Callable[..., Any], /, *args: Any, call_id: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Calls a tool: a `step` that is told to those who watch, with its arguments and what it gives.
+
+        `call_id` is the id of the call in a message; without it there is one that is the same in every attempt. What a
+        generator yields is told piece by piece, and its result is the whole text. `fn` may use `ctx`.
+        """
+        await self._enter()
+        tool = Tool(self._execution, self._scope, name, call_id, fn, args, kwargs)
+        if tool.step.record is not None:
+            return tool.result
+        try:
+            with tool.inside():
+                result = await self._call(fn, args, kwargs)
+                if inspect.isasyncgen(result):
+                    result = await take_pieces(tool, cast("AsyncGenerator[Any]", result), self._execution.end)
+                elif inspect.isgenerator(result):
+                    result = await take_pieces(tool, self._in_thread(result), self._execution.end)
+            number, result = tool.ends(result)
+        except BaseException as error:
+            tool.fails(error)
+            raise
+        await _stored(self._execution.end, number)
+        return result
+
+    def agent(self, name: str, call_id: str | None = None) -> SubContext:
+        """A sub-agent: what is done in its block is told under a namespace of its own.
+
+            async with ctx.agent("researcher", call_id=call) as sub:
+                async with sub.message() as message:
+                    ...
+
+        `call_id` is the call of a tool that it answers; inside of `ctx.tool` it is that one. Several may work side by
+        side; those need names of their own.
+        """
+        return SubContext(self._execution, self._scope, name, call_id)
+
     @property
     def store(self) -> Store:
         """Documents that outlive runs and threads."""
@@ -158,21 +192,15 @@ class Context(About):
             self._store = Store(self._execution.limit, self._change_store, self._read_store)
         return self._store
 
-    async def take_yield(self, value: Any) -> None:
-        """What a generator yields: a step, unless it is None."""
-        await self._enter()
-        if value is not None:
-            self._execution.update("yield", value, "the yielded value")
-            await self._room()
-        else:
-            # Nothing of it waits; a generator that yields nothing for ever must not keep its lane for itself.
-            await asyncio.sleep(0)
-
     async def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(fn):
             return await fn(*args, **kwargs)
         result = await self._execution.end.crew.call(lambda: fn(*args, **kwargs))
         return await result if inspect.isawaitable(result) else result
+
+    async def _in_thread(self, pieces: Iterator[Any]) -> AsyncGenerator[Any]:
+        while (piece := await self._execution.end.crew.call(lambda: next(pieces, _END))) is not _END:
+            yield piece
 
     async def _enter(self) -> None:
         self._execution.enter(asyncio.current_task())
@@ -180,11 +208,8 @@ class Context(About):
             await self._execution.park()
 
     async def _room(self) -> None:
-        number = self._execution.end.credit()
-        if number:
-            if self.cancelled:
-                raise asyncio.CancelledError("the run was asked to stop and goes on writing")
-            await _stored(self._execution.end, number)
+        if self._execution.end.credit():
+            await _room(self._execution.end)
 
     async def _ask_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
         end = self._execution.end
@@ -208,6 +233,81 @@ class Context(About):
     async def _read_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
         await self._enter()
         return await self._ask_store(make)
+
+
+class Context(Calls):
+    """What an asynchronous agent sees of its run."""
+
+    __slots__ = ()
+
+    async def update(self, delta: Mapping[str, Any]) -> None:
+        """Merges `delta` into the thread's state and saves it: a step, with `updates` and `values` events.
+
+        Each key replaces its channel, or goes through the reducer that the agent declares for it; `messages` are
+        upserted by id, else appended. Waits only while too many writes are not yet durable.
+        """
+        await self._enter()
+        self._execution.update("update", delta, "update")
+        await self._room()
+
+    async def take_yield(self, value: Any) -> None:
+        """What a generator yields: a step, unless it is None."""
+        await self._enter()
+        if value is not None:
+            self._execution.update("yield", value, "the yielded value")
+            await self._room()
+        else:
+            # Nothing of it waits; a generator that yields nothing for ever must not keep its lane for itself.
+            await asyncio.sleep(0)
+
+
+class SubContext(Calls):
+    """The block of `Context.agent`: a `ctx` for a sub-agent. It has no `update`: the state is the agent's, and changed
+    by its own code."""
+
+    __slots__ = ("_call_id", "_sub", "name")
+
+    def __init__(self, execution: Execution, scope: Scope, name: str, call_id: str | None) -> None:
+        super().__init__(execution, scope)
+        self.name = name
+        self._call_id = call_id
+        self._sub: SubAgent | None = None
+
+    async def emit(self, payload: Any, name: str | None = None) -> None:
+        """Shows a `custom` event under the sub-agent's namespace."""
+        self._check()
+        await super().emit(payload, name)
+
+    async def __aenter__(self) -> Self:
+        if self._sub is not None:
+            raise RuntimeError(f"the block of sub-agent {self.name!r} is entered once: another is another ctx.agent()")
+        await super()._enter()
+        self._sub = SubAgent(self._execution, self._scope, self.name, self._call_id)
+        self._scope = self._sub.scope
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._sub is not None
+        if error is None:
+            try:
+                await self._enter()
+            except BaseException as cut:
+                self._sub.ends(cut)
+                raise
+        self._sub.ends(error)
+        self._scope = OVER
+        if error is None:
+            await self._room()
+
+    async def _enter(self) -> None:
+        self._check()
+        await super()._enter()
+
+    def _check(self) -> None:
+        if self._sub is None or self._scope is OVER:
+            raise RuntimeError(f"sub-agent {self.name!r} is used in its own block: async with ctx.agent(name) as sub")
 
 
 class Message(Draft):
@@ -339,6 +439,23 @@ class Store:
         """The namespaces that have documents."""
         reply = await self._read(lambda call: store.namespaces(call, prefix))
         return list(store.checked(reply).namespaces)
+
+
+async def take_pieces(tool: Tool, pieces: AsyncGenerator[Any], end: AgentEnd) -> str:
+    """Tells what a tool yields; all of it as one text."""
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            tool.piece(piece)
+            await _room(end)
+    return tool.output
+
+
+async def _room(end: AgentEnd) -> None:
+    number = end.credit()
+    if number:
+        if end.stopped is not None:
+            raise asyncio.CancelledError("the run was asked to stop and goes on writing")
+        await _stored(end, number)
 
 
 async def _stored(end: AgentEnd, number: int) -> None:

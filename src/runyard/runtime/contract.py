@@ -26,7 +26,7 @@ from runyard.items import Item, ItemSearch, NamespaceQuery
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
-RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt"]
+RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt", "agent"]
 
 
 class Record(msgspec.Struct, frozen=True):

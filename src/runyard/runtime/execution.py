@@ -202,7 +202,7 @@ class Execution:
             NotSerialisable, ValueTooLarge, RunSignal.
         """
         given = Given(value, place, self.limit)
-        of, key = given.fingerprint(), _key(OWN)
+        of, key = given.fingerprint(), key_of(OWN)
         nth, record = self._match(kind, key, of)
         if record is not None:
             self._pass_by(record)
@@ -245,7 +245,7 @@ class Execution:
         """
         if id is not None:
             id = check_name(id, "the id of a message")
-        key = _key(scope)
+        key = key_of(scope)
         nth = self._journal.number("message", key)
         known = self._journal.peek("message", key, nth)
         if known is not None:
@@ -269,7 +269,7 @@ class Execution:
         Raises:
             NotSerialisable, ValueTooLarge, RunSignal.
         """
-        key = _key(scope)
+        key = key_of(scope)
         record = self._find("message", key, nth)
         if record is not None:
             self._pass_by(record)
@@ -294,7 +294,7 @@ class Execution:
 
     def message_fails(self, scope: Scope, nth: int, told: Sequence[Any]) -> None:
         """Forgets a message whose block raised; `told` is what the streaming protocol tells of that."""
-        self._journal.give_back("message", _key(scope), nth)
+        self._journal.give_back("message", key_of(scope), nth)
         if told:
             self.tell("blocks", told, scope)
 
@@ -318,7 +318,7 @@ class Execution:
         if name is not None:
             name = check_name(name, "the name of an event")
         data = encode({"payload": payload} if name is None else {"name": name, "payload": payload}, "event", self.limit)
-        key = _key(scope, name or "")
+        key = key_of(scope, name or "")
         nth = self._journal.emits(key)
         if nth is not None:
             record = Record("emit", key, nth, b"null")
@@ -331,7 +331,7 @@ class Execution:
         return self._begin_step(scope, name)
 
     def _begin_step(self, scope: Scope, name: str) -> Step:
-        key = _key(scope, name)
+        key = key_of(scope, name)
         nth = self._journal.number("step", key)
         if self._journal.peek("step", key, nth) is not None:
             # Its function is not called again, and does not come by what was recorded inside of it.
@@ -387,6 +387,19 @@ class Execution:
         if self._frozen:
             self._let_asked_end()
 
+    def part_begins(self, kind: RecordKind, key: str) -> tuple[int, Record | None]:
+        """The number of a part of the run that is recorded as it ends, and its record if it did before."""
+        nth = self._journal.number(kind, key)
+        return nth, self._journal.peek(kind, key, nth)
+
+    def part_ends(self, kind: RecordKind, key: str, nth: int) -> bool:
+        """Whether it had ended before.
+
+        Raises:
+            Nondeterministic.
+        """
+        return self._find(kind, key, nth) is not None
+
     def store_begins(self, scope: Scope) -> Step:
         """A write to the store, with its record if it was done before."""
         return self._begin_step(scope, STORE)
@@ -399,7 +412,7 @@ class Execution:
         Raises:
             NotSerialisable, ValueTooLarge, RunSignal.
         """
-        name = _key(scope, check_name(name, "the name of a question"))
+        name = key_of(scope, check_name(name, "the name of a question"))
         text, stable = encode_stable(payload, "the question", self.limit)
         of = fingerprint(stable)
         nth, record = self._match("interrupt", name, of)
@@ -523,6 +536,6 @@ class Execution:
         return self.end.write(write, size)
 
 
-def _key(scope: Scope, name: str = "") -> str:
+def key_of(scope: Scope, name: str = "") -> str:
     """The name of a call among the records."""
     return f"{_ENCLOSING.get()}{scope.records}{name}"
