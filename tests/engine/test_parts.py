@@ -391,14 +391,30 @@ def test_sub_agents_work_side_by_side_and_go_on_where_they_were_cut_off() -> Non
             assert [event["event"] for event in data(messages)].count("message-finish") == 2
 
 
+def test_a_sub_agent_that_raised_is_done_and_told_again_and_what_made_up_for_it_may_stay_unused() -> None:
+    async def work(ctx: Context) -> None:
+        try:
+            async with ctx.agent("first choice") as sub:
+                await sub.emit("trying", name=f"attempt {ctx.attempt}")
+                await sub.step("s", lambda: 1 / (ctx.attempt - 1))
+        except ZeroDivisionError:
+            await look(ctx, "second choice")
+        await ctx.update({"n": 1})
+        await ctx.step("end", lambda: 1)
+        await ctx.update({"n": 2})
+
+    writes = completed(run(work)).writes
+    engine = completed(twice(work, writes - 1))
+    assert engine.values == {"n": 2}
+    assert lifecycle(engine) == [
+        ("started", "first choice"), ("failed", "first choice"), ("started", "second choice"),
+        ("completed", "second choice"), ("started", "first choice"), ("completed", "first choice"),
+    ]  # fmt: skip
+
+
 def test_a_sub_agent_that_ended_is_not_told_again() -> None:
     async def work(ctx: Context) -> None:
         await look(ctx, "a")
-        try:
-            async with ctx.agent("b"):
-                raise ValueError("no")
-        except ValueError:
-            pass
         await ctx.step("s", lambda: 1)
         await ctx.update({"n": 1})
 
@@ -520,4 +536,4 @@ def test_a_mismatch_says_within_what_the_record_was_made() -> None:
     engine = twice(work, 3)
     assert engine.ended is not None
     assert (engine.ended.how, engine.ended.code) == ("failed", "nondeterministic")
-    assert "now calls agent 'a' where it recorded message within a:1" in engine.ended.message
+    assert "ended without calling message within a:1" in engine.ended.message

@@ -343,6 +343,7 @@ class Execution:
             self._pass_by(record)
         else:
             self._steps.add(step.inside)
+            self._journal.enter(step.inside)
             if self._journal.exhausted:
                 self._live = True
         return step
@@ -390,6 +391,7 @@ class Execution:
     def part_begins(self, kind: RecordKind, key: str) -> tuple[int, Record | None]:
         """The number of a part of the run that is recorded as it ends, and its record if it did before."""
         nth = self._journal.number(kind, key)
+        self._journal.enter(f"{key}:{nth}{WITHIN}")
         return nth, self._journal.peek(kind, key, nth)
 
     def part_ends(self, kind: RecordKind, key: str, nth: int) -> bool:

@@ -6,7 +6,6 @@ its records begin with its place, so that several may do the same calls side by 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import inspect
@@ -158,24 +157,18 @@ class SubAgent:
             self._tell(Nested("started", name, None if cause is None else {"type": "toolCall", "toolCallId": cause}))
 
     def ends(self, error: BaseException | None) -> None:
-        """Tells and records how its block ended. A stop, or a question, is not its end: it will begin again.
+        """Tells how its block ended, and records that it came to its end: one that raised is done again by a later
+        attempt, and told again.
 
         Raises:
             Nondeterministic.
         """
-        stopped = self._execution.end.stopped is not None and isinstance(error, asyncio.CancelledError)
-        if isinstance(error, RunSignal) or stopped:
-            if not self._known:
-                self._tell(Nested("interrupted"))
-            return
-        if self._execution.part_ends("agent", self._key, self._nth):
-            return
-        ended = Nested("completed")
-        if isinstance(error, Exception):
-            ended = Nested("failed", error=described(error))
-        elif error is not None:
-            ended = Nested("interrupted")
-        self._tell(ended, Record("agent", self._key, self._nth, _encode(ended.event)))
+        if error is None:
+            if not self._execution.part_ends("agent", self._key, self._nth):
+                self._tell(Nested("completed"), Record("agent", self._key, self._nth, b"null"))
+        elif not self._known:
+            failed = isinstance(error, Exception)
+            self._tell(Nested("failed", error=described(error)) if failed else Nested("interrupted"))
 
     def _tell(self, event: Nested, *records: Record) -> None:
         data = cast("dict[str, Any]", msgspec.to_builtins(event))
