@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from live_server import MovableClock, Server, Starter, play
 
 from runyard import Context, Retry, SyncContext, agent
 from runyard.protocol.frames import Face
+from runyard.runtime.load import load_targets
 
 
 async def frames(server: Server, run: dict[str, Any]) -> list[dict[str, Any]]:
@@ -174,5 +176,29 @@ def test_a_drain_ends_what_stubborn_code_leaves_open(server: Starter) -> None:
             assert await lifecycle(s, run) == [*BEGUN, *ended("interrupted")[:2]]
             leave.set()
             await task
+
+    play(story())
+
+
+def test_the_research_team_tells_which_sub_agent_answers_which_call(server: Starter) -> None:
+    examples = Path(__file__).resolve().parents[2] / "examples"
+    (team,) = load_targets([str(examples / "research_team.py")], examples)
+
+    async def story() -> None:
+        async with server(team) as s:
+            wish = {"question": "How do scouts of bees agree on a site?", "folder": str(examples / "texts")}
+            run = await s.run(thread_id=await s.thread(), input=wish, stream_mode=["messages", "custom"])
+            ended = await s.wait(run["run_id"])
+            assert ended["values"]["passages"][0]["file"] == "bees.txt"
+            told = await frames(s, run)
+            calls = {call["name"]: call["id"] for call in ended["messages"][0]["tool_calls"]}
+            begun = [at["params"]["data"] for at in told if at["params"]["data"].get("cause")]
+            assert {data["graphName"]: data["cause"]["toolCallId"] for data in begun} == {
+                "reader": calls["read"], "counter": calls["count"],
+            }  # fmt: skip
+            # A run's stream shows the messages of sub-agents to those who ask for them.
+            stream = f"/runs/{run['run_id']}/stream?since=0"
+            assert "event: messages|reader:" not in (await s.get(stream)).text
+            assert "event: messages|reader:" in (await s.get(f"{stream}&stream_subgraphs=true")).text
 
     play(story())
