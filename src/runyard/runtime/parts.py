@@ -58,7 +58,7 @@ class Tool:
         self.call_id = call_id or _same_id(execution, "tool", self.step.key, self.step.nth)
         if self.step.record is None:
             try:
-                self._tell("tool-started", toolName=name, input=_input_of(fn, args, kwargs))
+                self._show("tool-started", toolName=name, input=_input_of(fn, args, kwargs))
             except BaseException:
                 execution.step_fails(self.step)
                 raise
@@ -89,7 +89,7 @@ class Tool:
         if not isinstance(text, str):
             raise TypeError(f"a tool that yields gives pieces of text, not {type(text).__name__}")
         if text:
-            self._tell("tool-output-delta", delta=text)
+            self._show("tool-output-delta", delta=text)
             self._pieces.append(text)
 
     @property
@@ -113,9 +113,9 @@ class Tool:
         """Forgets it, and tells why; not of a question, which it goes on behind."""
         self._execution.step_fails(self.step)
         if not isinstance(error, RunSignal):
-            self._tell("tool-error", message=described(error))
+            self._show("tool-error", message=described(error))
 
-    def _tell(self, event: str, **data: Any) -> None:
+    def _show(self, event: str, **data: Any) -> None:
         self._execution.tell("tools", {"event": event, "toolCallId": self.call_id, **data}, self._scope)
 
 
@@ -154,7 +154,7 @@ class SubAgent:
             f"{scope.path}|{place}" if scope.path else place, f"{scope.records}{name}:{self._nth}{WITHIN}"
         )
         if not self._known:
-            self._tell(Nested("started", name, None if cause is None else {"type": "toolCall", "toolCallId": cause}))
+            self._show(Nested("started", name, None if cause is None else {"type": "toolCall", "toolCallId": cause}))
 
     def ends(self, error: BaseException | None) -> None:
         """Tells how its block ended, and records that it came to its end: one that raised is done again by a later
@@ -165,12 +165,12 @@ class SubAgent:
         """
         if error is None:
             if not self._execution.part_ends("agent", self._key, self._nth):
-                self._tell(Nested("completed"), Record("agent", self._key, self._nth, b"null"))
+                self._show(Nested("completed"), Record("agent", self._key, self._nth, b"null"))
         elif not self._known:
             failed = isinstance(error, Exception)
-            self._tell(Nested("failed", error=described(error)) if failed else Nested("interrupted"))
+            self._show(Nested("failed", error=described(error)) if failed else Nested("interrupted"))
 
-    def _tell(self, event: Nested, *records: Record) -> None:
+    def _show(self, event: Nested, *records: Record) -> None:
         data = cast("dict[str, Any]", msgspec.to_builtins(event))
         self._execution.tell("nested", data, self.scope, records)
 
