@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import postgres_server
 import pytest
 from postgres_server import Postgres
 
@@ -21,15 +20,6 @@ Case = Callable[[Storage], Awaitable[None]]
 
 ADAPTERS = ("sqlite-full", "sqlite-normal", "sqlite-one-by-one", "postgres", "postgres-one-by-one")
 """Those with `one-by-one` commit each verb by itself, as the others do when verbs cannot be committed together."""
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One server for all tests that need one."""
-    with postgres_server.server() as url:
-        found = Postgres(url)
-        yield found
-        asyncio.run(found.drop_all())
 
 
 @pytest.fixture(params=ADAPTERS)

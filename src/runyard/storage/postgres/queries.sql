@@ -550,6 +550,13 @@ SELECT asked FROM checkpoints WHERE checkpoint_id = $1
 SELECT first_seq, last_seq, run_id, at, body FROM events
 WHERE owner = $1 AND thread_id = $2 AND last_seq > $3 ORDER BY last_seq LIMIT $4
 
+-- name: nested_of_run
+-- The pieces of a run's log that tell of subgraphs or sub-agents: those that hold `["nested",`.
+SELECT body FROM events
+WHERE owner = $1 AND thread_id = $2 AND last_seq > $3 AND run_id = $4
+  AND position('\x5b226e6573746564222c'::bytea IN body) > 0
+ORDER BY last_seq
+
 -- name: upsert_record
 INSERT INTO records (invocation, kind, name, nth, place, run_id, body) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (invocation, kind, name, nth) DO UPDATE SET body = excluded.body

@@ -509,6 +509,8 @@ async def _end_attempt(t: Transaction, run: Run, written: Checkpoint | None, end
 async def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: int) -> Run:
     if t.begun is not None:
         t.begun.pop(attempt.run_id, None)
+    closing = await line.closing_entries(t, await row_of(t, attempt.run_id), batch.entries)
+    batch = msgspec.structs.replace(batch, entries=[*batch.entries, *closing])
     last = await fenced_numbers(t, attempt, len(batch.entries))
     await _store(t, attempt, batch, now, last)
     checkpoint = batch.last_checkpoint
@@ -589,7 +591,7 @@ async def abandon(t: Transaction, run_id: str, now: int, expires_at: int | None)
             run.thread_id,
             run_id,
             now,
-            line.terminal_entries(run_id, "abandoned", None, "still_stopping"),
+            [*await line.closing_entries(t, run), *line.terminal_entries(run_id, "abandoned", None, "still_stopping")],
             over=Over(run.agent_id, "abandoned", run.attempt),
         )
         head = (await t.one("thread_standing", (run.owner, run.thread_id)))[1]
@@ -647,7 +649,7 @@ async def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
                 f"the server died during attempt {attempt} of this run, and max_attempts is {max_attempts}: "
                 "the run itself may be what ends the server",
             )
-            entries = line.terminal_entries(run_id, "lost", failure)
+            entries = [*await line.closing_entries(t, run), *line.terminal_entries(run_id, "lost", failure)]
             over = Over(run.agent_id, "lost", attempt)
             last = await line.append_outside(t, owner, thread_id, run_id, now, entries, over=over)
             await t.run(
@@ -656,6 +658,9 @@ async def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
             await end(t, run, "lost", failure, last, now, expiry)
             lost.append(run_id)
         else:
+            closing = await line.closing_entries(t, run)
+            if closing:
+                await line.append_outside(t, owner, thread_id, run_id, now, closing)
             await t.run("end_attempt", (head, await line.asking_after(t, run, head, None), None, now, owner, thread_id))
             # The last attempt of a run that has few is made apart as well: it has no other to lose.
             await t.run("count_loss", (SUSPECT if max_attempts <= SUSPECT and not innocent else 1, run_id))

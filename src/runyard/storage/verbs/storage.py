@@ -309,8 +309,12 @@ class VerbStorage(ABC):
 
     # events
 
-    async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
-        return await self._read_log(lambda reader: self._replay.read(reader, owner, thread_id, after, run_id, limit))
+    async def events(
+        self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int, states: bool = True
+    ) -> list[Event]:
+        return await self._read_log(
+            lambda reader: self._replay.read(reader, owner, thread_id, after, run_id, limit, states)
+        )
 
     async def last_seq(self, owner: str, thread_id: str) -> int:
         row = await self._rows.one("numbers", (owner, thread_id))
