@@ -50,23 +50,6 @@ _HEADERS: dict[str, Json] = {
     },
 }
 
-_STREAM: Json = {
-    "schema": {
-        "description": "Server-sent events: `id` is the event's number, `event` one of metadata, values, updates, "
-        "messages, custom, error, end, and `data` its JSON.",
-    },
-    # What OpenAPI has from 3.2 on for the pieces of such an answer; earlier readers pass over it.
-    "itemSchema": {
-        "type": "object",
-        "required": ["event", "data"],
-        "properties": {
-            "event": {"enum": ["metadata", "values", "updates", "messages", "custom", "error", "end"]},
-            "id": {"type": "string", "pattern": "^[0-9]+$"},
-            "data": {"type": "string", "contentMediaType": "application/json"},
-        },
-    },
-}
-
 
 _WEBHOOK: Json = {
     "operationId": "run_ended",
@@ -190,8 +173,10 @@ def _responses(path: str, operation: Operation, types: _Types) -> Json:
     elif operation.answer is None:
         responses = {"204": {"description": "Success"}}
     else:
-        is_stream = operation.media == "text/event-stream"
-        content = _STREAM if is_stream else {"schema": types.schema(operation.answer)}
+        content: Json = {"schema": types.schema(operation.answer)}
+        if operation.media == "text/event-stream":
+            # What OpenAPI has from 3.2 on for the pieces of such an answer; earlier readers pass over it.
+            content = {"schema": {"description": operation.answer.__doc__}, "itemSchema": content["schema"]}
         responses = {"200": {"description": "Success", "content": {operation.media: content}}}
     for status in sorted({*operation.errors, *_usual_errors(path, operation)}):
         content = _ERROR

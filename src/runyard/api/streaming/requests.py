@@ -16,22 +16,17 @@ from runyard.protocol.frames import Cursor, cursor_of
 from runyard.protocol.names import PARAMS, STREAM_REQUEST
 
 _LARGEST = 2**53 - 1
+_CHANNEL = "^(values|updates|messages|tools|lifecycle|input|checkpoints|tasks|custom|custom:.+)$"
 
 
 class EventStreamRequest(Wire, kw_only=True, rename="camel"):
     """Which events of a thread to stream, and from where."""
 
     channels: Annotated[
-        list[str],
+        list[Annotated[str, Meta(extra_json_schema={"pattern": _CHANNEL})]],
         Meta(
             min_length=1,
             description="values, updates, messages, tools, lifecycle, input, checkpoints, tasks, custom, custom:NAME",
-            extra_json_schema={
-                "items": {
-                    "type": "string",
-                    "pattern": "^(values|updates|messages|tools|lifecycle|input|checkpoints|tasks|custom|custom:.+)$",
-                }
-            },
         ),
     ]
     namespaces: (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runyard.api import sse
+from runyard.api import answers, sse
 from runyard.api.call import Call
 from runyard.api.operation import operation
 from runyard.api.problems import Refused
@@ -21,7 +21,7 @@ FACE = Face("camel")
     "Streaming",
     needs="read",
     body=requests.SHAPE,
-    answer=str,
+    answer=answers.ThreadStreamEvent,
     media="text/event-stream",
     headers=("Last-Event-ID",),
 )
