@@ -46,9 +46,23 @@ class Home(Protocol):
 class Reader:
     """One reader. Iterate it for lists of events."""
 
-    __slots__ = ("_bytes", "_home", "_limit", "_over", "_seen", "_waiting", "_wake", "cut", "drained", "missed")
+    __slots__ = (
+        "_bytes",
+        "_home",
+        "_limit",
+        "_over",
+        "_seen",
+        "_waiting",
+        "_wake",
+        "cut",
+        "drained",
+        "missed",
+        "thread",
+    )
 
-    def __init__(self, home: Home, limit: int) -> None:
+    def __init__(self, home: Home, thread: tuple[str, str], limit: int) -> None:
+        self.thread = thread
+        """The owner and id of the thread whose events it reads."""
         self._home = home
         self._limit = limit
         self._waiting: list[Commit] = []  # a deque would take ten times as much of an idle reader
@@ -159,9 +173,9 @@ class RunReader(Reader):
 
     __slots__ = ("_first", "_log", "_mark", "run_id")
 
-    def __init__(self, home: Home, run_id: str, limit: int) -> None:
-        super().__init__(home, limit)
-        self.run_id = run_id
+    def __init__(self, home: Home, run: Run, limit: int) -> None:
+        super().__init__(home, (run.owner, run.thread_id), limit)
+        self.run_id = run.run_id
         self._first: Event | None = None
         self._log: Run | None = None
         """The run, while its log is being read for this reader."""
@@ -208,12 +222,10 @@ class RunReader(Reader):
 class ThreadReader(Reader):
     """One reader of what happens on a thread from now on, across runs. It ends when it is closed, cut or drained."""
 
-    __slots__ = ("_hides", "channels", "mark", "owner", "thread_id")
+    __slots__ = ("_hides", "channels", "mark")
 
     def __init__(self, home: Home, owner: str, thread_id: str, limit: int) -> None:
-        super().__init__(home, limit)
-        self.owner = owner
-        self.thread_id = thread_id
+        super().__init__(home, (owner, thread_id), limit)
         self.channels: frozenset[str] = frozenset()
         """What it is subscribed to."""
         self.mark = 0

@@ -421,11 +421,16 @@ class Storage(Protocol):
         self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int, states: bool = True
     ) -> list[Event]:
         """Events with a number above `after`, in order, `values` with their states unless `states` is false; at most
-        `limit` of them, fewer where they are large. None only where there are no more."""
+        `limit` of them, fewer where they are large (together more than a reader's `PIECE`). None only where there are
+        no more."""
         ...
 
     async def last_seq(self, owner: str, thread_id: str) -> int:
         """The number of the last committed event."""
+        ...
+
+    async def last_seqs(self, threads: Sequence[tuple[str, str]]) -> list[int]:
+        """The same of many threads, each by its owner and id."""
         ...
 
     async def floor_seq(self, owner: str, thread_id: str) -> int:

@@ -320,6 +320,9 @@ class VerbStorage(ABC):
         row = await self._rows.one("numbers", (owner, thread_id))
         return 0 if row is None else row[0]
 
+    async def last_seqs(self, threads: Sequence[tuple[str, str]]) -> list[int]:
+        return [await self.last_seq(owner, thread_id) for owner, thread_id in threads]
+
     async def floor_seq(self, owner: str, thread_id: str) -> int:
         row = await self._rows.one("numbers", (owner, thread_id))
         return 0 if row is None else row[1]
