@@ -160,10 +160,8 @@ class _Author:
         elif verb.name == "claim":
             for claim in answer:
                 self._executing[claim.run.run_id] = _Executing(claim.attempt)
-        elif verb.name in ("finish", "requeue") or (verb.name == "append" and refused):
+        elif verb.name in ("finish", "requeue", "abandon") or (verb.name == "append" and refused):
             self._executing.pop(verb.args[0].run_id, None)
-        elif verb.name == "abandon":
-            self._executing.pop(verb.args[0], None)
         elif verb.name == "cancel" and not refused and answer.how == "stopping":
             self._asked_to_stop(verb.args[1], verb.args[2])
         for thread_id in self._script.threads:
@@ -250,7 +248,8 @@ class _Author:
         return Verb("requeue", (executing.attempt, self._batch(executing), how, self._now))
 
     def _abandon(self) -> Verb:
-        return Verb("abandon", (self._some(self._executing), self._now, None))
+        executing = self._executing[self._some(self._executing)]
+        return Verb("abandon", (executing.attempt, self._now, None))
 
     def _cancel(self) -> Verb:
         action = self._dice.choice(("interrupt", "rollback"))

@@ -14,7 +14,8 @@ from runyard.delivery import Courier, Render
 from runyard.errors import InvalidInput, RunyardError
 from runyard.events import Chunk
 from runyard.executor import Executor
-from runyard.hints.contract import Hints
+from runyard.hints.contract import Hints, thread_topic
+from runyard.leases import Leases
 from runyard.lifecycle import Lifecycle
 from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
@@ -48,6 +49,10 @@ class Terms(msgspec.Struct, frozen=True):
     webhook_concurrency: int = 32
     webhook_retention: float = 604800.0
     max_value_bytes: int = 16_000_000
+    lease: float = 60.0
+    """Of a database that is shared."""
+    works: bool = True
+    """Whether runs are executed here."""
 
 
 @runtime_checkable
@@ -94,7 +99,9 @@ class Engine:
         self._terms = terms
         self._state = "new"
         self._healthy = False
-        self.streams = Streams(storage, clock, queue_bytes=terms.reader_queue_bytes)
+        self.streams = Streams(
+            storage, clock, queue_bytes=terms.reader_queue_bytes, hints=hints if storage.shared else None
+        )
         executor = Executor(
             storage=storage,
             host=host,
@@ -114,6 +121,15 @@ class Engine:
             telemetry=self.telemetry,
             agents=agents,
             max_runs=terms.max_runs,
+        )
+        self._leases = Leases(
+            storage=storage,
+            clock=clock,
+            telemetry=self.telemetry,
+            lease=terms.lease if terms.works else None,
+            agents=sorted(agents),
+            retention=terms.stateless_retention,
+            doubt=self.worker.look,
         )
         self.verbs = Lifecycle(
             storage=storage,
@@ -176,7 +192,9 @@ class Engine:
         for loaded in self._agents.values():
             if isinstance(loaded, UsesStorage):
                 loaded.attach(self.storage, self.clock)
-        self.worker.start()
+        if self._terms.works:
+            self.worker.start()
+        self._leases.start()
         self.courier.start()
         self.reaper.start()
         self._lag.start()
@@ -184,15 +202,16 @@ class Engine:
 
     async def _take_over(self) -> None:
         """From whoever served the database before."""
-        now = self.clock.now()
-        recovered = await self.storage.recover(now, now + int(self._terms.stateless_retention * 1e6))
-        if recovered.requeued or recovered.lost:
-            self.telemetry.tell("recovered", requeued=len(recovered.requeued), lost=len(recovered.lost))
-        await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], now)
+        await self._leases.take_over()
+        await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], self.clock.now())
 
     def _committed(self, chunks: Sequence[Chunk]) -> None:
         """Events have become durable: those who wait for them are told, and ends of runs are counted."""
         self.streams.committed(chunks)
+        if self.storage.shared:
+            topics = {thread_topic(chunk.owner, chunk.thread_id): None for chunk in chunks}
+            topics.update((f"end:{chunk.run_id}", None) for chunk in chunks if chunk.over is not None)
+            self._hints.tell_others([*topics])
         self._metrics.committed(chunks)
         for chunk in chunks:
             over = chunk.over
@@ -221,7 +240,11 @@ class Engine:
     def _reasons(self) -> list[str]:
         if self._state != "ready":
             return ["the server is starting" if self._state == "new" else "the server is stopping"]
-        return [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
+        return (
+            []
+            if self.worker.alive or not self._terms.works
+            else ["runs that wait are not claimed any more; restart the server"]
+        )
 
     async def exposition(self) -> tuple[bytes, bytes]:
         """The metrics: their content type and text. A database that does not answer costs its own figures only."""
@@ -252,6 +275,7 @@ class Engine:
         self.verbs.close()
         ended = await self.worker.drain(self._terms.drain_grace)
         self.streams.drain()
+        await self._leases.stop()
         await self.courier.stop()
         await self.reaper.stop()
         return ended

@@ -543,21 +543,27 @@ class Execution:
     async def _look(self) -> None:
         try:
             run = await self._storage.run(self._run.owner, self.run_id)
+            holds = not run.finished and await self._storage.holds(self._attempt)
         except NotFound:
             self._give_up("lost")
             return
         except (StorageError, Unavailable):
             self._help(self._look_again())
             return
-        if run.cancel is not None:
+        if not holds:
+            self._give_up("lost")
+        elif run.cancel is not None:
             self._cancel = run.cancel
             self.stop("cancel")
-        elif run.finished:
-            self._give_up("lost")
 
     async def _look_again(self) -> None:
         await self._clock.sleep(STORAGE_PATIENCE)
         await self._look()
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the run went on, or ended, without waiting for the code to stop."""
+        return self._gave_up
 
     def _give_up(self, reason: StopReason) -> None:
         """The attempt may write no more; its code is told to stop."""
@@ -567,14 +573,17 @@ class Execution:
     async def _abandon_later(self) -> None:
         """Code that does not stop within the grace period is fenced off; its place stays taken until it ends."""
         await self._clock.sleep(self._executor.cancel_grace)
-        await self._insist("outcome not stored yet", self._abandon)
+        try:
+            await self._insist("outcome not stored yet", self._abandon)
+        except LeaseLost:
+            pass  # it is another's by now, or over
         self._gave_up = True
         if self._invocation is not None:
             self._invocation.send(Stop("lost"))
 
     async def _abandon(self) -> None:
         now = self._clock.now()
-        await self._storage.abandon(self.run_id, now, now + self._executor.retention)
+        await self._storage.abandon(self._attempt, now, now + self._executor.retention)
         self._end_span("abandoned")
 
     async def _acquit_later(self) -> None:

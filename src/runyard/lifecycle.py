@@ -6,7 +6,7 @@ The verbs here are what the API calls. They speak nouns, raise `RunyardError`s a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, cast
 
 import msgspec
@@ -61,6 +61,11 @@ class Slots(Protocol):
 
     async def stopped(self, run_id: str, seconds: float) -> bool:
         """Waits until no code of the run executes here; whether that came within the time."""
+        ...
+
+    async def stopped_elsewhere(self, run_ids: Sequence[str], seconds: float) -> None:
+        """Tells other servers to stop code of these runs, and waits until it is said to have stopped, at most so
+        long."""
         ...
 
 
@@ -481,7 +486,10 @@ class Lifecycle:
                 return
             ending = self.streams.ending(run_id)
             try:
-                if (await self.storage.run(owner, run_id)).finished:
+                run = await self.storage.run(owner, run_id)
+                if run.outcome == "abandoned":
+                    raise still_stopping(run_id, self._cancel_grace)
+                if run.finished:
                     return
             except NotFound:
                 return
@@ -625,9 +633,13 @@ class Lifecycle:
     async def delete_thread(self, owner: str, thread_id: str) -> None:
         """Removes a thread with everything on it; returns when the code of its runs has stopped, or was given up."""
         executing = await self.storage.delete_thread(owner, thread_id, self.clock.now())
-        for run_id in executing:
+        here = [run_id for run_id in executing if self._slots.executes(run_id) or not self.storage.shared]
+        elsewhere = [run_id for run_id in executing if run_id not in here]
+        for run_id in here:
             self._hints.publish(f"run:{run_id}")
-        for run_id in executing:
+        if elsewhere:
+            await self._slots.stopped_elsewhere(elsewhere, self._cancel_grace)
+        for run_id in here:
             await self._slots.stopped(run_id, self._cancel_grace)
 
     async def copy_thread(self, owner: str, thread_id: str) -> tuple[Thread, State, list[Question]]:

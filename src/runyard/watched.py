@@ -75,9 +75,7 @@ class Watched:
     def committed(self, chunk: Chunk) -> None:
         """Events that this server has made durable."""
         told = self.told
-        if told is None or self._reading is not None:
-            self._early.append(chunk)
-        elif chunk.first_seq > told + 1:
+        if told is None or chunk.first_seq > told + 1:
             self._early.append(chunk)
             self.look()
         else:
@@ -86,7 +84,7 @@ class Watched:
     def look(self, _: str = "") -> None:
         """There may be more in the log."""
         self._more = True
-        if self._reading is None and self.told is not None:
+        if self._reading is None and self.told is not None:  # else that is done when it is known
             self._reading = asyncio.get_running_loop().create_task(self._catch_up())
 
     async def _catch_up(self) -> None:

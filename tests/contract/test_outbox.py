@@ -126,7 +126,9 @@ def test_every_verb_that_ends_a_run_writes_its_notice(on_storage: OnStorage, exe
         await storage.cancel("", "r2", "rollback", 10, None)
         if executed:
             for run_id in ("r1", "r2"):
-                await storage.abandon(run_id, 11, None)
+                claim = await storage.claim_of(run_id)
+                assert claim is not None
+                await storage.abandon(claim.attempt, 11, None)
         expect("r1", "abandoned" if executed else "cancelled")
         expect("r2", "rolled_back", undone=True)
         await begin("r3")
@@ -253,9 +255,16 @@ def test_recovery_voids_what_a_server_that_is_gone_was_sending(on_storage: OnSto
         first, second = sorted((await take(storage, 10)).deliveries, key=lambda each: each.run_id)
         assert await storage.settle_delivery(second, Try(200), 11, delivered=True)
         await storage.recover(12, 13)
-        assert not await storage.settle_delivery(first, Try(200), 13, delivered=True)
-        again = await only(storage, 12)
+        now = 12
+        if storage.shared:
+            # The server that sends it may be alive: it is due again when that server's time is over.
+            assert not (await take(storage, 12)).deliveries
+            now = 110
+        else:
+            assert not await storage.settle_delivery(first, Try(200), 13, delivered=True)
+        again = await only(storage, now)
         assert (again.run_id, again.attempts) == ("r1", 2)
+        assert not await storage.settle_delivery(first, Try(200), now, delivered=True)
 
     on_storage(case)
 

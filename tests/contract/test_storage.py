@@ -310,6 +310,13 @@ def test_an_agents_concurrency_is_held(on_storage: OnStorage) -> None:
 # ends
 
 
+async def attempt_of(storage: Storage, run_id: str) -> Attempt:
+    """That of a run which executes."""
+    claim = await storage.claim_of(run_id)
+    assert claim is not None
+    return claim.attempt
+
+
 async def alone(storage: Storage, number: int, **more: Any) -> Claim:
     return await claimed(storage, f"r{number}", f"t{number}", stateless=True, **more)
 
@@ -449,7 +456,7 @@ def test_a_key_that_is_used_twice_in_one_commit_makes_one_run(on_storage: OnStor
 def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         one, two, three, four = [await alone(storage, n) for n in range(4)]
-        await storage.abandon("r1", 2, None)
+        await storage.abandon(await attempt_of(storage, "r1"), 2, None)
         await storage.cancel("", "r2", "interrupt", 3, None)
         answers = await asyncio.gather(
             *(storage.finish(claim.attempt, Batch(), Ending("completed"), 4) for claim in (one, two, three, four)),
@@ -473,7 +480,7 @@ def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnSt
 def test_a_state_that_was_stored_beside_what_could_not_end_is_not_forgotten(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim, gone = await alone(storage, 1), await alone(storage, 2)
-        await storage.abandon("r2", 2, None)
+        await storage.abandon(await attempt_of(storage, "r2"), 2, None)
         batch, checkpoint = step(claim.attempt, 1)
         answers = await asyncio.gather(
             storage.create_run(wish("r3", "t3", stateless=True)),
@@ -704,7 +711,7 @@ def test_what_an_abandoned_run_leaves_open_below_it_is_ended_before_it(
         await left_open(storage, "r1")
         if cancel is not None:
             await storage.cancel("", "r1", cancel, 3, None)
-        await storage.abandon("r1", 4, None)
+        await storage.abandon(await attempt_of(storage, "r1"), 4, None)
         assert (await log_of(storage, "r1"))[-3:] == [*CLOSED, ("interrupted", "", outcome)]
 
     on_storage(case)
@@ -754,7 +761,7 @@ def test_an_abandoned_run_is_fenced_off(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
         await storage.cancel("", "r1", "interrupt", 2, None)
-        assert (await storage.abandon("r1", 3, None)).outcome == "abandoned"
+        assert (await storage.abandon(await attempt_of(storage, "r1"), 3, None)).outcome == "abandoned"
         with pytest.raises(LeaseLost):
             await storage.append(claim.attempt, Batch([entry("custom", 1)]), 4)
         assert (await storage.thread("", "t")).status == "idle"
@@ -1011,7 +1018,7 @@ def test_items_that_are_touched_are_kept_for_their_time_from_then(on_storage: On
         await storage.put_item("", ("n",), "left", b"{}", 26, expires_at=36)
         claim = await claimed(storage, "r1")
         await storage.touch_items("", [(("n",), "left")], 35, attempt=claim.attempt)
-        await storage.abandon("r1", 36, None)
+        await storage.abandon(await attempt_of(storage, "r1"), 36, None)
         with pytest.raises(LeaseLost):
             await storage.touch_items("", [(("n",), "left")], 39, attempt=claim.attempt)
         assert await there(44) == ["for ever", "left", "touched"]

@@ -314,7 +314,9 @@ class EngineMachine(RuleBasedStateMachine):
         run = self.model.run(data.draw(st.sampled_from(self.executing())))
         if verb == "abandon":
             self.model.abandon(run, self.expires())
-            self.do(self.storage.abandon(run.id, self.now, self.expires()))
+            claim = self.do(self.storage.claim_of(run.id))
+            assert claim is not None
+            self.do(self.storage.abandon(claim.attempt, self.now, self.expires()))
             self.drop_ended()
         else:
             self.model.acquit(run)

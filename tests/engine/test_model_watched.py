@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from live_server import MovableClock
 
-from runyard import readers as readers_module
 from runyard import watched as watched_module
 from runyard.events import Chunk, entry
 from runyard.hints.contract import thread_topic

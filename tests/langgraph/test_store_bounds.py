@@ -109,7 +109,9 @@ def test_an_attempt_that_lost_its_lease_changes_nothing(method: str, server: Sta
             before = rows(tmp_path)
             run = await s.run()
             await began.wait()
-            await s.storage.abandon(run["run_id"], now, now)
+            claim = await s.storage.claim_of(run["run_id"])
+            assert claim is not None
+            await s.storage.abandon(claim.attempt, now, now)
             lost.set()
             await s.until(lambda: agent.attempts_ended == 1)
             agent.done()

@@ -159,6 +159,8 @@ class Storage(Protocol):
     What reads one small row does so at once where the database is at hand: the embedded one answers without a pause.
     """
 
+    shared: bool
+    """Whether other servers may use the database at the same time."""
     on_commit: Callable[[Sequence[Chunk]], None]
     on_ready: Callable[[], None]
     """Called after a commit by which a run can be claimed."""
@@ -171,7 +173,7 @@ class Storage(Protocol):
         """Migrates the schema and takes what exclusive rights the adapter needs.
 
         Raises:
-            Unavailable: another server holds the database.
+            Unavailable: another server holds the database, or it cannot be reached.
         """
         ...
 
@@ -346,9 +348,9 @@ class Storage(Protocol):
         """Raises `NotFound`, `Conflict` rollback_not_latest."""
         ...
 
-    async def abandon(self, run_id: str, now: int, expires_at: int | None) -> Run:
-        """Fences off an executing run that does not stop and ends it as abandoned (or rolls it back, where that was
-        asked)."""
+    async def abandon(self, attempt: Attempt, now: int, expires_at: int | None) -> Run:
+        """Fences off an attempt that does not stop and ends its run as abandoned (or rolls it back, where that was
+        asked). One that is over stays as it is. Raises `LeaseLost`."""
         ...
 
     async def delete_run(self, owner: str, run_id: str, now: int) -> None:
@@ -364,13 +366,34 @@ class Storage(Protocol):
         ...
 
     async def recover(self, now: int, expires_at: int) -> Recovered:
-        """Voids every lease: what executed goes back in line, or ends as lost when its attempts are used up; webhooks
-        that were being sent are due now.
+        """Voids the lease of everything that executes on a worker which is not alive (of everything there is, where the
+        database is not `shared`): it goes back in line, or ends as lost when its attempts are used up. Webhooks that
+        such a server was sending are due now (where it is shared: when their time is over).
 
         A run in whose attempts the server died twice in a row (or that has one attempt left) is a suspect. Where a
-        suspect was executing, the attempts of all others are given back: one run that ends the server each time does
-        not use up those of the runs beside it.
+        suspect was executing, the attempts of all others of the same worker are given back: one run that ends the
+        server each time does not use up those of the runs beside it.
         """
+        ...
+
+    # workers, of a database that is shared; in another there is one, which is alive
+
+    async def join(self, lease: float, agents: Sequence[str]) -> None:
+        """This process executes runs of these agents. It counts as alive for so many seconds by the database's clock,
+        and what it claims is its own as long as it does. Those who have joined before may join again."""
+        ...
+
+    async def renew(self, lease: float) -> bool:
+        """It is alive for so many seconds from now on. False where its time was over, or it had not joined: it may have
+        been taken for dead."""
+        ...
+
+    async def leave(self) -> None:
+        """It executes nothing any more."""
+        ...
+
+    async def holds(self, attempt: Attempt) -> bool:
+        """Whether an attempt has its lease still. One small row."""
         ...
 
     # webhooks: every end of a run that has one writes its delivery and its notice, in the end's own transaction
@@ -503,7 +526,8 @@ class Storage(Protocol):
         ...
 
     async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:
-        """Agent id -> number of its pending runs that none of `offered` can execute."""
+        """Agent id -> number of its pending runs that none of `offered` can execute, and no agent of a worker that is
+        alive."""
         ...
 
     async def trouble(self) -> str | None:

@@ -1,13 +1,13 @@
-"""Connections: how they are made, the schema, and the right to be the only server of a database."""
+"""Connections: how they are made, the schema, and whose turn it is to write."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
 
-from runyard.errors import StorageError, Unavailable
+from runyard.errors import StorageError
 from runyard.storage.migrate import Migration, migrations
 from runyard.storage.postgres.faults import translated
 
@@ -25,10 +25,18 @@ CONNECT_TIMEOUT = 10.0
 """Seconds."""
 LOCK_SPACE = 0x52756E79
 """The first half of the numbers of our advisory locks; the other half is the schema's name."""
-LOCK_PATIENCE = 5.0
-"""Seconds in which the lock of a server that has just gone is waited for: its connection may be noticed late."""
+STOPPED_TIMEOUT_MS = 3_000
+"""The same for a writer that has its turn. A server that was stopped, or cut off, in the middle of one holds up all
+others for so long, which is less than a lease."""
+
+TURN = f"""
+SELECT pg_current_xact_id()::text FROM pg_advisory_xact_lock({LOCK_SPACE}, hashtext('write ' || current_schema()))
+"""
+"""Waits until it is the turn of this transaction, and gives its number. Statements after it see all that was written
+in earlier turns: the lock goes when a commit can be seen, and each statement sees what was committed before it."""
 
 _SETTINGS = {
+    "default_transaction_isolation": "read committed",
     "jit": "off",
     "statement_timeout": str(STATEMENT_TIMEOUT_MS),
     "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
@@ -41,15 +49,16 @@ _SETTINGS = {
 }
 
 
-async def connect(url: str, name: str) -> Any:
+async def connect(url: str, name: str, **settings: str) -> Any:
     """A connection to a database, named in the database's own lists. TLS and everything else is as the URL says.
+    `settings` are PostgreSQL's own.
 
     Raises:
         Unavailable: it cannot be reached.
         StorageError: it is too old.
     """
     with translated():
-        connection = await _driver.connect(url, **options(name))
+        connection = await _driver.connect(url, **options(name, settings))
     version = connection.get_server_version().major
     if version < OLDEST:
         await connection.close()
@@ -57,13 +66,13 @@ async def connect(url: str, name: str) -> Any:
     return connection
 
 
-def options(name: str) -> dict[str, Any]:
+def options(name: str, settings: Mapping[str, str] = {}) -> dict[str, Any]:
     """What every connection of ours is opened with."""
     return {
         "timeout": CONNECT_TIMEOUT,
         "statement_cache_size": 1000,
         "max_cached_statement_lifetime": 0,
-        "server_settings": {**_SETTINGS, "application_name": name},
+        "server_settings": {**_SETTINGS, "application_name": name, **settings},
     }
 
 
@@ -75,33 +84,6 @@ async def open_pool(url: str, name: str, size: int) -> Any:
 
 async def _leave_as_it_is(connection: Any) -> None:
     """A reset would be a statement for each read."""
-
-
-async def own(connection: Any) -> None:
-    """Takes the database for this connection, as long as it lives.
-
-    Raises:
-        Unavailable: another server has it.
-    """
-    deadline = asyncio.get_running_loop().time() + LOCK_PATIENCE
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext(current_schema()))", LOCK_SPACE):
-        if asyncio.get_running_loop().time() > deadline:
-            holder = await connection.fetchval(_HOLDER, LOCK_SPACE)
-            raise Unavailable(
-                f"another server ({holder or 'unknown'}) holds the database; stop it, or serve another database",
-                code="database_locked",
-                holder=holder or "unknown",
-            )
-        await asyncio.sleep(0.05)
-
-
-_HOLDER = """
-SELECT concat_ws(' ', a.application_name, 'on', coalesce(host(a.client_addr), 'this machine'))
-FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = $1
-  AND l.objid::bigint = hashtext(current_schema())::bigint & 4294967295 AND l.database = (
-    SELECT oid FROM pg_database WHERE datname = current_database())
-"""
 
 
 async def schema_version(connection: Any) -> int:

@@ -132,8 +132,9 @@ WHERE owner = :owner AND thread_id = :thread_id AND aside = ''
 -- name: insert_run
 INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
                   max_attempts, invocation, base, prior_head, first_seq, stateless, line, due_at, started_at, resumes,
-                  strategy, ready, concurrency)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+                  strategy, ready, concurrency, worker)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+        CASE WHEN $5 = 'running' THEN current_setting('runyard.worker', true) END)
 
 -- name: run
 -- A run that is not tombstoned.
@@ -326,8 +327,53 @@ WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL AND start
   AND number > (SELECT number FROM runs WHERE run_id = :run_id) LIMIT 1
 
 -- name: executing
--- Everything that held a lease when the server stopped.
-SELECT number, run_id, owner, thread_id, attempt, max_attempts, cancel, losses FROM runs WHERE status = 'running'
+-- Everything that executes on a worker which is not alive, with that worker.
+SELECT number, run_id, owner, thread_id, attempt, max_attempts, cancel, losses, coalesce(worker, '') FROM runs
+WHERE status = 'running' AND NOT EXISTS (
+    SELECT 1 FROM workers WHERE worker_id = runs.worker AND expires_at > clock_timestamp()
+)
+
+-- name: join_worker
+-- Whoever was dead begins anew.
+INSERT INTO workers (worker_id, host, process, version, agents, expires_at)
+VALUES ($1, $2, $3, $4, $5, clock_timestamp() + make_interval(secs => $6))
+ON CONFLICT (worker_id) DO UPDATE SET expires_at = excluded.expires_at, agents = excluded.agents
+
+-- name: renew_worker
+-- Nothing where the lease has ended: its runs may be another's by now.
+UPDATE workers SET expires_at = clock_timestamp() + make_interval(secs => $2)
+WHERE worker_id = $1 AND expires_at > clock_timestamp()
+RETURNING 1
+
+-- name: leave_worker
+DELETE FROM workers WHERE worker_id = $1
+
+-- name: lost
+-- Whether there is anything to recover, or a worker to forget.
+SELECT 1 WHERE EXISTS (SELECT 1 FROM workers WHERE expires_at <= clock_timestamp()) OR EXISTS (
+    SELECT 1 FROM runs WHERE status = 'running' AND NOT EXISTS (
+        SELECT 1 FROM workers WHERE worker_id = runs.worker AND expires_at > clock_timestamp()
+    )
+)
+
+-- name: forget_workers
+DELETE FROM workers WHERE expires_at <= clock_timestamp() AND NOT EXISTS (
+    SELECT 1 FROM runs WHERE status = 'running' AND worker = workers.worker_id
+)
+
+-- name: offered
+-- The agents that workers which are alive can execute.
+SELECT DISTINCT unnest(agents) FROM workers WHERE expires_at > clock_timestamp()
+
+-- name: holds
+-- Whether an attempt has its lease.
+SELECT 1 FROM threads WHERE owner = $1 AND thread_id = $2 AND lease = $3 AND deleted_at IS NULL
+
+-- name: numbers_of_many
+-- The last numbers of many threads.
+SELECT threads.owner, threads.thread_id, last_seq
+FROM threads JOIN unnest($1::text[], $2::text[]) AS w (owner, thread_id)
+  ON threads.owner = w.owner AND threads.thread_id = w.thread_id
 
 -- name: put_checkpoint
 -- From outside any attempt.
@@ -913,8 +959,8 @@ WHERE delivery_id = $2 AND lease = $3 AND sending = 1
 RETURNING 1
 
 -- name: recall_deliveries
--- Those that a server that is gone was sending.
-UPDATE outbox SET due_at = $1, sending = 0 WHERE sending = 1
+-- Those that a server that is gone was sending: others may be sending theirs.
+UPDATE outbox SET due_at = $1, sending = 0 WHERE sending = 1 AND due_at <= $1
 
 -- name: resend_delivery
 -- Trying begins anew, at once. One that is being sent at this moment is left alone.
@@ -992,9 +1038,10 @@ WITH wanted AS (
 )
 INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
                   max_attempts, invocation, first_seq, stateless, line, due_at, started_at, strategy, ready,
-                  concurrency)
+                  concurrency, worker)
 SELECT run_id, thread_id, owner, agent_id, status, now, now, metadata, request, attempt, max_attempts, run_id, 0,
-       stateless, coalesce(due_at, now), due_at, started_at, strategy, ready, concurrency
+       stateless, coalesce(due_at, now), due_at, started_at, strategy, ready, concurrency,
+       CASE WHEN status = 'running' THEN current_setting('runyard.worker', true) END
 FROM wanted
 
 -- name: begin_next
@@ -1017,9 +1064,9 @@ WITH wanted AS (
 ), run AS (
     INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
                       max_attempts, invocation, base, prior_head, first_seq, stateless, line, started_at, strategy,
-                      ready)
+                      ready, worker)
     SELECT run_id, thread_id, owner, agent_id, 'running', now, now, metadata, request, 1, max_attempts, run_id, head,
-           head, first_seq, 0, now, now, strategy, 0
+           head, first_seq, 0, now, now, strategy, 0, current_setting('runyard.worker', true)
     FROM thread ORDER BY place
 )
 INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
@@ -1046,7 +1093,8 @@ WITH wanted AS (
 ), run AS (
     UPDATE runs
     SET status = 'running', ready = 0, attempt = w.attempt, updated_at = w.now, concurrency = w.concurrency,
-        prior_head = w.prior_head, base = w.base, started_at = w.started_at
+        prior_head = w.prior_head, base = w.base, started_at = w.started_at,
+        worker = current_setting('runyard.worker', true)
     FROM thread AS w
     WHERE runs.number = w.number AND runs.status = 'pending' AND runs.ready > 0
     RETURNING w.*

@@ -1,8 +1,8 @@
 """What a verb sees of PostgreSQL: a transaction that is shared by the verbs of a group, and rows that are put off.
 
 A round trip costs more than most statements. So a transaction begins with its first statement; rows that many verbs
-write alike wait until somebody asks for them, and then go in one statement; and a group that is one statement needs no
-transaction around it.
+write alike wait until somebody asks for them, and then go in one statement; and a group that only begins runs on new
+threads needs no transaction around it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from runyard.events import Chunk
+from runyard.storage.postgres.connection import TURN
 from runyard.storage.postgres.faults import FAULTS, translate
 from runyard.storage.postgres.statements import Statement
 from runyard.storage.verbs.transaction import Begun, Poisoned
@@ -43,6 +44,12 @@ class Work:
         """Statements that are put off."""
         return len(self._rows)
 
+    @property
+    def begins_alone(self) -> bool:
+        """Whether all there is to do is that runs begin on new threads, which nobody else can know of: that needs no
+        turn, and is one statement."""
+        return not self.open and self._rows.keys() == {"begin_alone"}
+
     def concerns(self, about: str) -> bool:
         """Whether a row about that has been put off: a thread (its id), or an idempotency key."""
         return about in self._about
@@ -59,11 +66,11 @@ class Work:
         return work
 
     async def begin(self) -> None:
-        """Begins the transaction, where that has not been done."""
+        """Begins the transaction, where that has not been done, and waits for its turn."""
         if not self.open:
             await self.connection.execute("BEGIN")
             self.open = True
-            self.number = await self.connection.fetchval("SELECT pg_current_xact_id()::text")
+            self.number = await self.connection.fetchval(TURN)
 
     async def fetch(self, query: str, values: Any) -> list[Any]:
         await self.begin()

@@ -3,8 +3,8 @@
 Whatever waits when a commit has ended goes into the next one: a group grows by itself with the load, and no timer
 delays anybody. After the commit the appended events are told, then all waiters are resolved.
 
-The connection holds the database for this server, as a lock on it that lives as long as it does. When it is lost, so is
-the right to write, until a new one has taken the lock again.
+Writers of several servers take turns: each group waits for its own, so that all verbs of all servers are done one after
+the other, as those of one writer are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from runyard.errors import StorageError, Unavailable
-from runyard.storage.postgres.connection import connect, migrate, own
+from runyard.storage.postgres.connection import STOPPED_TIMEOUT_MS, connect, migrate
 from runyard.storage.postgres.faults import FAULTS, UNREACHABLE, translate, translated
 from runyard.storage.postgres.statements import Statement
 from runyard.storage.postgres.transaction import Transaction, Work
@@ -36,9 +36,16 @@ class Writer:
     """Runs verbs (coroutines of a `Transaction` and plain data), one after the other."""
 
     def __init__(
-        self, url: str, name: str, statements: dict[str, Statement], deliver: Callable[[Sequence[Job], float], None]
+        self,
+        url: str,
+        name: str,
+        statements: dict[str, Statement],
+        deliver: Callable[[Sequence[Job], float], None],
+        worker_id: str,
     ) -> None:
+        """`worker_id`: whose runs are what is claimed here."""
         self._url = url
+        self._worker_id = worker_id
         self._name = name
         self._statements = statements
         self._deliver = deliver
@@ -53,10 +60,10 @@ class Writer:
         """Why the last commit failed; None since one succeeded."""
 
     async def open(self) -> None:
-        """Takes the database, migrates the schema and starts.
+        """Connects, migrates the schema and starts.
 
         Raises:
-            Unavailable: the database cannot be reached, or another server holds it.
+            Unavailable: the database cannot be reached.
             StorageError: it is too old, or was written by a newer Runyard.
         """
         await self._connect()
@@ -69,7 +76,7 @@ class Writer:
         self._task = asyncio.get_running_loop().create_task(self._live())
 
     async def close(self) -> None:
-        """Commits what was accepted and gives the database back."""
+        """Commits what was accepted."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
@@ -144,7 +151,7 @@ class Writer:
                 await self._attempt(job, Transaction(work, self._begun))
                 if job.error is not None and (work.changed != changed or work.added != added):
                     raise Poisoned
-            if not work.open and work.waiting == 1:
+            if work.begins_alone:
                 await work.write()  # one statement is a transaction of its own
             elif work.open or work.waiting:
                 await work.begin()
@@ -244,14 +251,11 @@ class Writer:
             job.fail(told)
 
     async def _connect(self) -> None:
-        connection = await connect(self._url, self._name)
-        try:
-            with translated():
-                await own(connection)
-        except BaseException:
-            await connection.close(timeout=1)
-            raise
-        self._connection = connection
+        self._connection = await connect(
+            self._url,
+            self._name,
+            **{"runyard.worker": self._worker_id, "idle_in_transaction_session_timeout": str(STOPPED_TIMEOUT_MS)},
+        )
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

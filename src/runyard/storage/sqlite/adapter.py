@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -42,6 +42,8 @@ class SqliteStorage(VerbStorage):
     Verbs that write go to the writer thread; small rows are read inline on a read-only connection; everything of
     unknown size (state, history, search, replay) is read on reader threads.
     """
+
+    shared = False
 
     def __init__(self, path: Path, *, synchronous: Synchronous = "full", vfs: str | None = None) -> None:
         super().__init__()
@@ -152,6 +154,17 @@ class SqliteStorage(VerbStorage):
                 return at_once(question(self._reader()))
 
         return await asyncio.get_running_loop().run_in_executor(pool, ask)
+
+    # workers: nobody asks whether the only one is alive
+
+    async def join(self, lease: float, agents: Sequence[str]) -> None:
+        pass
+
+    async def renew(self, lease: float) -> bool:
+        return True
+
+    async def leave(self) -> None:
+        pass
 
     # upkeep
 

@@ -340,8 +340,12 @@ WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL AND start
   AND number > (SELECT number FROM runs WHERE run_id = :run_id) LIMIT 1
 
 -- name: executing
--- Everything that held a lease when the server stopped.
-SELECT number, run_id, owner, thread_id, attempt, max_attempts, cancel, losses FROM runs WHERE status = 'running'
+-- Everything that held a lease when the server stopped. There is one worker, without a name.
+SELECT number, run_id, owner, thread_id, attempt, max_attempts, cancel, losses, '' FROM runs WHERE status = 'running'
+
+-- name: holds
+-- Whether an attempt has its lease.
+SELECT 1 FROM threads WHERE owner = ? AND thread_id = ? AND lease = ? AND deleted_at IS NULL
 
 -- name: insert_checkpoint
 INSERT INTO checkpoints (owner, checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body,

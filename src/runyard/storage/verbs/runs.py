@@ -578,10 +578,12 @@ async def _close_question(t: Transaction, run: Run, now: int) -> None:
     await settle(t, run.owner, run.thread_id, now)
 
 
-async def abandon(t: Transaction, run_id: str, now: int, expires_at: int | None) -> Run:
+async def abandon(t: Transaction, attempt: Attempt, now: int, expires_at: int | None) -> Run:
+    run_id = attempt.run_id
     run = await row_of(t, run_id)
-    if run.status != "running":
+    if run.finished:
         return run
+    await fenced_numbers(t, attempt, 0)
     if run.cancel == "rollback":
         await roll_back(t, run, now, expires_at, "still_stopping")
     else:
@@ -628,13 +630,13 @@ async def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
     requeued: list[str] = []
     lost: list[str] = []
     executing = sorted(await t.all("executing"))  # in the order in which they were accepted
-    suspected = any(losses >= SUSPECT for *_, losses in executing)
-    for _, run_id, owner, thread_id, attempt, max_attempts, cancel_action, losses in executing:
+    suspected = {worker for *_, losses, worker in executing if losses >= SUSPECT}
+    for _, run_id, owner, thread_id, attempt, max_attempts, cancel_action, losses, worker in executing:
         run = await row_of(t, run_id)
         head = (await t.one("thread_standing", (owner, thread_id)))[1]
         expiry = expires_at if run.stateless else None
         # Who allows one attempt means that the run is never begun twice.
-        innocent = suspected and losses < SUSPECT and max_attempts > 1
+        innocent = worker in suspected and losses < SUSPECT and max_attempts > 1
         if cancel_action == "rollback":
             await roll_back(t, run, now, expires_at)
         elif cancel_action == "interrupt":

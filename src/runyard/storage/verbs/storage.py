@@ -256,8 +256,8 @@ class VerbStorage(ABC):
     ) -> Cancelled:
         return await self._do(run_verbs.cancel, owner, run_id, action, now, expires_at)
 
-    async def abandon(self, run_id: str, now: int, expires_at: int | None) -> Run:
-        return await self._do(run_verbs.abandon, run_id, now, expires_at)
+    async def abandon(self, attempt: Attempt, now: int, expires_at: int | None) -> Run:
+        return await self._do(run_verbs.abandon, attempt, now, expires_at)
 
     async def delete_run(self, owner: str, run_id: str, now: int) -> None:
         await self._do(run_verbs.delete_run, owner, run_id, now)
@@ -272,6 +272,9 @@ class VerbStorage(ABC):
 
     async def recover(self, now: int, expires_at: int) -> Recovered:
         return await self._do(run_verbs.recover, now, expires_at)
+
+    async def holds(self, attempt: Attempt) -> bool:
+        return await self._rows.one("holds", (attempt.owner, attempt.thread_id, attempt.lease)) is not None
 
     # webhooks
 
