@@ -185,8 +185,10 @@ class Engine:
         self.storage.on_ready = lambda: self._hints.publish("ready")
         self.storage.on_outbox = lambda: self._hints.publish("outbox")
         try:
+            await self._hints.open()
             await self._take_over()
         except BaseException:
+            await self._hints.close()
             await self.storage.close()
             raise
         for loaded in self._agents.values():

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from runyard.clock import Clock
 from runyard.errors import NotFound
 from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, events_of, lifecycle, values_text
-from runyard.hints.contract import Hints
+from runyard.hints.contract import MISSED, Hints
 from runyard.readers import BESIDE, PIECE, Reader, RunReader, ThreadReader
 from runyard.runs import Run, RunFilter
 from runyard.storage.contract import Storage
@@ -51,7 +51,7 @@ class Streams:
         self._ears: dict[str, Callable[[], None]] = {}
         """What ends listening for hints of a run's end, by the run."""
         if hints is not None:
-            hints.subscribe("missed", lambda _: self._look_again())
+            hints.subscribe(MISSED, lambda _: self._look_again())
         self._recheck: asyncio.TimerHandle | None = None
         self.draining = False
         self.delivered = 0

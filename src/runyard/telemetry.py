@@ -45,6 +45,7 @@ LEVELS: dict[str, int] = {
     "still executing": logging.WARNING,
     "traces not sent": logging.WARNING,
     "hint listener failed": logging.ERROR,
+    "hints do not come": logging.WARNING,
     "telemetry subscriber failed": logging.ERROR,
     # requests
     "request failed": logging.ERROR,
@@ -74,6 +75,7 @@ LEVELS: dict[str, int] = {
 
 _LOGGERS: dict[str, str] = {
     "hint listener failed": "runyard.hints",
+    "hints do not come": "runyard.hints",
     "request failed": "runyard.api",
     "answer broke off": "runyard.api",
     "agent failed": "runyard.agent",

@@ -16,7 +16,7 @@ from typing import Protocol
 from runyard.clock import Clock
 from runyard.errors import RunyardError
 from runyard.events import Chunk, Event, events_of
-from runyard.hints.contract import Hints, thread_topic
+from runyard.hints.contract import MISSED, Hints, thread_topic
 from runyard.readers import PAGE, PIECE
 from runyard.storage.contract import STORAGE_PATIENCE, Storage
 
@@ -160,7 +160,8 @@ class Watches:
         self._audience = audience
         self._watched: dict[Thread, Watched] = {}
         self._looking: asyncio.Task[None] | None = None
-        self._end_missed = hints.subscribe("missed", self._missed)
+        self._hurry = asyncio.Event()
+        hints.subscribe(MISSED, self._missed)
 
     def committed(self, chunk: Chunk) -> None:
         """Events that this server has made durable."""
@@ -200,12 +201,19 @@ class Watches:
 
     def _missed(self, _: str) -> None:
         """Hints were lost for a while."""
-        for watched in tuple(self._watched.values()):
-            watched.look()
+        if self._looking is not None:
+            self._hurry.set()
 
     async def _look_now_and_then(self) -> None:
         while True:
-            await self._clock.sleep(RECHECK)
+            sleeping = asyncio.ensure_future(self._clock.sleep(RECHECK))
+            hurrying = asyncio.ensure_future(self._hurry.wait())
+            try:
+                await asyncio.wait((sleeping, hurrying), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                hurrying.cancel()
+            self._hurry.clear()
             try:
                 await self._look()
             except RunyardError:

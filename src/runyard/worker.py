@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from runyard.clock import Clock
 from runyard.errors import LeaseLost, RunyardError
 from runyard.executor import Execution, Executor
-from runyard.hints.contract import Hints
+from runyard.hints.contract import MISSED, Hints
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Storage
 from runyard.telemetry import Telemetry
@@ -160,6 +160,7 @@ class Worker:
         """Begins to claim."""
         self._accepting = True
         self._hints.subscribe("ready", lambda _: self._ready.set())
+        self._hints.subscribe(MISSED, self._missed)
         self._ready.set()
         self._loop = asyncio.get_running_loop().create_task(self._claim_loop())
         self._loop.add_done_callback(self._claiming_ended)
@@ -174,6 +175,10 @@ class Worker:
         """Everything that executes here looks whether it may go on."""
         for execution, _ in tuple(self._executing.values()):
             execution.look()
+
+    def _missed(self, _: str) -> None:
+        self._ready.set()
+        self.look()
 
     async def _claim_loop(self) -> None:
         while self._accepting:

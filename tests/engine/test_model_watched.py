@@ -18,7 +18,7 @@ from live_server import MovableClock
 
 from runyard import watched as watched_module
 from runyard.events import Chunk, entry
-from runyard.hints.contract import thread_topic
+from runyard.hints.contract import MISSED, thread_topic
 from runyard.hints.local import LocalHints
 from runyard.readers import Reader
 from runyard.runs import Attempt, NewRun
@@ -306,7 +306,7 @@ class WatchedMachine(RuleBasedStateMachine):
             await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE_S)
         for station in self.stations:
             assert station.streams.readers == 0
-            assert not station.hints._listeners.keys() - {"missed"}, "somebody still listens"
+            assert not station.hints._listeners.keys() - {MISSED}, "somebody still listens"
         await self.storage.close()
 
 

@@ -7,15 +7,21 @@ from typing import Protocol
 
 Listener = Callable[[str], None]
 
+MISSED = "missed"
+"""The topic of a hint that hints of other servers may have been lost: look at everything."""
+
 
 class Hints(Protocol):
     """Publish and subscribe by topic.
 
     Topics: `ready` (a run can be claimed), `outbox` (a webhook is due), `run:ID` (look at the run again: a request to
     cancel it), `end:ID` (the run has ended), `stopped:ID` (no code of the run executes any more), `agents` (other
-    agents are published), `thread:OWNER/ID` (events were appended), `missed` (hints of other servers may have been
-    lost: look at everything; never published by anybody but the adapter).
+    agents are published), `thread:OWNER/ID` (events were appended), and MISSED, which adapters publish.
     """
+
+    async def open(self) -> None:
+        """Begins to hear what other servers publish."""
+        ...
 
     def publish(self, topic: str) -> None:
         """Tells every listener of `topic`, after the change it speaks of has been committed. Never blocks. The hints

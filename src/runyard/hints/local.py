@@ -15,6 +15,9 @@ class LocalHints:
         # By topic, then by subscription: a listener may be there twice.
         self._listeners: dict[str, dict[object, Listener]] = {}
 
+    async def open(self) -> None:
+        """There are no others."""
+
     def publish(self, topic: str) -> None:
         listeners = self._listeners.get(topic)
         if listeners is None:
