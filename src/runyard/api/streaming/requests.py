@@ -142,6 +142,8 @@ def command(document: Mapping[str, Any]) -> Command:
         InvalidInput: it has no `id` that is a number from 0 on, no `method`, or `params` that are no object.
     """
     id, method, params = document.get("id"), document.get("method"), document.get("params", {})
+    if type(id) is float and id.is_integer():  # a whole number, as JSON Schema has it
+        id = int(id)
     if type(id) is not int or not 0 <= id <= _LARGEST:
         raise InvalidInput(f"id is {_brief(id)}; a whole number from 0 to 2^53 - 1 is needed", field="id")
     if type(method) is not str:

@@ -59,12 +59,13 @@ async def open_thread_sse_stream(call: Call) -> None:
         watch.cancel()
 
 
-@operation("Streaming", needs="read", errors=(426,), socket=websocket.converse)
+@operation("Streaming", needs="read", errors=(422, 426), socket=websocket.converse)
 async def open_thread_websocket_stream(call: Call) -> None:
     """Open Thread WebSocket
 
     A WebSocket over which a thread is watched and steered: commands go one way, their responses and events the other.
     """
+    call.uuid("thread_id")
     raise Refused(
         426,
         "upgrade_required",
