@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from runyard.api.validation import Shape, canonical_uuid
-from runyard.api.wire import Wire
+from runyard.api.wire import EVENT_ID, Wire
 from runyard.errors import InvalidInput
 from runyard.protocol.filters import Filter, check_channels
 from runyard.protocol.frames import Cursor, cursor_of
@@ -49,7 +49,14 @@ class EventStreamRequest(Wire, kw_only=True, rename="camel"):
         | UnsetType
     ) = UNSET
     since_event_id: (
-        Annotated[str, Meta(description="The same, by the id of an event; it counts before since.")] | UnsetType
+        Annotated[
+            str,
+            Meta(
+                description="The same, by the id of an event; it counts before since.",
+                extra_json_schema={"pattern": EVENT_ID},
+            ),
+        ]
+        | UnsetType
     ) = UNSET
 
 
