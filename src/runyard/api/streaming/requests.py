@@ -91,14 +91,13 @@ def subscription(params: Mapping[str, Any]) -> Wish:
 def _wish(document: dict[str, Any], last_event_id: str | None) -> Wish:
     asked = SHAPE.parse(document)
     check_channels(asked.channels)
+    sent = None if last_event_id is None else cursor_of(last_event_id, "Last-Event-ID")
     if asked.since_event_id is not UNSET:
         after = cursor_of(asked.since_event_id, "sinceEventId")
     elif asked.since is not UNSET:
         after = Cursor(asked.since)
-    elif last_event_id is not None:
-        after = cursor_of(last_event_id, "Last-Event-ID")
     else:
-        after = None
+        after = sent
     namespaces = None if asked.namespaces is UNSET else asked.namespaces
     depth = None if asked.depth is UNSET else asked.depth
     return Wish(Filter(asked.channels, namespaces, depth), after)
