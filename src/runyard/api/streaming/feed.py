@@ -24,13 +24,15 @@ _encode = msgspec.json.Encoder().encode
 class Feed:
     """A thread as one connection sees it, in the spelling of its face."""
 
-    __slots__ = ("_api", "_face", "_owner", "_thread_id")
+    __slots__ = ("_api", "_face", "_owner", "_thread_id", "covered")
 
     def __init__(self, api: ApiContext, face: Face, owner: str, thread_id: str) -> None:
         self._api = api
         self._face = face
         self._owner = owner
         self._thread_id = thread_id
+        self.covered = 0
+        """The number up to which states are in the one that the last replay began with; 0 where it began with none."""
 
     async def replay(self, wanted: Sequence[Filter], after: Cursor | None, upto: int) -> AsyncIterator[list[Frame]]:
         """The frames of the log up to a number that any of the subscriptions sees, a part at a time.
@@ -39,6 +41,7 @@ class Feed:
         now, then what the newest run that has begun has told; states that the first one covers are left out.
         """
         streams, storage = self._api.streams, self._api.storage
+        self.covered = 0
         if not streams.shows(self._owner, self._thread_id):
             return
         covered = False
@@ -75,14 +78,23 @@ class Feed:
             if frames:
                 yield frames
 
-    async def live(self, events: Sequence[Event], wanted: Sequence[Filter]) -> list[Frame]:
-        """The frames of events that were just committed, each once, that any of the subscriptions sees."""
+    async def live(self, events: Sequence[Event], wanted: Sequence[Filter], covered: Sequence[int] = ()) -> list[Frame]:
+        """The frames of events that were just committed, each once, that any of the subscriptions sees.
+
+        `covered` is for each of them what `covered` was after its replay: a state may be committed before a reader is
+        given it, and was told to it.
+        """
+        first = max(covered, default=0)
         frames: list[Frame] = []
         for event in events:
             if event.kind == "values" and event.state is None and any(one.wants("values") for one in wanted):
                 event.state = await self._state_of(event)
                 event.frames = None
-            frames += self._face.shown(event, wanted)
+            shown = self._face.shown(event, wanted)
+            if event.kind == "values" and not event.namespace and event.seq <= first:
+                behind = [one for one, upto in zip(wanted, covered, strict=True) if event.seq > upto]
+                shown = [f for f in shown if f.told.method != "values" or any(one.shows(f.told, "") for one in behind)]
+            frames += shown
         return frames
 
     async def _with_inner_state(self, event: Event) -> Event:
@@ -105,12 +117,16 @@ class Feed:
             return None
         storage = self._api.storage
         try:
-            head = storage.thread(self._owner, self._thread_id).head
+            through, head = -1, None
+            # Another thread commits: the two are of one moment where nothing was told between them.
+            while through != (through := storage.last_seq(self._owner, self._thread_id)):
+                head = storage.thread(self._owner, self._thread_id).head
             if head is None:
                 return None
             snapshot = await storage.snapshot(self._owner, self._thread_id, head)
         except NotFound:
             return None
+        self.covered = through
         now = self._api.verbs.clock.now()
         told = Told("values", render(shown(snapshot.state)))
         return self._face.frame(told, "", SNAPSHOT + head, None, now)
