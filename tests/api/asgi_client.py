@@ -93,6 +93,11 @@ class Connection:
         """Until this text has come."""
         await self._server.until(lambda: mark.encode() in self.received)
 
+    @property
+    def over(self) -> bool:
+        """The server is done with it."""
+        return self._handling.done()
+
     async def end(self) -> Connection:
         """Until the server is done with the request."""
         await self._handling
@@ -192,6 +197,11 @@ class Socket:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         await self._server.until(holds)
+
+    @property
+    def over(self) -> bool:
+        """The server is done with it."""
+        return self._handling.done()
 
     async def end(self) -> Socket:
         """Until the server is done with it."""
