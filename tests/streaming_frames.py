@@ -351,11 +351,16 @@ def place(event_id: str) -> tuple[int, int] | None:
 
 def check_order(frames: Iterable[Frame]) -> None:
     """Raises `WrongFrame` unless the frames of one subscription come in the order of the log, each once, behind a
-    baseline if there is one."""
+    baseline if there is one; what tells of missed events stands in their place."""
     last = (0, 0)
     for index, frame in enumerate(frames):
         at = place(frame["eventId"])
-        if at is None:
+        if frame["eventId"].startswith("missed:"):
+            first, _, to = frame["eventId"].removeprefix("missed:").partition("-")
+            if int(first) <= last[0]:
+                raise WrongFrame(f"{frame['eventId']} tells of what has been told")
+            last = (int(to), 10**9)
+        elif at is None:
             if index:
                 raise WrongFrame(f"{frame['eventId']} does not come first")
         elif at <= last:

@@ -16,6 +16,7 @@ from watching import ALL, Transport, Watch, a_whole_story, everything, log_of, s
 
 from runyard import Context
 from runyard.api.sse import LARGEST_PIECE
+from runyard.api.streaming import feed
 
 transports = pytest.mark.parametrize("transport", get_args(Transport))
 ABSENT = "01a20c2f-0000-7000-8000-000000000000"
@@ -320,6 +321,38 @@ def cut(folder: Path, floor: int) -> None:
         database.execute("DELETE FROM events WHERE last_seq <= ?", (floor,))
         database.execute("UPDATE threads SET floor_seq = ?", (floor,))
         database.commit()
+
+
+@transports
+def test_what_goes_while_it_is_replayed_is_told_where_it_is_missed(
+    server: Starter, monkeypatch: pytest.MonkeyPatch, transport: Transport
+) -> None:
+    async def story() -> None:
+        async with server(everything) as s:
+            thread = await a_whole_story(s)
+            frames = await log_of(s, thread)
+            last = s.storage.last_seq("", thread)
+            monkeypatch.setattr(feed, "PAGE", 3)
+            read, pages = s.storage.events, []
+
+            async def read_and_delete(*args: Any, **more: Any) -> Any:
+                pages.append(more["after"])
+                if len(pages) == 3:
+                    assert (await s.http.delete(f"/threads/{thread}")).status_code == 204
+                return await read(*args, **more)
+
+            monkeypatch.setattr(s.storage, "events", read_and_delete)
+            seen = await watch(s, thread, transport=transport, since=0)
+            await seen.until(lambda told: "custom:ap.missed_events" in told)
+            *before, missed = seen.frames
+            assert len(before) > 3
+            payload = missed["params"]["data"]["payload"]
+            first = payload["from"]
+            assert payload == {"from": first, "to": last, "count": last - first + 1}
+            assert before == [f for f, at in zip(frames, numbered(frames), strict=True) if at < first]
+            await seen.leave()
+
+    play(story())
 
 
 # breaks

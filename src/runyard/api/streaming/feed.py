@@ -37,32 +37,38 @@ class Feed:
     async def replay(self, wanted: Sequence[Filter], after: Cursor | None, upto: int) -> AsyncIterator[list[Frame]]:
         """The frames of the log up to a number that any of the subscriptions sees, a part at a time.
 
-        With a cursor: what is behind it, and first of all whether some of that is gone. Without one: the thread's state
-        now, then what the newest run that has begun has told; states that the first one covers are left out.
+        With a cursor: what is behind it. Without one: the thread's state now, then what the newest run that has begun
+        has told; states that the first one covers are left out. What retention has removed, before or meanwhile, is
+        told where it is missed.
         """
         streams, storage = self._api.streams, self._api.storage
         self.covered = 0
         if not streams.shows(self._owner, self._thread_id):
             return
         covered = False
+        floor = storage.floor_seq(self._owner, self._thread_id)
         if after is None:
             baseline = await self._baseline(wanted)
             if baseline is not None:
                 covered = True
                 yield [baseline]
             newest = await streams.newest_begun(self._owner, self._thread_id)
-            start = upto if newest is None else newest.first_seq
+            start = upto if newest is None else max(newest.first_seq, floor)
         else:
             start = after.after
+        states = any(one.wants("values") for one in wanted) and not covered
+        while start < upto:
             floor = storage.floor_seq(self._owner, self._thread_id)
             if start < floor:
                 yield [self._missed(start + 1, floor)]
                 start = floor
-        states = any(one.wants("values") for one in wanted) and not covered
-        while start < upto:
+                continue
             events = await storage.events(
                 self._owner, self._thread_id, after=start, run_id=None, limit=PAGE, states=states
             )
+            floor = storage.floor_seq(self._owner, self._thread_id)
+            if start < floor and not (events and events[0].seq <= floor):
+                continue  # what comes next was removed before it was read
             if not events:
                 return
             start = events[-1].seq
