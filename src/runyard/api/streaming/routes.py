@@ -48,7 +48,7 @@ async def open_thread_sse_stream(call: Call) -> None:
                 if connection.left or reader.cut:
                     break
             async for events in reader:
-                frames = await feed.live(events, (wish.wanted,))
+                frames = await feed.live(events, (wish.wanted,), (feed.covered,))
                 await connection.write([frame.sse() for frame in frames])
                 del events, frames  # they would be held until the next ones come
         connection.quieten()
