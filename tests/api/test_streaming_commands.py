@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from asgi_client import Puppet, Socket, speak
-from live_server import Server, Starter, play
+from live_server import Server, Starter, holds, play
 from streaming_frames import PARAMETERS, check_command, check_response
 from watching import everything, log_of, send, word
 
@@ -26,13 +26,13 @@ async def asker(s: Server, thread: str, transport: str) -> Ask:
     socket = speak(s, thread) if transport == "websocket" else None
 
     async def ask(method: str, **params: Any) -> dict[str, Any]:
-        before = s.storage.last_seq("", thread)
+        before = await s.storage.last_seq("", thread)
         response = await (send(s, thread, method, **params) if socket is None else socket.ask(method, **params))
         if response["type"] == "success":
             check_command({"method": method, "params": params})
         check_response(response, method)
         if response["type"] == "success":
-            assert before <= response["meta"]["appliedThroughSeq"] <= s.storage.last_seq("", thread)
+            assert before <= response["meta"]["appliedThroughSeq"] <= await s.storage.last_seq("", thread)
         return response
 
     return ask
@@ -65,7 +65,7 @@ async def ended(s: Server, response: dict[str, Any]) -> dict[str, Any]:
 
 
 async def at_rest(s: Server, thread: str, status: str = "idle") -> dict[str, Any]:
-    await s.until(lambda: s.storage.thread("", thread).status == status)
+    await s.until(lambda: holds(s.storage.thread("", thread), lambda found: found.status == status))
     return (await s.get(f"/threads/{thread}")).json()
 
 
@@ -188,7 +188,7 @@ def test_the_tree_of_a_run(server: Starter, transport: str) -> None:
             ask = await asker(s, thread, transport)
             puppet.do(below)
             begun = await ask("run.start", assistantId="puppet", input=None)
-            await s.until(lambda: s.storage.last_seq("", thread) == 5)
+            await s.until(lambda: holds(s.storage.last_seq("", thread), lambda seq: seq == 5))
             tree = (await ask("agent.getTree"))["result"]["tree"]
             assert (tree["graphName"], tree["status"], tree["namespace"]) == ("puppet", "running", [])
             assert tree["metadata"] == {"run_id": begun["result"]["runId"], "attempt": 1}
@@ -225,7 +225,7 @@ def test_states_and_forks(server: Starter, transport: str) -> None:
                 await ended(s, await ask("run.start", assistantId="adds", input={"n": number}))
             looked = await ask("state.get", namespace=[])
             state = looked["result"]
-            assert looked["meta"]["appliedThroughSeq"] == s.storage.last_seq("", thread) > 0
+            assert looked["meta"]["appliedThroughSeq"] == await s.storage.last_seq("", thread) > 0
             listed = (await ask("state.listCheckpoints"))["result"]["checkpoints"]
             history = (await s.get(f"/threads/{thread}/history")).json()
             assert [one["id"] for one in listed] == [one["checkpoint"]["checkpoint_id"] for one in history]
@@ -299,7 +299,7 @@ def test_what_is_wrong_with_a_command_is_said_with_the_field(server: Starter, tr
                 assert response["type"] == "error", (method, params)
                 assert response["error"] == "invalid_argument", (method, params, response)
                 assert response["metadata"]["field"] == field, (method, params, response)
-            assert s.storage.last_seq("", thread) == 0
+            assert await s.storage.last_seq("", thread) == 0
 
     play(story())
 
@@ -381,7 +381,7 @@ def test_a_key_that_reads_watches_and_looks_and_no_more(server: Starter) -> None
         async with server(adds, api_keys=keys()) as s:
             thread = (await s.post("/threads", {}, headers=bearer("writes"))).json()["thread_id"]
             begun = (await say(s, thread, "writes", "run.start", assistantId="adds", input={"n": 1})).json()
-            await s.until(lambda: s.storage.run("mia", begun["result"]["runId"]).finished)
+            await s.until(lambda: holds(s.storage.run("mia", begun["result"]["runId"]), lambda found: found.finished))
             socket = speak(s, thread, **bearer("reads"))
             told = await socket.ask("subscription.subscribe", channels=["values"], since=0)
             assert told["result"]["replayedEvents"] == 1
