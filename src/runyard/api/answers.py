@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from runyard import agents, checkpoints, deliveries, items, runs, threads
 from runyard.api.wire import (
+    EVENT_ID,
     DeliveryStatus,
     JsonObject,
     Message,
@@ -163,7 +164,7 @@ class ThreadStreamEvent(Answer, kw_only=True):
         str,
         Meta(
             description="The frame's `eventId`, which is a cursor.",
-            extra_json_schema={"pattern": "^((missed:)?[0-9]+(-[0-9]+)?|snap:.+)$"},
+            extra_json_schema={"pattern": EVENT_ID},
         ),
     ] = ""
     data: Annotated[str, Meta(extra_json_schema={"contentMediaType": "application/json"})]

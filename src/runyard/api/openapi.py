@@ -13,8 +13,9 @@ import msgspec
 
 from runyard.api import answers
 from runyard.api.operation import Operation
+from runyard.api.streaming.requests import SHAPE as STREAM_REQUEST
 from runyard.api.system import PROTOCOL_VERSION
-from runyard.api.wire import CURSOR
+from runyard.api.wire import CURSOR, EVENT_ID
 
 Json = dict[str, Any]
 Paths = Iterable[tuple[str, Mapping[str, Operation]]]
@@ -48,6 +49,10 @@ _HEADERS: dict[str, Json] = {
         "description": "Replay events with a larger id, then go on; `0`, `-1` and `-` are the start.",
         "schema": {"type": "string", "pattern": CURSOR},
     },
+}
+_FRAME_CURSOR: Json = {
+    "description": "Replay what comes behind the frame of this id, then go on. It counts where the body has no cursor.",
+    "schema": {"type": "string", "pattern": EVENT_ID},
 }
 
 
@@ -164,7 +169,8 @@ def _query_parameters(operation: Operation) -> list[Json]:
 
 
 def _headers(operation: Operation) -> list[Json]:
-    return [{"name": name, "in": "header", "required": False, **_HEADERS[name]} for name in operation.headers]
+    described = _HEADERS if operation.body is not STREAM_REQUEST else {**_HEADERS, "Last-Event-ID": _FRAME_CURSOR}
+    return [{"name": name, "in": "header", "required": False, **described[name]} for name in operation.headers]
 
 
 def _responses(path: str, operation: Operation, types: _Types) -> Json:

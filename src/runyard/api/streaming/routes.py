@@ -48,7 +48,7 @@ async def open_thread_sse_stream(call: Call) -> None:
                 if connection.left or reader.cut:
                     break
             async for events in reader:
-                frames = await feed.live(events, (wish.wanted,))
+                frames = await feed.live(events, (wish.wanted,), (feed.covered,))
                 await connection.write([frame.sse() for frame in frames])
                 del events, frames  # they would be held until the next ones come
         connection.quieten()
@@ -59,12 +59,13 @@ async def open_thread_sse_stream(call: Call) -> None:
         watch.cancel()
 
 
-@operation("Streaming", needs="read", errors=(426,), socket=websocket.converse)
+@operation("Streaming", needs="read", errors=(422, 426), socket=websocket.converse)
 async def open_thread_websocket_stream(call: Call) -> None:
     """Open Thread WebSocket
 
     A WebSocket over which a thread is watched and steered: commands go one way, their responses and events the other.
     """
+    call.uuid("thread_id")
     raise Refused(
         426,
         "upgrade_required",
