@@ -11,6 +11,7 @@ import msgspec
 from runyard.admission import Admission
 from runyard.clock import Clock
 from runyard.delivery import Courier, Render
+from runyard.directory import Directory
 from runyard.errors import InvalidInput, RunyardError
 from runyard.events import Chunk
 from runyard.executor import Executor
@@ -81,7 +82,7 @@ class Engine:
         version: str = "0",
         spans: Spans | None = None,
     ) -> None:
-        if terms.default_agent is not None and terms.default_agent not in agents:
+        if terms.default_agent is not None and terms.default_agent not in agents and not storage.shared:
             raise InvalidInput(
                 f"default_agent is {terms.default_agent!r}; agents here: {', '.join(sorted(agents)) or 'none'}",
                 field="default_agent",
@@ -148,6 +149,9 @@ class Engine:
             ),
             spans=spans,
         )
+        self._directory = Directory(
+            storage=storage, clock=clock, hints=hints, telemetry=self.telemetry, learn=self.verbs.learn
+        )
         self.reaper = Reaper(
             storage=storage,
             clock=clock,
@@ -206,6 +210,9 @@ class Engine:
         """From whoever served the database before."""
         await self._leases.take_over()
         await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], self.clock.now())
+        if self.storage.shared:
+            self._hints.tell_others(["agents"])
+            await self._directory.start()
 
     def _committed(self, chunks: Sequence[Chunk]) -> None:
         """Events have become durable: those who wait for them are told, and ends of runs are counted."""
@@ -228,7 +235,8 @@ class Engine:
                 )
 
     async def readiness(self) -> dict[str, Any]:
-        """Whether runs are taken, and why not. Tries the database, unless it has just proven itself.
+        """Whether runs are taken, why not, and which agents have runs that no worker can execute. Tries the database,
+        unless it has just proven itself.
 
         A late event loop is no reason: the answer is late then, and a server that is busy is not broken.
         """
@@ -237,7 +245,10 @@ class Engine:
             trouble = await self.storage.trouble()
             reasons += [] if trouble is None else [trouble]
         self._healthy = not reasons
-        return {"ready": not reasons, "reasons": reasons}
+        return {"ready": not reasons, "reasons": reasons, "unoffered": await self._unoffered() if not reasons else {}}
+
+    async def _unoffered(self) -> dict[str, int]:
+        return await self.storage.unoffered(sorted(self._agents) if self._terms.works else [])
 
     def _reasons(self) -> list[str]:
         if self._state != "ready":
@@ -251,12 +262,13 @@ class Engine:
     async def exposition(self) -> tuple[bytes, bytes]:
         """The metrics: their content type and text. A database that does not answer costs its own figures only."""
         standing: Standing | None = None
-        if (await self.readiness())["ready"]:
+        readiness = await self.readiness()
+        if readiness["ready"]:
             try:
                 standing = await self.storage.standing(self.clock.now())
             except RunyardError:
                 pass  # it has failed since; the next look says why
-        return CONTENT_TYPE, self._metrics.render(standing)
+        return CONTENT_TYPE, self._metrics.render(standing, readiness["unoffered"])
 
     def _moment(self) -> Moment:
         return Moment(
@@ -278,6 +290,7 @@ class Engine:
         ended = await self.worker.drain(self._terms.drain_grace)
         self.streams.drain()
         await self._leases.stop()
+        await self._directory.stop()
         await self.courier.stop()
         await self.reaper.stop()
         return ended

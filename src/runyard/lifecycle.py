@@ -16,6 +16,7 @@ from runyard.admission import Admission
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, Checkpoint, Question, Snapshot, State, answers_of
 from runyard.clock import Clock
+from runyard.directory import RemoteAgent
 from runyard.errors import (
     Conflict,
     InvalidInput,
@@ -129,8 +130,9 @@ class Attachment:
 
 
 class Lifecycle:
-    """The verbs. `agents` are those with code in this process; `retention` is in seconds; `check_webhook` raises
-    `InvalidInput` for a URL that is no webhook."""
+    """The verbs. `agents` are those that runs can be created of: those with code in this process (`loaded`), and those
+    that other servers publish; `retention` is in seconds; `check_webhook` raises `InvalidInput` for a URL that is no
+    webhook."""
 
     def __init__(
         self,
@@ -152,7 +154,8 @@ class Lifecycle:
         self.storage = storage
         self.streams = streams
         self.clock = clock
-        self.agents = loaded
+        self.agents: dict[str, LoadedAgent] = {**loaded}
+        self._loaded = loaded
         self.default_agent = default_agent
         self._published: dict[str, Agent] = {name: agent.agent for name, agent in loaded.items()}
         self._hints = hints
@@ -173,6 +176,13 @@ class Lifecycle:
         self._closed = True
 
     # agents
+
+    def learn(self, published: Sequence[Agent]) -> None:
+        """What is published, whoever has its code. What has code here is as it is here."""
+        for agent in published:
+            if agent.agent_id not in self._loaded and self._published.get(agent.agent_id) != agent:
+                self.agents[agent.agent_id] = RemoteAgent(agent)
+                self._published[agent.agent_id] = agent
 
     def agent(self, agent_id: str) -> Agent:
         """Raises `NotFound` agent_not_found."""

@@ -130,9 +130,11 @@ class Metrics:
         """The loop came round so much later than it was to."""
         self._lag.observe(seconds)
 
-    def render(self, standing: Standing | None) -> bytes:
-        """Everything, as text; without what the database would tell, where it could not be asked."""
+    def render(self, standing: Standing | None, unoffered: Mapping[str, int] = {}) -> bytes:
+        """Everything, as text; without what the database would tell, where it could not be asked. `unoffered`: pending
+        runs by agent, of those that no worker has."""
         self._standing = standing
+        self._unoffered = unoffered
         return generate_latest(self._registry)
 
     # the families, in the order of docs/operations.md
@@ -143,6 +145,10 @@ class Metrics:
         yield _gauge("runyard_ready", "Whether the server takes runs, as GET /ready says: 1 or 0.", (), {(): now.ready})
         if self._standing is not None:
             yield from _standing_families(self._standing, self._agents)
+            yield _gauge(
+                "runyard_unoffered_runs", "Runs that wait and that no worker can execute.", ("agent",),
+                {(agent,): number for agent, number in self._unoffered.items()},
+            )  # fmt: skip
         yield _counter(
             "runyard_runs_ended",
             "Runs that have ended here, by agent, status and outcome.",

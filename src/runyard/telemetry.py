@@ -31,6 +31,7 @@ LEVELS: dict[str, int] = {
     "graph keeps plain data": logging.WARNING,
     "recovered": logging.INFO,
     "not recovered": logging.WARNING,
+    "agents not read": logging.WARNING,
     "lease not renewed": logging.WARNING,
     "worker was taken for dead": logging.WARNING,
     "swept": logging.DEBUG,

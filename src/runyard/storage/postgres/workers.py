@@ -75,3 +75,18 @@ class Workers:
             raise Unavailable(
                 f"the database has not answered within {ANSWER_PATIENCE:g} s", code="database_unreachable"
             ) from None
+
+
+async def standing(connection: Any) -> tuple[list[str], dict[str, int]]:
+    """For people: the workers that are alive, and how many runs wait of agents that none of them has."""
+    rows = await connection.fetch(_ALIVE)
+    offered = {agent_id for row in rows for agent_id in row["agents"]}
+    waiting = await connection.fetch(_WAITING)
+    return [row["place"] for row in rows], {row[0]: row[1] for row in waiting if row[0] not in offered}
+
+
+_ALIVE = """
+SELECT 'process ' || process || ' on ' || host AS place, agents FROM workers WHERE expires_at > clock_timestamp()
+ORDER BY started_at
+"""
+_WAITING = "SELECT agent_id, count(*)::integer FROM runs WHERE status = 'pending' GROUP BY agent_id ORDER BY agent_id"
