@@ -72,8 +72,8 @@ class Leases:
         if not self._storage.shared:
             return
         if self._lease is not None:
-            self._repeat(self._lease / RENEWALS, self.renew_once, "lease not renewed")
-        self._repeat(RECOVERY, self.recover_once, "not recovered")
+            self._repeat(self._lease / RENEWALS, self.renew_once, self._not_renewed)
+        self._repeat(RECOVERY, self.recover_once, self._not_recovered)
 
     async def stop(self) -> None:
         """Nothing executes here any more."""
@@ -84,9 +84,17 @@ class Leases:
             try:
                 await self._storage.leave()
             except RunyardError as error:
-                self._telemetry.tell("lease not renewed", why=error.message)  # it ends by itself
+                self._not_renewed(error)  # it ends by itself
 
-    def _repeat(self, seconds: float, once: Callable[[], Coroutine[Any, Any, None]], failed: str) -> None:
+    def _not_renewed(self, error: Exception) -> None:
+        self._telemetry.tell("lease not renewed", why=str(error) or repr(error))
+
+    def _not_recovered(self, error: Exception) -> None:
+        self._telemetry.tell("not recovered", why=str(error) or repr(error))
+
+    def _repeat(
+        self, seconds: float, once: Callable[[], Coroutine[Any, Any, None]], failed: Callable[[Exception], None]
+    ) -> None:
         async def for_ever() -> None:
             wait = seconds
             while True:
@@ -94,10 +102,8 @@ class Leases:
                 wait = seconds
                 try:
                     await once()
-                except RunyardError as error:
-                    self._telemetry.tell(failed, why=error.message)
+                except Exception as error:  # a fault of ours must not end the lease either
+                    failed(error)
                     wait = min(seconds, STORAGE_PATIENCE)
-                except Exception as error:  # a fault of ours must not end the lease
-                    self._telemetry.tell(failed, error=error, why=repr(error))
 
         self._loops.append(asyncio.get_running_loop().create_task(for_ever()))

@@ -37,7 +37,7 @@ from runyard.outbound.http import HttpOutbound
 from runyard.runtime.channel import ThreadHost
 from runyard.runtime.contract import LoadedAgent
 from runyard.runtime.load import load_targets
-from runyard.settings import Settings, is_loopback, without_password
+from runyard.settings import Settings, check_role, is_loopback, without_password
 from runyard.sockets import Sockets
 from runyard.storage.sqlite.backup import copy_database
 from runyard.telemetry import Spans, say
@@ -90,7 +90,7 @@ def create_app(
 def _app(
     settings: Settings, agents: Sequence[LoadedAgent], clock: Clock, tracer_provider: Any, table: api_app.Table
 ) -> App:
-    settings.check_database()
+    check_role(settings)
     found = [*load_targets(settings.agents, Path.cwd()), *agents] if settings.workers else []
     loaded = {agent.agent.agent_id: agent for agent in found}
     if len(loaded) < len(found):

@@ -238,17 +238,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether other servers may use the database at the same time: it is a PostgreSQL one."""
         return self.database.startswith(POSTGRES)
 
-    def check_database(self) -> None:
-        """Raises InvalidInput for a database that is none, or that cannot be shared where it would have to be."""
-        if not self.shared:
-            self.database_path  # noqa: B018  (it is refused there)
-            if self.workers == 0:
-                raise InvalidInput(
-                    f"workers is 0, but database is {self.database!r}, which one server alone uses: nobody would "
-                    "execute its runs; that takes a PostgreSQL database",
-                    field="workers",
-                )
-
     @property
     def database_path(self) -> Path:
         """The file of an SQLite database; `sqlite:///a.db` is relative, `sqlite:////data/a.db` absolute.
@@ -319,10 +308,24 @@ def resolve_settings(
             sources[name] = "default"
     settings = Settings(**values)
     try:
-        settings.check_database()
+        if not settings.shared:
+            settings.database_path  # noqa: B018  (a wrong one is refused here, with its source)
     except Unsupported as error:
         raise Unsupported(f"{error.message} (from {sources['database']})", field="database") from None
     return Resolved(settings, sources)
+
+
+def check_role(settings: Settings) -> None:
+    """Refuse to leave the execution of runs to workers that there cannot be.
+
+    Raises InvalidInput that says what to do.
+    """
+    if not settings.workers and not settings.shared:
+        raise InvalidInput(
+            f"workers is 0, but database is {settings.database!r}, which one server alone uses: nobody would execute "
+            "its runs; that takes a PostgreSQL database",
+            field="workers",
+        )
 
 
 def without_password(url: str) -> str:

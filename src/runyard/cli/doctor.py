@@ -14,7 +14,7 @@ import click
 from runyard.cli.flags import read_settings, setting_flags
 from runyard.cli.show import print_json, print_table
 from runyard.errors import InvalidInput
-from runyard.settings import Resolved, Settings, check_exposure, describe, is_loopback, without_password
+from runyard.settings import Resolved, Settings, check_exposure, check_role, describe, is_loopback, without_password
 
 EPILOG = """\b
 Examples:
@@ -192,7 +192,12 @@ def _traces(settings: Settings, environ: Mapping[str, str]) -> Generator[Finding
 def _agents(settings: Settings, facts: Mapping[str, Any]) -> Generator[Finding]:
     agents: list[str] = facts["agents"]
     if not settings.workers:
-        yield Finding("agents", "ok", "none of its own: workers is 0")
+        try:
+            check_role(settings)
+        except InvalidInput as error:
+            yield Finding("agents", "problem", error.message)
+        else:
+            yield Finding("agents", "ok", "none of its own: workers is 0")
         return
     if facts["agents_problem"] is not None:
         yield Finding("agents", "problem", facts["agents_problem"])
