@@ -48,8 +48,9 @@ class Provided(NamedTuple):
 class Parameters:
     """The parameters of a function by their roles, and the shapes of what it takes and gives.
 
-    A parameter is found by its name (`input`, `messages`, `state`, `config`, `ctx`, `inbox`), by the type
-    `Context`, `SyncContext`, `Inbox` or `SyncInbox`, or, the first with another hint, is the input. `problems` are hints that no schema comes from.
+    A parameter is found by its name (`input`, `messages`, `state`, `config`, `ctx`, `inbox`), by the type `Context`,
+    `SyncContext`, `Inbox` or `SyncInbox`, or, the first with another hint, is the input. `problems` are hints that no
+    schema comes from.
     """
 
     def __init__(self, function: Callable[..., Any], *, yields: bool) -> None:

@@ -90,7 +90,8 @@ class Ending(msgspec.Struct, frozen=True):
     """When a stateless run's record may go."""
     delete_thread: bool = False
     injects: bool = False
-    """Whether the agent takes messages while it executes, and so may have left some (see `inject`): `final` is given then."""
+    """Whether the agent takes messages while it executes, and so may have left some (see `inject`). `final` is then
+    needed."""
 
 
 class Requeue(msgspec.Struct, frozen=True):
