@@ -272,7 +272,9 @@ class Execution:
         self.stop("lost")
         failure = Failure("internal_error", "the server failed while it executed this run; its log says why")
         while not self._gave_up:
-            ending = Ending("failed", self._cancel, failure, expires_at=self._expiry("failed"))
+            ending = Ending(
+                "failed", self._cancel, failure, expires_at=self._expiry("failed"), injects=self._loaded.agent.injects
+            )
             last = Batch(close_nested(self._open, "failed", failure.message))
             try:
                 await self._insist(

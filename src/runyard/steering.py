@@ -146,7 +146,7 @@ class Steering:
             Conflict: inbox_full.
         """
         self._storage.thread(owner, thread_id)
-        run = await self._executing(owner, thread_id)
+        run = self._executing(owner, thread_id)
         if not self._verbs.agent(run.agent_id).injects:
             raise Unsupported(
                 f"agent {run.agent_id!r} takes no messages while it executes (it has no inbox); send run.start instead",
@@ -158,7 +158,7 @@ class Steering:
     async def _put_into(self, owner: str, thread_id: str, agent_id: str, messages: list[dict[str, Any]]) -> Run | None:
         """The run that has the messages now; None where there is none that takes them."""
         try:
-            run = await self._executing(owner, thread_id)
+            run = self._executing(owner, thread_id)
             if run.agent_id != agent_id or not self._verbs.agent(agent_id).injects:
                 return None
             await self._deliver(owner, run, messages)
@@ -166,9 +166,10 @@ class Steering:
             return None
         return run
 
-    async def _executing(self, owner: str, thread_id: str) -> Run:
-        run = await self._streams.newest_begun(owner, thread_id)
-        if run is None or run.finished:
+    def _executing(self, owner: str, thread_id: str) -> Run:
+        """The run that executes, or will as soon as there is a place."""
+        run = self._storage.active_run(owner, thread_id)
+        if run is None:
             raise NoActiveRun(f"no run executes on thread {thread_id}; send run.start instead", thread_id=thread_id)
         return run
 

@@ -166,6 +166,44 @@ def test_input_that_is_messages_goes_into_the_run_of_that_agent(server: Starter,
     play(story())
 
 
+@OVER
+def test_a_message_that_comes_before_the_code_has_begun_is_found_by_it(server: Starter, over: str) -> None:
+    async def story() -> None:
+        async with server(listener) as s:
+
+            async def one() -> None:
+                thread = Thread(s, over)
+                await thread.start("listener", "hello")
+                early = await thread.inject("early")
+                assert early["type"] == "success", early
+                await thread.inject("stop")
+                await thread.until('"completed"')
+                assert (await thread.values())["notes"] == ["hello", "early"]
+                await thread.leave()
+
+            await asyncio.gather(*(one() for _ in range(20)))
+
+    play(story())
+
+
+def test_a_run_that_waits_for_a_place_takes_messages_too(server: Starter) -> None:
+    async def story() -> None:
+        async with server(listener, max_runs=1) as s:
+            first, second = Thread(s, "http"), Thread(s, "http")
+            await first.start("listener", "hello")
+            await first.until('"listening"')
+            await second.start("listener", "hello")
+            for content in ("early", "stop"):
+                assert (await second.inject(content))["type"] == "success"
+            await first.inject("stop")
+            await second.until('"completed"')
+            assert (await second.values())["notes"] == ["hello", "early"]
+            await first.leave()
+            await second.leave()
+
+    play(story())
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -88,7 +88,29 @@ def test_a_message_that_is_sent_again_is_accepted_once(on_storage: OnStorage) ->
     on_storage(case)
 
 
-def test_only_a_run_that_has_begun_and_is_not_over_takes_messages(on_storage: OnStorage) -> None:
+def test_a_run_that_waits_for_a_place_takes_messages_and_leaves_them_where_it_never_begins(
+    on_storage: OnStorage,
+) -> None:
+    async def case(storage: Storage) -> None:
+        await storage.create_run(wish("r1"))
+        await storage.inject("", "r1", [message("m1")], 5)
+        await storage.cancel("", "r1", "interrupt", 6, None)
+        assert (await ids_of(storage), storage.run("", "r1").outcome) == (["m1"], "cancelled")
+        await storage.create_run(wish("r2"))
+        await storage.inject("", "r2", [message("m2")], 7)
+        claim = (await storage.claim({"a": None}, 1, 8))[0]
+        assert [one.body for one in await storage.injected(claim.run.invocation, 0)] == [message("m2")]
+        assert storage.active_run("", "t") == claim.run
+        later = await storage.create_run(wish("r3", "t2", due_at=100))
+        assert [storage.active_run("", thread_id) for thread_id in ("t2", "t3")] == [None, None]
+        assert storage.active_run("bob", "t") is None
+        with pytest.raises(Conflict):
+            await storage.inject("", later.run.run_id, [message("m3")], 9)
+
+    on_storage(case)
+
+
+def test_only_a_run_that_has_begun_or_is_next_and_is_not_over_takes_messages(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         first = await claimed(storage, "r1")
         await storage.create_run(wish("r2"))
@@ -96,7 +118,7 @@ def test_only_a_run_that_has_begun_and_is_not_over_takes_messages(on_storage: On
             await storage.inject("", "r9", [message("m1")], 5)
         with pytest.raises(NotFound):
             await storage.inject("bob", "r1", [message("m1")], 5)
-        with pytest.raises(Conflict, match="waiting to begin") as refused:
+        with pytest.raises(Conflict, match="waiting in line") as refused:
             await storage.inject("", "r2", [message("m1")], 5)
         assert refused.value.reason == "no_active_run"
         # Between two attempts it is not over.
@@ -132,6 +154,20 @@ def test_what_was_not_taken_is_part_of_the_threads_messages_when_the_run_is_over
         assert [event.kind for event in last[-2:]] == ["values", "lifecycle"]
         assert msgspec.json.decode(values_text(last[-2]))["n"] == 1
         assert (await storage.snapshot("", "t", str(head))).checkpoint.source == "input"
+
+    on_storage(case)
+
+
+def test_it_goes_onto_what_is_stored_where_an_executor_that_broke_cannot_say_what_the_state_is(
+    on_storage: OnStorage,
+) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        await storage.append(claim.attempt, Batch(checkpoints=[put(claim.attempt, state("old", n=1))]), 4)
+        await storage.inject("", "r1", [message("m1")], 5)
+        await storage.finish(claim.attempt, Batch(), Ending("failed", injects=True), 6)
+        assert await ids_of(storage) == ["old", "m1"]
+        assert (await storage.snapshot("", "t", str(storage.thread("", "t").head))).state["n"] == b"1"
 
     on_storage(case)
 

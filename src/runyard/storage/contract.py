@@ -91,7 +91,7 @@ class Ending(msgspec.Struct, frozen=True):
     delete_thread: bool = False
     injects: bool = False
     """Whether the agent takes messages while it executes, and so may have left some (see `inject`). `final` is then
-    needed."""
+    needed where the last batch has checkpoints."""
 
 
 class Requeue(msgspec.Struct, frozen=True):
@@ -352,15 +352,20 @@ class Storage(Protocol):
         asked)."""
         ...
 
+    def active_run(self, owner: str, thread_id: str) -> Run | None:
+        """The run of a thread that executes, or has begun and is to be tried again, or else waits for nothing but a
+        place; None where there is no such, or no such thread. Read inline."""
+        ...
+
     async def inject(self, owner: str, run_id: str, messages: Sequence[bytes], now: int) -> None:
-        """Puts messages (JSON objects with an `id`) into a run that has begun, for its code to take: all or none of
-        them. Each is an event of its log, and a record of its invocation that no lease guards. One whose id the
-        invocation has is passed over.
+        """Puts messages (JSON objects with an `id`) into the active run of a thread (see `active_run`), for its code to
+        take: all or none of them. Each is an event of its log, and a record of its invocation that no lease guards.
+        One whose id the invocation has is passed over.
 
         What the code has not taken when the run ends becomes part of the thread's messages with the end, whoever ends
         it; where the end leaves a question open it waits for the answer instead, and a rollback undoes it.
 
-        Raises `NotFound`, `Conflict` no_active_run (it has not begun, is over or is asked to stop), inbox_full."""
+        Raises `NotFound`, `Conflict` no_active_run (it is not, or is asked to stop), inbox_full."""
         ...
 
     async def injected(self, invocation: str, after: int) -> list[Injected]:

@@ -357,6 +357,9 @@ class SqliteStorage:
     async def abandon(self, run_id: str, now: int, expires_at: int | None) -> Run:
         return await self._writer.do(run_verbs.abandon, run_id, now, expires_at)
 
+    def active_run(self, owner: str, thread_id: str) -> Run | None:
+        return injected_verbs.active_run(self._inline, owner, thread_id)
+
     async def inject(self, owner: str, run_id: str, messages: Sequence[bytes], now: int) -> None:
         await self._writer.do(injected_verbs.inject, owner, run_id, messages, now)
 

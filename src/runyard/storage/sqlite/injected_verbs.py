@@ -48,7 +48,8 @@ def inject(t: Transaction, owner: str, run_id: str, messages: Sequence[bytes], n
     if row is None:
         raise run_not_found(run_id)
     run = run_of(row)
-    if run.finished or run.started_at is None or run.cancel is not None:
+    taker = None if run.finished or run.cancel is not None else active_run(t, owner, run.thread_id)
+    if taker is None or taker.run_id != run_id:
         raise Conflict(
             f"run {run_id} takes no messages: it is {_standing(run)}", code="no_active_run", run_id=run_id,
             status=run.status,
@@ -76,6 +77,13 @@ def inject(t: Transaction, owner: str, run_id: str, messages: Sequence[bytes], n
     line.append_outside(t, owner, run.thread_id, run_id, now, entries)
 
 
+def active_run(t: Transaction, owner: str, thread_id: str) -> Run | None:
+    places = line.line_of(t, owner, thread_id)
+    begun = next((place for place in places if place.status == "running" or place.attempt > 0), None)
+    chosen = begun or next((place for place in places if place.ready), None)
+    return None if chosen is None else line.row_of(t, chosen.run_id)
+
+
 def injected(t: Transaction, invocation: str, after: int = 0) -> list[Injected]:
     return [Injected(*row) for row in t.all("records_of_kind", (invocation, "injected")) if row[0] > after]
 
@@ -88,8 +96,10 @@ def with_untaken(
     if not waiting or not _keeps(t, run, batch, ending.outcome):
         return batch, ending
     parent = batch.last_checkpoint or _checkpoint(t, run.owner, run.last_checkpoint or run.base)
-    assert ending.final is not None
-    checkpoint, state = _joined(run, attempt.thread_id, parent, ending.final, waiting, now)
+    state = ending.final
+    if state is None:
+        state = {} if parent is None else state_of(t, parent.checkpoint_id)
+    checkpoint, state = _joined(run, attempt.thread_id, parent, state, waiting, now)
     return (
         msgspec.structs.replace(
             batch,
@@ -110,10 +120,8 @@ def _keeps(t: Transaction, run: Run, batch: Batch, outcome: Outcome) -> bool:
 
 def leave_untaken(t: Transaction, run: Run, head: str | None, outcome: Outcome, now: int) -> list[Entry]:
     """The same for a run that ends without its executor: the thread's head moves on; what is told of that."""
-    if run.started_at is None or line.asking_after(t, run, head, outcome):
-        return []
     waiting, _ = _waiting(t, run.invocation)
-    if not waiting:
+    if not waiting or line.asking_after(t, run, head, outcome):
         return []
     parent = _checkpoint(t, run.owner, head)
     state: State = {} if parent is None else state_of(t, parent.checkpoint_id)
@@ -180,4 +188,4 @@ def _checkpoint(t: Transaction, owner: str, checkpoint_id: str | None) -> Checkp
 def _standing(run: Run) -> str:
     if run.finished:
         return "over"
-    return "waiting to begin" if run.started_at is None else "being cancelled"
+    return "waiting in line" if run.cancel is None else "being cancelled"
