@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runyard.api import sse
+from runyard.api import answers, sse
 from runyard.api.call import Call
 from runyard.api.operation import operation
 from runyard.api.problems import Refused
@@ -21,7 +21,7 @@ FACE = Face("camel")
     "Streaming",
     needs="read",
     body=requests.SHAPE,
-    answer=str,
+    answer=answers.ThreadStreamEvent,
     media="text/event-stream",
     headers=("Last-Event-ID",),
 )
@@ -48,7 +48,7 @@ async def open_thread_sse_stream(call: Call) -> None:
                 if connection.left or reader.cut:
                     break
             async for events in reader:
-                frames = await feed.live(events, (wish.wanted,))
+                frames = await feed.live(events, (wish.wanted,), (feed.covered,))
                 await connection.write([frame.sse() for frame in frames])
                 del events, frames  # they would be held until the next ones come
         connection.quieten()
@@ -59,12 +59,13 @@ async def open_thread_sse_stream(call: Call) -> None:
         watch.cancel()
 
 
-@operation("Streaming", needs="read", errors=(426,), socket=websocket.converse)
+@operation("Streaming", needs="read", errors=(422, 426), socket=websocket.converse)
 async def open_thread_websocket_stream(call: Call) -> None:
     """Open Thread WebSocket
 
     A WebSocket over which a thread is watched and steered: commands go one way, their responses and events the other.
     """
+    call.uuid("thread_id")
     raise Refused(
         426,
         "upgrade_required",

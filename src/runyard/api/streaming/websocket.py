@@ -95,9 +95,10 @@ class Conversation:
             await self._socket.close(RESTART, "draining: come back with the last eventId")
 
     async def _tell(self, events: list[Event]) -> None:
-        filters = [subscription.wanted for subscription in self._subscriptions.values()]
-        if filters:
-            await self._send(await self._feed.live(events, filters))
+        if self._subscriptions:
+            subscriptions = self._subscriptions.values()
+            filters, covered = [one.wanted for one in subscriptions], [one.covered for one in subscriptions]
+            await self._send(await self._feed.live(events, filters, covered))
         self._seen = events[-1].seq
 
     async def _send(self, frames: list[Frame]) -> None:
@@ -178,6 +179,8 @@ class Conversation:
         if not over:
             async for frames in replay:
                 await self._send(frames)
+        for subscription in subscriptions.values():
+            subscription.covered = self._feed.covered
         self._subscriptions.update(subscriptions)
         self._listen()
 
