@@ -224,6 +224,8 @@ class _Reader:
             # Another attempt: what was not at its end is told anew.
             for told in (*self.told.messages.values(), *self.told.tools.values()):
                 told.ended = True
+            for graph in self.told.graphs.values():
+                graph.status = graph.status or "interrupted"
         if event in TERMINAL:
             open_graphs = [name for name, graph in self.told.graphs.items() if graph.status is None]
             assert not open_graphs, f"the run ends before {open_graphs}"

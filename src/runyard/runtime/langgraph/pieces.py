@@ -6,7 +6,7 @@ LangChain gives those that follow an id of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -16,6 +16,7 @@ from langchain_core.messages.ai import UsageMetadata, add_usage
 from runyard.events import Entry, entry
 from runyard.protocol import messages
 from runyard.protocol.blocks import Blocks, Item
+from runyard.runtime.describe import described
 from runyard.runtime.langgraph.messages import form_of
 from runyard.runtime.langgraph.values import project
 
@@ -29,6 +30,8 @@ _THOUGHTS = {"thinking": "thinking", "reasoning_content": "text"}
 """Blocks of providers that hold what the model thinks -> where."""
 _MEDIA = frozenset({"image", "audio", "video", "file"})
 _METADATA = {"ls_provider": "provider", "ls_model_name": "model", "ls_model_type": "modelType"}
+_ALONE = 4
+"""How many keys the form of a piece has that is nothing but text: `role`, `content`, `id` and `delta`."""
 _INDEXES = [msgspec.Raw(b"[%d]" % index) for index in range(16)]
 
 Metadata = dict[str, Any]
@@ -65,28 +68,43 @@ class _Message:
 class Pieces:
     """The messages of an attempt that are being written."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_call: Callable[[Metadata], bool]) -> None:
+        """`is_call`: whether the metadata is that of one call of a model; else a node gave the piece."""
+        self._is_call = is_call
         self._open: dict[object, _Message] = {}
 
-    def told(self, chunk: BaseMessageChunk, path: str, metadata: Metadata, *, is_call: bool) -> tuple[str, msgspec.Raw]:
-        """The id of the message that a piece belongs to, and what is told of the piece: see `Entry.told`.
-
-        `is_call`: the metadata is that of one call of a model; else a node gave the piece.
-        """
-        key = id(metadata) if is_call else chunk.id
-        message = self._open.get(key)
-        if message is None:
-            message = self._open[key] = _begun(chunk, path, metadata)
+    def told(
+        self, chunk: BaseMessageChunk, form: dict[str, Any], path: str, metadata: Metadata
+    ) -> tuple[str, msgspec.Raw]:
+        """The id of the message that a piece belongs to, and what is told of the piece: see `Entry.told`. `form`: the
+        piece as run streams show it."""
+        message = self._open.get(id(metadata)) or self._message(chunk, path, metadata)
         blocks = message.blocks
         if blocks is None:
             return chunk.id or "", NOTHING
         if message.ended:
             return blocks.id, NOTHING
-        items = _items(message, blocks, chunk)
+        if len(form) == _ALONE and "id" in form and type(form["content"]) is str and form["content"]:
+            items = blocks.text(form["content"])
+        else:
+            items = list[Item]()
+            try:
+                for told in _items(message, blocks, chunk):
+                    items += told
+            except Exception as error:  # whatever a provider puts into a piece: it is no reason to fail
+                message.ended = True
+                items.append(messages.failure(blocks.id, f"a piece of it cannot be told: {described(error)}"))
         if len(items) == 1 and type(items[0]) is int:
             index = items[0]
             return blocks.id, _INDEXES[index] if index < len(_INDEXES) else msgspec.Raw(b"[%d]" % index)
         return blocks.id, msgspec.Raw(_encode(project(items)))
+
+    def _message(self, chunk: BaseMessageChunk, path: str, metadata: Metadata) -> _Message:
+        key = id(metadata) if self._is_call(metadata) else chunk.id
+        message = self._open.get(key)
+        if message is None:
+            message = self._open[key] = _begun(chunk, path, metadata)
+        return message
 
     def call_ended(self, metadata: Metadata, error: str | None) -> list[Entry]:
         """A model has ended its call, maybe without having said that a piece is the last one."""
@@ -98,12 +116,17 @@ class Pieces:
         if not self._open:
             return []
         names = set[Any](nodes)
-        ended = [
-            key
-            for key, message in self._open.items()
-            if key != id(message.metadata) and message.path == path and message.node in names
-        ]
-        return [told for key in ended for told in _ended(self._open.pop(key), None)]
+        return self._finish(lambda message: message.path == path and message.node in names)
+
+    def graph_ended(self, path: str) -> list[Entry]:
+        """The same, for whatever was given inside a graph."""
+        if not self._open:
+            return []
+        return self._finish(lambda message: f"{message.path}|".startswith(f"{path}|"))
+
+    def _finish(self, ended: Callable[[_Message], bool]) -> list[Entry]:
+        keys = [key for key, message in self._open.items() if key != id(message.metadata) and ended(message)]
+        return [told for key in keys for told in _ended(self._open.pop(key), None)]
 
     def close(self, error: str | None) -> list[Entry]:
         """Ends whatever is open, as the attempt ends; `error`: why it was not written to its end."""
@@ -119,13 +142,16 @@ def whole_told(message: BaseMessage) -> msgspec.Raw:
             return NOTHING
     elif "reasoning_content" not in message.additional_kwargs:
         return NOTHING
-    form = form_of(message)
-    blocks = _standard(message)
-    if form.get("tool_calls"):
-        blocks = [block for block in blocks if block["type"] not in _CALLS]
-    if blocks == content:
+    try:
+        form = form_of(message)
+        blocks = _standard(message)
+        if form.get("tool_calls"):
+            blocks = [block for block in blocks if block["type"] not in _CALLS]
+        if blocks == content:
+            return NOTHING
+        return msgspec.Raw(_encode(project(messages.whole({**form, "content": blocks}))))
+    except Exception:  # whatever it holds: then what its form says is told
         return NOTHING
-    return msgspec.Raw(_encode(project(messages.whole({**form, "content": blocks}))))
 
 
 def _ended(message: _Message, error: str | None) -> list[Entry]:
@@ -147,26 +173,25 @@ def _begun(chunk: BaseMessageChunk, path: str, metadata: Metadata) -> _Message:
     return _Message(Blocks(chunk.id, role, chunk.name, about), path, metadata)
 
 
-def _items(message: _Message, blocks: Blocks, chunk: BaseMessageChunk) -> list[Item]:
+def _items(message: _Message, blocks: Blocks, chunk: BaseMessageChunk) -> Iterator[list[Item]]:
     fields = chunk.__dict__
-    told = blocks.start()
+    yield blocks.start()
     content: Any = fields["content"]
     if type(content) is str:
         if fields["additional_kwargs"]:
-            told += _beside(blocks, fields["additional_kwargs"])
+            yield _beside(blocks, fields["additional_kwargs"])
         if content:
-            told += blocks.text(content)
+            yield blocks.text(content)
     else:
         for block in _standard(chunk):
-            told += _block(message, blocks, block)
+            yield _block(message, blocks, block)
     if isinstance(chunk, AIMessageChunk):
         for call in fields["tool_call_chunks"]:
-            told += blocks.call(call.get("id"), call.get("name"), call.get("args") or "", _key(message, call))
+            yield _call(message, blocks, call, "tool_call")
         if fields["usage_metadata"] is not None:
             message.usage = add_usage(message.usage, fields["usage_metadata"])
         if fields.get("chunk_position") == "last":
-            told += message.finish()
-    return told
+            yield message.finish()
 
 
 def _beside(blocks: Blocks, kwargs: Mapping[str, Any]) -> list[Item]:
@@ -243,22 +268,22 @@ def _block(message: _Message, blocks: Blocks, block: dict[str, Any]) -> list[Ite
         told += blocks.open(kind, spelled)
         return [*told, *blocks.data(kind, block["base64"])]
     if kind == "server_tool_call_chunk":
-        key = _key(message, block)
-        return [
-            *told,
-            *blocks.call(block.get("id"), block.get("name"), block.get("args") or "", key, "server_tool_call"),
-        ]
+        return [*told, *_call(message, blocks, block, "server_tool_call")]
     return [*told, *blocks.block(block)]
 
 
-def _key(message: _Message, call: Mapping[str, Any]) -> object:
-    """Which of the message's calls a piece belongs to; None where LangChain does not say."""
+def _call(message: _Message, blocks: Blocks, call: Mapping[str, Any], kind: str) -> list[Item]:
+    """A part of a call: LangChain joins those of the same index, unless their ids differ."""
+    id, name, args = (_text(call.get(key)) for key in ("id", "name", "args"))
     index: Any = call.get("index")
     if index is None:
-        return None
-    id: str | None = call.get("id")
+        return blocks.call(id, name, args or "", None, kind)
     known, number = message.calls.get(index, (None, 0))
     if id and known and id != known:
         number += 1
     message.calls[index] = (id or known, number)
-    return (index, number)
+    return blocks.call(id, name, args or "", (index, number), kind)
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or type(value) is str else _encode(project(value)).decode()

@@ -35,7 +35,7 @@ class Telling:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self._pieces = Pieces()
+        self._pieces = Pieces(watcher.is_call)
         self._asked: dict[str, str] = {}
 
     def entries(self, namespace: tuple[str, ...], mode: str, payload: Any) -> Sequence[Entry]:
@@ -67,7 +67,12 @@ class Telling:
         """The entries of what the watcher was told."""
         told: list[Entry] = []
         for one in self._watcher.take():
-            told += self._pieces.call_ended(one.metadata, one.error) if isinstance(one, CallEnded) else (one,)
+            if isinstance(one, CallEnded):
+                told += self._pieces.call_ended(one.metadata, one.error)
+                continue
+            if one.kind == "nested":
+                told += self._pieces.graph_ended(one.namespace)
+            told.append(one)
         return told
 
     def close(self, left: Left) -> list[Entry]:
@@ -84,17 +89,19 @@ class Telling:
         told = NOTHING
         if isinstance(message, BaseMessageChunk):
             form = piece(message)
-            id, told = self._pieces.told(message, path, about, is_call=self._watcher.is_call(about))
+            id, told = self._pieces.told(message, form, path, about)
             if id and form.get("id") != id:
                 form["id"] = id
         elif isinstance(message, BaseMessage):
             form = to_protocol(message)
             told = whole_told(message)
         else:
-            form = project(message)
+            shown = project(message)
+            form = {**cast("dict[str, Any]", shown)} if isinstance(shown, dict) else shown
         node = about.get("langgraph_node")
-        data = [form if node is None or not isinstance(form, dict) else {**form, "node": node}]
-        return Entry("messages", msgspec.Raw(_encode(data)), path, told)
+        if node is not None and isinstance(form, dict):
+            form["node"] = node
+        return Entry("messages", msgspec.Raw(_encode([form])), path, told)
 
 
 def questions_in(payload: Any) -> list[Interrupt] | None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from live_server import Server
 
 from runyard.events import Event
 from runyard.protocol.frames import Face
 
-Piece = AIMessageChunk | BaseException | Callable[[], Any]
+GO = {"messages": [{"role": "user", "content": "go", "id": "u"}]}
 _FACE = Face("camel")
 
 
@@ -84,10 +87,6 @@ def calls(*parts: tuple[int, str | None, str | None, str]) -> list[AIMessageChun
     ]
 
 
-def message(text: str, **more: Any) -> AIMessage:
-    return AIMessage(text, **more)
-
-
 async def log_of(s: Server, run: dict[str, Any]) -> list[Event]:
     """What the log has of a run."""
     return await s.storage.events("", run["thread_id"], after=0, run_id=run["run_id"], limit=100_000)
@@ -108,3 +107,34 @@ async def run_told(s: Server, **wish: Any) -> tuple[dict[str, Any], list[dict[st
 def said(events: list[dict[str, Any]], *methods: str) -> list[Any]:
     """The data of the events of some methods."""
     return [event["params"]["data"] for event in events if event["method"] in methods]
+
+
+def talker(model: Any, name: str = "talk") -> Any:
+    """A graph of one node, which asks the model."""
+
+    async def talk(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    return StateGraph(MessagesState).add_node(name, talk).add_edge(START, name)
+
+
+@tool
+def look(at: int) -> str:
+    """Looks somewhere."""
+    if at < 0:
+        raise ValueError("nothing is there")
+    return f"it rains at {at}"
+
+
+def agent_of(model: Any, *tools: Any) -> Any:
+    """A model that calls tools until it calls none."""
+
+    async def think(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    builder = StateGraph(MessagesState).add_node("think", think)
+    builder.add_node("tools", ToolNode(list(tools), handle_tool_errors=True))
+    builder.add_edge(START, "think")
+    builder.add_conditional_edges("think", lambda state: "tools" if state["messages"][-1].tool_calls else "__end__")
+    builder.add_edge("tools", "think")
+    return builder
