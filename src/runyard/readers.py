@@ -200,32 +200,25 @@ class RunReader(Reader):
 
 
 class ThreadReader(Reader):
-    """One reader of all events of a thread, across its runs. It ends when it is closed, cut or drained."""
+    """One reader of what happens on a thread from now on, across runs. It ends when it is closed, cut or drained."""
 
-    __slots__ = ("_hides", "_mark", "_states", "baseline", "owner", "thread_id")
+    __slots__ = ("_hides", "channels", "mark", "owner", "thread_id")
 
-    def __init__(
-        self, home: Home, owner: str, thread_id: str, limit: int, *, states: bool, hides: Callable[[], bool] | None
-    ) -> None:
-        """`states`: those of `values` events are wanted. `hides` says whether a thread that was not there when the
-        reader came is one that nobody may see; None where the thread was there."""
+    def __init__(self, home: Home, owner: str, thread_id: str, limit: int, *, hides: Callable[[], bool] | None) -> None:
+        """`hides` says whether a thread that was not there when the reader came is one that nobody may see; None where
+        the thread was there."""
         super().__init__(home, limit)
         self.owner = owner
         self.thread_id = thread_id
-        self.baseline: str | None = None
-        """Where the reader begins without a cursor: the checkpoint of the thread's state; None for none."""
-        self._states = states
+        self.channels: frozenset[str] = frozenset()
+        """What it is subscribed to."""
+        self.mark = 0
+        """The log's last number when the reader came: what is larger will be told."""
         self._hides = hides
-        self._mark = 0
 
-    def begin(self, *, mark: int, seen: int) -> None:
-        """The log is read from behind `seen` up to `mark`; then comes what is told."""
-        self._mark, self._seen = mark, seen
-
-    @property
-    def mark(self) -> int:
-        """The log's last number when the reader came."""
-        return self._mark
+    def begin(self, mark: int) -> None:
+        """What is told begins behind the mark."""
+        self.mark = self._seen = mark
 
     def receive(self, commit: Commit) -> None:
         """What was just committed."""
@@ -236,14 +229,7 @@ class ThreadReader(Reader):
         super().receive(commit)
 
     async def _from_log(self) -> list[Event]:
-        if self._seen >= self._mark or self._over:
-            return []
-        events = await self._home.storage.events(
-            self.owner, self.thread_id, after=self._seen, run_id=None, limit=PAGE, states=self._states
-        )
-        if not events:
-            self._mark = self._seen
-        return events
+        return []
 
 
 def ended(run: Run) -> Event:

@@ -37,6 +37,7 @@ from runyard.runtime.channel import ThreadHost
 from runyard.runtime.contract import LoadedAgent
 from runyard.runtime.load import load_targets
 from runyard.settings import Settings, is_loopback
+from runyard.sockets import Sockets
 from runyard.storage.migrate import migrations
 from runyard.storage.sqlite import SqliteStorage
 from runyard.storage.sqlite.backup import copy_database
@@ -252,7 +253,9 @@ def _uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http=guarded(settings.body_timeout),
-        ws="none",
+        ws=Sockets,
+        ws_max_size=settings.max_body_bytes,
+        ws_per_message_deflate=False,  # a frame costs more to compress than to send
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -125,40 +125,29 @@ class Streams:
             reader.drain()
         return reader
 
-    async def join_thread(self, owner: str, thread_id: str, after: int | None, *, states: bool) -> ThreadReader:
-        """A reader of all events of a thread, whether it is there yet or not.
-
-        With a cursor it first replays the events with a larger number; one beyond the last event counts as that.
-        Without one it begins with the thread's state (`baseline`), and replays the events of the newest run that has
-        begun. `states`: those of `values` events are wanted.
-        """
+    def join_thread(self, owner: str, thread_id: str) -> ThreadReader:
+        """A reader of what happens on a thread from now on (from behind its `mark`), whether it is there yet or not."""
         hidden: Callable[[], bool] | None = None
-        if not self._is_there(owner, thread_id):
+        if not self.shows(owner, thread_id):
             hidden = functools.partial(self._is_hidden, owner, thread_id)
-        reader = ThreadReader(self, owner, thread_id, self._queue_bytes, states=states, hides=hidden)
+        reader = ThreadReader(self, owner, thread_id, self._queue_bytes, hides=hidden)
         self._readers.setdefault((owner, thread_id), []).append(reader)
-        if hidden is not None and self._is_hidden(owner, thread_id):
-            return reader
         try:
-            # In this order: a state newer than the mark comes once more, one older would leave a gap.
-            mark = self.storage.last_seq(owner, thread_id)
-            if after is None:
-                reader.baseline = self.storage.thread(owner, thread_id).head if hidden is None else None
-                start = await self._newest_begun(owner, thread_id, mark)
-            else:
-                start = min(after, mark)
-                floor = self.storage.floor_seq(owner, thread_id)
-                if start < floor:
-                    reader.missed = (start + 1, floor)
+            reader.begin(self.storage.last_seq(owner, thread_id))
         except BaseException:
             self.leave(reader)
             raise
-        reader.begin(mark=mark, seen=start)
         if self.draining:
             reader.drain()
         return reader
 
-    def _is_there(self, owner: str, thread_id: str) -> bool:
+    def listen_for(self, owner: str, thread_id: str, channel: str) -> bool:
+        """Whether a reader of the thread is subscribed to a channel."""
+        readers = self._readers.get((owner, thread_id), ())
+        return any(isinstance(reader, ThreadReader) and channel in reader.channels for reader in readers)
+
+    def shows(self, owner: str, thread_id: str) -> bool:
+        """Whether a thread is there, to be seen."""
         try:
             self.storage.thread(owner, thread_id)
         except NotFound:
@@ -167,19 +156,19 @@ class Streams:
 
     def _is_hidden(self, owner: str, thread_id: str) -> bool:
         """Whether a thread has events, and is one that nobody may see: that of a stateless run."""
-        return not self._is_there(owner, thread_id) and self.storage.last_seq(owner, thread_id) > 0
+        return not self.shows(owner, thread_id) and self.storage.last_seq(owner, thread_id) > 0
 
-    async def _newest_begun(self, owner: str, thread_id: str, mark: int) -> int:
-        """The number before the first event of the thread's newest run that has begun; `mark` where none has."""
+    async def newest_begun(self, owner: str, thread_id: str) -> Run | None:
+        """The run of a thread that began last; None where none has."""
         offset = 0
         while True:
             query = RunFilter(thread_id=thread_id, limit=NEWEST_RUNS, offset=offset)
             runs = await self.storage.search_runs(owner, query)
             begun = [run for run in runs if run.started_at is not None]
             if begun:
-                return min(mark, max(begun, key=_began).first_seq)
+                return max(begun, key=_began)
             if len(runs) < NEWEST_RUNS:
-                return mark
+                return None
             offset += NEWEST_RUNS
 
     def leave(self, reader: Reader) -> None:

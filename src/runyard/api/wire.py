@@ -19,6 +19,8 @@ JsonObject = dict[str, Any]
 
 CURSOR = "^([0-9]{1,18}|-1?)$"
 """The number of an event, or the start."""
+EVENT_ID = "^(snap:.*|missed:[0-9]{1,18}-[0-9]{1,18}|[0-9]{1,18}(-[0-9]{1,18})?)$"
+"""The id of a frame of the streaming protocol."""
 
 _LARGEST = 2**53 - 1
 _CENTURY_SECONDS = 3_155_760_000
@@ -228,7 +230,10 @@ class RunCreate(Wire, kw_only=True):
         | UnsetType
     ) = UNSET
     stream_subgraphs: (
-        Annotated[bool, Meta(description="Whether a stream shows what subgraphs tell, too; false where it is absent.")]
+        Annotated[
+            bool,
+            Meta(description="Whether a stream shows what subgraphs and sub-agents tell; false where it is absent."),
+        ]
         | UnsetType
     ) = UNSET
 
@@ -304,7 +309,10 @@ class StreamQuery(Wire, kw_only=True):
         | UnsetType
     ) = UNSET
     stream_subgraphs: (
-        Annotated[bool, Meta(description="What subgraphs tell, too. Where it is absent: as the run was created.")]
+        Annotated[
+            bool,
+            Meta(description="What subgraphs and sub-agents tell, too. Where it is absent: as the run was created."),
+        ]
         | UnsetType
     ) = UNSET
     since: (

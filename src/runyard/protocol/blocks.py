@@ -21,6 +21,8 @@ GROWTH = 8
 """The arguments of a call are told anew when they have grown by this part: a delta holds all of them, and one for each
 piece would take the square of their length."""
 
+_ARGS = msgspec.json.Decoder(dict[str, Any])
+
 
 class Blocks:
     """One message. Each call says what is to be told of it, in order; maybe nothing."""
@@ -56,8 +58,13 @@ class Blocks:
         return [messages.start(self.id, self.role, self._name, self._meta)]
 
     def open(self, kind: str, fields: Data | None = None) -> list[Item]:
-        """Begins a block of a kind, with what it has beside its text or data, unless the open one is of that kind."""
-        if self._open is not None and self._open["type"] == kind:
+        """Begins a block of a kind, with what it has beside its text or data, unless the open one is of that kind and
+        has that too."""
+        if (
+            self._open is not None
+            and self._open["type"] == kind
+            and (not fields or fields.items() <= self._open.items())
+        ):
             return []
         blank: Data = {"text": ""} if kind == "text" else {}
         return [*self.close(), *self._begin({"type": kind, **blank, **(fields or {})})]
@@ -68,17 +75,18 @@ class Blocks:
         self._parts.append(text)
         return [*told, self._index if is_content else self._delta({"type": "text-delta", "text": text})]
 
-    def reasoning(self, text: str) -> list[Item]:
+    def reasoning(self, text: str, *, is_content: bool = False) -> list[Item]:
         """Adds to what the model thinks."""
         told = self.open("reasoning")
         self._parts.append(text)
-        return [*told, self._delta({"type": "reasoning-delta", "reasoning": text})]
+        return [*told, self._index if is_content else self._delta({"type": "reasoning-delta", "reasoning": text})]
 
-    def data(self, kind: str, base64: str, **fields: Any) -> list[Item]:
-        """Adds encoded data to an image, an audio, a video or a file. Each piece is base64 of its own."""
+    def data(self, kind: str, base64: str, *, is_content: bool = False, **fields: Any) -> list[Item]:
+        """Adds encoded data to an image, an audio, a video or a file; one with other fields is another. Each piece is
+        base64 of its own."""
         told = self.open(kind, fields)
         self._parts.append(base64)
-        return [*told, self._delta({"type": "data-delta", "data": base64})]
+        return [*told, self._index if is_content else self._delta({"type": "data-delta", "data": base64})]
 
     def fields(self, fields: Data) -> list[Item]:
         """Adds to the open block, which is no call, what is neither its text nor its data: lists grow, anything else is
@@ -125,7 +133,8 @@ class Blocks:
         self._open = None
         kind = content["type"]
         if kind in _CHUNKS:
-            content, self._call = _call_of(content, text), None
+            called = kind.removesuffix("_chunk")
+            content, self._call = call_of_text(content["id"], content["name"], text, called), None
         elif kind in ("text", "reasoning"):
             content = {**content, kind: text}
         else:
@@ -196,14 +205,14 @@ def _is_complete(args: str) -> bool:
     return True
 
 
-def _call_of(chunk: Data, args: str) -> Data:
+def call_of_text(id: str | None, name: str | None, args: str, kind: str = "tool_call") -> Data:
+    """The block of a call whose arguments were written as JSON text; an invalid one where they are no object. `kind`:
+    or `server_tool_call`."""
     try:
-        value: Any = msgspec.json.decode(args) if args else {}
+        value: Data | None = _ARGS.decode(args or "{}")
     except ValueError:
         value = None
-    is_object = type(value) is dict
-    if is_object and type(chunk["name"]) is str:
-        kind = chunk["type"].removesuffix("_chunk")
-        return {"type": kind, "id": chunk["id"], "name": chunk["name"], "args": value}
-    error = "the call has no name" if is_object else "the arguments are no JSON object"
-    return {"type": "invalid_tool_call", "id": chunk["id"], "name": chunk["name"], "args": args, "error": error}
+    if value is not None and type(name) is str:
+        return {"type": kind, "id": id, "name": name, "args": value}
+    error = "the call has no name" if value is not None else "the arguments are no JSON object"
+    return {"type": "invalid_tool_call", "id": id, "name": name, "args": args, "error": error}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import msgspec
 
@@ -13,6 +13,10 @@ from runyard.protocol.names import EVENT_DATA, Case
 from runyard.protocol.told import Told, told
 
 _encode = msgspec.json.Encoder().encode
+SNAPSHOT = "snap:"
+"""With what the id of a baseline begins; its checkpoint follows."""
+MISSED = "missed:"
+"""With what the id of the event begins that tells of events which are gone; their first and last numbers follow."""
 _LONGEST = 18
 """Digits: any of so many is a number of 64 bits."""
 
@@ -30,7 +34,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One event of the protocol, ready to be sent. `text` is its JSON text."""
+    """One event of the protocol, ready to be sent. `text` is its JSON text; empty where its state was not read."""
 
     told: Told
     path: str
@@ -59,13 +63,15 @@ class Face:
             kept = event.frames[self.case] = self._frames(event)
         return kept
 
-    def shown(self, event: Event, wanted: Filter, after: Cursor | None = None) -> Iterator[Frame]:
+    def shown(self, event: Event, wanted: Sequence[Filter], after: Cursor | None = None) -> list[Frame]:
         """Those of the event's frames that a subscription sees, from behind a cursor within them on."""
-        skipped = after.part + 1 if after is not None and after.part is not None and after.seq == event.seq else 0
         frames = self.frames(event)
-        for frame in frames[skipped:] if skipped else frames:
-            if wanted.shows(frame.told, frame.path):
-                yield frame
+        if after is not None and after.part is not None and after.seq == event.seq:
+            frames = frames[after.part + 1 :]
+        if len(wanted) == 1:
+            only = wanted[0]
+            return [frame for frame in frames if frame.text and only.shows(frame.told, frame.path)]
+        return [frame for frame in frames if frame.text and any(one.shows(frame.told, frame.path) for one in wanted)]
 
     def _frames(self, event: Event) -> list[Frame]:
         events = told(event)
@@ -80,7 +86,9 @@ class Face:
 
     def frame(self, one: Told, path: str, id: str, run_id: str | None, at: int, seq: int | None = None) -> Frame:
         """An event with its envelope; `at` is in microseconds."""
-        data = one.data if one.data is not None else b"null"
+        data = one.data
+        if data is None:
+            return Frame(one, path, id, b"")
         if self.case == "snake" and one.method in EVENT_DATA:
             data = _encode(EVENT_DATA[one.method].spell(msgspec.json.decode(data), "snake"))
         head = [b'{"type":"event","', self._event_id, b'":"', id.encode(), b'"']
@@ -103,13 +111,15 @@ def event_id(seq: int, part: int | None = None) -> str:
 
 
 def cursor_of(id: str, field: str) -> Cursor | None:
-    """The cursor that an event's id is; None for a baseline, behind which nothing has been told.
+    """The cursor that an event's id is; None for a baseline, behind which nothing has been told yet.
 
     Raises:
         InvalidInput: it is no id of an event.
     """
-    if id.startswith("snap:"):
+    if id.startswith(SNAPSHOT):
         return None
+    if id.startswith(MISSED):
+        id = id.rpartition("-")[2]
     seq, dash, part = id.partition("-")
     numbers = (seq, part) if dash else (seq,)
     if not all(n.isascii() and n.isdigit() and len(n) <= _LONGEST for n in numbers):

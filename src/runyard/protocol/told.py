@@ -2,7 +2,7 @@
 
 entry                      events
 lifecycle (first attempt)  lifecycle `started`, lifecycle `running`
-lifecycle (later attempt)  lifecycle `running`
+lifecycle (a later one)    lifecycle `running`
 lifecycle (the end)        lifecycle `completed`, `failed` or `interrupted`
 nested                     lifecycle, under its namespace
 values                     checkpoints, values
@@ -104,7 +104,7 @@ def _messages(event: Event) -> list[Told]:
 
 def _piece(piece: _Piece, item: Any, event: Event) -> messages.Data:
     if type(item) is int:
-        return messages.delta(piece.id, item, {"type": "text-delta", "text": piece.content})
+        return messages.delta(piece.id, item, messages.added(piece.content))
     if type(item) is list:
         index = cast("list[int]", item)[0]
         return messages.block_finish(piece.id, index, messages.blocks_of(_WHOLE.decode(event.data)[0])[index])
@@ -133,7 +133,7 @@ def _lifecycle(at: Lifecycle) -> list[Told]:
         error = {} if at.error is None else {"error": at.error}
         return [Told("lifecycle", _encode({"event": at.event, **error}))]
     running = Told("lifecycle", b'{"event":"running"}')
-    if at.attempt != 1:
+    if at.again or at.attempt != 1:
         return [running]
     return [Told("lifecycle", _encode({"event": "started", "graphName": at.agent_id or ""})), running]
 

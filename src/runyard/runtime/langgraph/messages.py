@@ -189,7 +189,7 @@ def piece(chunk: BaseMessage) -> dict[str, Any]:
     return _projected(form)
 
 
-def _is_text_alone(shape: Shape, fields: dict[str, Any]) -> bool:
+def _is_text_alone(shape: Shape, fields: Mapping[str, Any]) -> bool:
     return (
         shape.is_ai
         and len(fields) == len(shape.fields)

@@ -254,7 +254,8 @@ def _block(message: _Message, blocks: Blocks, block: dict[str, Any]) -> list[Ite
     kind: str = block["type"]
     index: Any = block.get("index")
     told: list[Item] = []
-    if index != message.index:
+    is_another = index != message.index
+    if is_another:
         told += blocks.close()
         message.index = index
     fields = {key: value for key, value in block.items() if key not in ("type", "index", "text", "reasoning", "base64")}
@@ -265,7 +266,7 @@ def _block(message: _Message, blocks: Blocks, block: dict[str, Any]) -> list[Ite
         return [*told, *blocks.open(kind), *blocks.fields(fields)] if fields else told
     if kind in _MEDIA and index is not None and type(block.get("base64")) is str:
         spelled: dict[str, Any] = messages.block_of({"type": kind, **fields})
-        told += blocks.open(kind, spelled)
+        told += blocks.open(kind, spelled if is_another else None)
         return [*told, *blocks.data(kind, block["base64"])]
     if kind == "server_tool_call_chunk":
         return [*told, *_call(message, blocks, block, "server_tool_call")]
