@@ -94,6 +94,11 @@ class Connection:
         await self._server.until(lambda: mark.encode() in self.received)
 
     @property
+    def reads(self) -> bool:
+        """The client takes what comes."""
+        return self._reads.is_set()
+
+    @property
     def over(self) -> bool:
         """The server is done with it."""
         return self._handling.done()
@@ -197,6 +202,11 @@ class Socket:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         await self._server.until(holds)
+
+    @property
+    def reads(self) -> bool:
+        """The client takes what comes."""
+        return self._reads.is_set()
 
     @property
     def over(self) -> bool:
