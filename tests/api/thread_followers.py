@@ -65,6 +65,7 @@ class Follower:
     """It is to see what is behind this number."""
     got: list[Frame] = field(default_factory=list)
     connection: Connection | Socket | None = None
+    came_back: bool = False
     _taken: int = 0
 
     @property
@@ -85,6 +86,7 @@ class Follower:
         cursor = self.cursor()
         if cursor is None:
             self.got.clear()
+        self.came_back = bool(self.got)
         body = {**self.wish.body(), **(cursor or {})}
         self._taken = 0
         if self.transport == "sse":
@@ -124,24 +126,42 @@ class Follower:
         return self.connection is not None and bool(self.connection.received)
 
 
-def expected(follower: Follower, log: list[Frame]) -> list[str]:
-    """The ids of what it should have been told, behind the baseline."""
-    covered = (0, 0)
-    baseline = follower.got[0]["eventId"] if follower.got and follower.got[0]["eventId"].startswith("snap:") else None
-    if baseline is not None:
-        of = baseline.removeprefix("snap:")
-        made = [frame for frame in log if frame["method"] == "checkpoints" and frame["params"]["data"]["id"] == of]
-        assert len(made) == 1, f"no step has made {of}"
-        covered = place(made[0]["eventId"])
-        covered = (covered[0], OPEN_ENDED)  # the state comes right behind it
-    return [
-        frame["eventId"]
-        for frame in log
-        if (at := place(frame["eventId"])) is not None
-        and at[0] > follower.begins
-        and follower.wish.shows(frame)
-        and not (frame["method"] == "values" and not frame["params"]["namespace"] and at <= covered)
-    ]
+def covered_by(baseline: str, log: list[Frame]) -> tuple[int, int]:
+    """Up to which place of the log states are in the one that a baseline tells."""
+    of = baseline.removeprefix("snap:")
+    made = [frame for frame in log if frame["method"] == "checkpoints" and frame["params"]["data"]["id"] == of]
+    assert len(made) == 1, f"no step has made {of}"
+    at = place(made[0]["eventId"])
+    assert at is not None  # it is of the log
+    return at[0], OPEN_ENDED  # the state comes right behind it
+
+
+def compared(follower: Follower, log: list[Frame]) -> tuple[list[Frame], list[str]]:
+    """What it was told of the log, and the ids of what it should have been told.
+
+    States that its baseline covers are left out of both: it is not to be told them, but who was cut between a step and
+    its state comes back for that.
+    """
+    got, covered = follower.got, (0, 0)
+    if got and got[0]["eventId"].startswith("snap:"):
+        covered = covered_by(got[0]["eventId"], log)
+        got = got[1:]
+
+    def counts(frame: Frame) -> bool:
+        at = place(frame["eventId"])
+        if at is None:
+            return True
+        return not (frame["method"] == "values" and not frame["params"]["namespace"] and at <= covered)
+
+    if not follower.came_back:
+        assert all(map(counts, got)), "a state was told that the first one covers"
+    should = [frame for frame in log if behind(frame, follower.begins) and follower.wish.shows(frame)]
+    return list(filter(counts, got)), [frame["eventId"] for frame in should if counts(frame)]
+
+
+def behind(frame: Frame, number: int) -> bool:
+    at = place(frame["eventId"])
+    return at is not None and at[0] > number
 
 
 def text_of(frame: Frame) -> str:
