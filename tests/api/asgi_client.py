@@ -275,6 +275,10 @@ class Puppet:
     def end(self) -> None:
         self._orders.append(None)
 
+    def forget(self) -> None:
+        """Takes back what it was told and has not begun."""
+        self._orders.clear()
+
 
 def emitting(payload: Any) -> Order:
     """The order to emit that."""
