@@ -235,15 +235,21 @@ class ThreadReadersMachine(RuleBasedStateMachine):
     @rule(
         wish=st.sampled_from(WISHES), transport=st.sampled_from(["sse", "websocket"]), by_number=st.booleans(),
         back=st.sampled_from([None, None, 0, 1, 4]), busy=st.lists(st.sampled_from(sorted(ORDERS)), max_size=4),
-        turns=st.integers(0, 5),
+        turns=st.integers(0, 5), early=st.booleans(),
     )  # fmt: skip
-    def join(self, wish: Wish, transport: str, by_number: bool, back: int | None, busy: list[str], turns: int) -> None:
+    def join(
+        self, wish: Wish, transport: str, by_number: bool, back: int | None, busy: list[str], turns: int, early: bool
+    ) -> None:
         """A new client: without a cursor, or from some event on; perhaps while things happen."""
         last = self.server.storage.last_seq("", self.thread)
         since = None if back is None else max(0, last - back) if back else 0
         follower = Follower(self.server, self.thread, wish, transport, by_number, since)
 
         async def seam() -> None:
+            if early and transport == "websocket" and self.run is not None:
+                follower.open()
+                self.puppet.do(*(ORDERS[order] for order in busy))
+                await self.quiet()
             follower.begins = await self.beginning() if since is None else since
             if self.run is not None:
                 self.puppet.do(*(ORDERS[order] for order in busy))
@@ -263,9 +269,9 @@ class ThreadReadersMachine(RuleBasedStateMachine):
         return self.server.storage.last_seq("", self.thread) if newest is None else newest.first_seq
 
     @precondition(lambda self: self.followers)
-    @rule(data=st.data())
-    def drop(self, data: st.DataObject) -> None:
-        self.do(data.draw(st.sampled_from(self.followers)).drop())
+    @rule(data=st.data(), unseen=st.integers(0, 9))
+    def drop(self, data: st.DataObject, unseen: int) -> None:
+        self.do(data.draw(st.sampled_from(self.followers)).drop(unseen))
 
     @precondition(lambda self: any(follower.attached for follower in self.followers))
     @rule(data=st.data())

@@ -51,7 +51,7 @@ class Wish:
 
 @dataclass
 class Follower:
-    """A client, with what it was told over all of its connections; what it has had it drops."""
+    """A client, with what it was told over all of its connections; what it had over an earlier one it drops."""
 
     server: Server
     thread: str
@@ -67,6 +67,7 @@ class Follower:
     connection: Connection | Socket | None = None
     came_back: bool = False
     _taken: int = 0
+    _had: set[str] = field(default_factory=set[str])
 
     @property
     def attached(self) -> bool:
@@ -82,6 +83,10 @@ class Follower:
             return {"sinceEventId": ids[-1]}
         return None if self.since is None else {"since": self.since}
 
+    def open(self) -> None:
+        """Opens a socket, and subscribes to nothing yet."""
+        self.connection = speak(self.server, self.thread)
+
     def attach(self) -> None:
         cursor = self.cursor()
         if cursor is None:
@@ -89,11 +94,14 @@ class Follower:
         self.came_back = bool(self.got)
         body = {**self.wish.body(), **(cursor or {})}
         self._taken = 0
+        self._had = {frame["eventId"] for frame in self.got}
         if self.transport == "sse":
             self.connection = connect(self.server, "POST", f"/threads/{self.thread}/stream", body)
-        else:
-            self.connection = speak(self.server, self.thread)
-            self.connection.command("subscription.subscribe", body)
+            return
+        if not isinstance(self.connection, Socket) or self.connection.over:
+            self.open()
+        assert isinstance(self.connection, Socket)
+        self.connection.command("subscription.subscribe", body)
 
     def take(self) -> None:
         """Takes what has come, and drops what it has had."""
@@ -103,18 +111,17 @@ class Follower:
             frames = self.connection.events
         else:
             frames = [event.data for event in self.connection.events]
-        had = {frame["eventId"] for frame in self.got}
         for frame in frames[self._taken :]:
             check_event(frame)
-            if frame["eventId"] not in had:
+            if frame["eventId"] not in self._had:
                 self.got.append(frame)
-                had.add(frame["eventId"])
         self._taken = len(frames)
 
-    async def drop(self) -> None:
-        """The connection breaks."""
+    async def drop(self, unseen: int = 0) -> None:
+        """The connection breaks, and the client has not seen the last of what was sent to it."""
         if self.connection is not None:
             self.take()
+            del self.got[max(len(self.got) - unseen, 1) :]
             await self.connection.leave()
             self.connection = None
 
