@@ -33,7 +33,7 @@ from runyard.settings import Settings
 T = TypeVar("T")
 
 PATIENCE_S = 5.0
-EXAMPLES = int(os.environ.get("RUNYARD_MODEL_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("RUNYARD_MODEL_EXAMPLES", "20"))
 ALL = ("values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "custom")
 WISHES = (
     Wish(ALL), Wish(ALL), Wish(("messages",)), Wish(("custom:x", "lifecycle")), Wish(("values",)),
@@ -419,7 +419,7 @@ ThreadReadersMachine.TestCase.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=25,
     deadline=None,
-    derandomize=EXAMPLES == 12,
+    derandomize=EXAMPLES == 20,
     database=None,
     print_blob=True,
     # Smaller examples would be searched for by waiting for what never comes.
