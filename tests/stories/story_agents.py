@@ -106,3 +106,30 @@ async def note_down(number: int, text: str, input: Notes) -> None:
     if number == input.hold:
         await exists(Path(input.path))
     write_line(input.journal, f"end {text}")
+
+
+@dataclass
+class Talk:
+    count: int
+    hold: int
+    """The message that waits for the gate in its middle, counted from 0."""
+    path: str
+
+
+@agent
+async def talk(input: Talk, ctx: Context) -> dict[str, Any]:
+    """Writes messages in pieces, of its own and of a sub-agent, and is held in the middle of one."""
+    for number in range(input.count):
+        async with ctx.message() as message:
+            for word in ("one", "two", "three"):
+                await message.write(f"{word} ")
+                if number == input.hold and word == "two":
+                    await exists(Path(input.path))
+        async with ctx.agent("helper") as helper:
+            await helper.tool("square", _square, number)
+        await ctx.update({"messages_written": number + 1})
+    return {"attempt": ctx.attempt}
+
+
+async def _square(number: int) -> int:
+    return number * number
