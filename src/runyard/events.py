@@ -23,7 +23,7 @@ asked        {"checkpoint": pointer, "questions": [{"id", "value"}]}: a run ends
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -47,8 +47,9 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
     namespace: str = ""
     """Where a subgraph tells it: the path of the nodes that lead there (`node:task|node:task`)."""
     told: msgspec.Raw = msgspec.Raw(b"[]")
-    """Of a piece of a message: what the streaming protocol tells of it, in order. A number is the block to which the
-    piece's text is a delta; an object is a `messages` event's data as it stands."""
+    """Of a piece of a message, and of the whole that ends it: what the streaming protocol tells of it, in order. A
+    number is the block to which the piece's content is a delta; a list of one number the end of that block, which is
+    as the whole message has it; an object is a `messages` event's data as it stands."""
 
 
 class Over(msgspec.Struct, frozen=True):
@@ -124,6 +125,15 @@ class Lifecycle(msgspec.Struct, omit_defaults=True, frozen=True):
         return self.event != "running"
 
 
+class Nested(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Data of a `nested` event."""
+
+    event: Literal["started", "running", "completed", "failed", "interrupted"]
+    graphName: str | None = None
+    cause: dict[str, str] | None = None
+    error: str | None = None
+
+
 class ValuesPointer(msgspec.Struct, frozen=True, omit_defaults=True):
     """Data of a `values` event as stored: its checkpoint, and where that stands in the thread's history."""
 
@@ -159,6 +169,7 @@ _ENCODER = msgspec.json.Encoder()
 _ENTRIES = msgspec.json.Decoder(list[Entry])
 _LIFECYCLE = msgspec.json.Decoder(Lifecycle)
 _POINTER = msgspec.json.Decoder(ValuesPointer)
+_NESTED = msgspec.json.Decoder(Nested)
 
 
 def entry(kind: Kind, data: object, namespace: str = "") -> Entry:
@@ -184,6 +195,33 @@ def lifecycle(data: bytes | msgspec.Raw) -> Lifecycle:
 def ends_run(entries: Sequence[Entry]) -> bool:
     """Whether the last of a run's entries is its terminal event."""
     return entries[-1].kind == "lifecycle" and lifecycle(entries[-1].data).terminal
+
+
+def note_nested(open: dict[str, None], entries: Iterable[Entry]) -> None:
+    """Keeps account of the namespaces of subgraphs and sub-agents that have begun and not ended, in their order."""
+    for item in entries:
+        if item.kind == "nested":
+            if _NESTED.decode(item.data).event in ("started", "running"):
+                open.setdefault(item.namespace)
+            else:
+                open.pop(item.namespace, None)
+
+
+def close_nested(open: Iterable[str], outcome: Outcome | None = None, error: str | None = None) -> list[Entry]:
+    """What ends them before their run ends with that outcome, or (None) its attempt: the innermost first."""
+    event = Nested("interrupted")
+    if outcome == "completed":
+        event = Nested("completed")
+    elif outcome == "failed":
+        event = Nested("failed", error=error)
+    paths = [*open]
+    paths.reverse()
+    paths.sort(key=_depth, reverse=True)
+    return [entry("nested", event, path) for path in paths]
+
+
+def _depth(path: str) -> int:
+    return path.count("|")
 
 
 def pointer(data: bytes | msgspec.Raw) -> ValuesPointer:

@@ -1,5 +1,4 @@
-"""The WebSocket side of uvicorn, with what it lacks: many texts in one write, and refusals that are no errors of ours.
-"""
+"""The WebSocket side of uvicorn, with what it lacks: many texts in one write, and refusals that are no errors."""
 
 from __future__ import annotations
 

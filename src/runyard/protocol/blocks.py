@@ -19,6 +19,8 @@ GROWTH = 8
 """The arguments of a call are told anew when they have grown by this part: a delta holds all of them, and one for each
 piece would take the square of their length."""
 
+_ARGS = msgspec.json.Decoder(dict[str, Any])
+
 
 class Blocks:
     """One message. Each call says what is to be told of it, in order; maybe nothing."""
@@ -52,17 +54,18 @@ class Blocks:
         self._parts.append(text)
         return [*told, self._index if is_content else self._delta({"type": "text-delta", "text": text})]
 
-    def reasoning(self, text: str) -> list[Item]:
+    def reasoning(self, text: str, *, is_content: bool = False) -> list[Item]:
         """Adds to what the model thinks."""
         told = self._extend("reasoning")
         self._parts.append(text)
-        return [*told, self._delta({"type": "reasoning-delta", "reasoning": text})]
+        return [*told, self._index if is_content else self._delta({"type": "reasoning-delta", "reasoning": text})]
 
-    def data(self, kind: str, base64: str, **fields: Any) -> list[Item]:
-        """Adds encoded data to an image, an audio, a video or a file. Each piece is base64 of its own."""
+    def data(self, kind: str, base64: str, *, is_content: bool = False, **fields: Any) -> list[Item]:
+        """Adds encoded data to an image, an audio, a video or a file; one with other fields is another. Each piece is
+        base64 of its own."""
         told = self._extend(kind, fields)
         self._parts.append(base64)
-        return [*told, self._delta({"type": "data-delta", "data": base64})]
+        return [*told, self._index if is_content else self._delta({"type": "data-delta", "data": base64})]
 
     def block(self, block: Any) -> list[Item]:
         """Adds a whole block."""
@@ -111,7 +114,11 @@ class Blocks:
         return [*told, messages.block_start(self.id, self._index, content)]
 
     def _extend(self, kind: str, fields: Data | None = None) -> list[Item]:
-        if self._open is not None and self._open["type"] == kind:
+        if (
+            self._open is not None
+            and self._open["type"] == kind
+            and (not fields or fields.items() <= self._open.items())
+        ):
             return []
         blank: Data = {"text": ""} if kind == "text" else {}
         return [*self._close(), *self._begin({"type": kind, **blank, **(fields or {})})]
@@ -123,7 +130,7 @@ class Blocks:
         self._open = None
         kind = content["type"]
         if kind == "tool_call_chunk":
-            content, self._call = _call_of(content, text), None
+            content, self._call = call_of_text(content["id"], content["name"], text), None
         elif kind in ("text", "reasoning"):
             content = {**content, kind: text}
         else:
@@ -175,13 +182,13 @@ def _is_complete(args: str) -> bool:
     return True
 
 
-def _call_of(chunk: Data, args: str) -> Data:
+def call_of_text(id: str | None, name: str | None, args: str) -> Data:
+    """The block of a call whose arguments were written as JSON text; an invalid one where they are no object."""
     try:
-        value: Any = msgspec.json.decode(args) if args else {}
+        value: Data | None = _ARGS.decode(args or "{}")
     except ValueError:
         value = None
-    is_object = type(value) is dict
-    if is_object and type(chunk["name"]) is str:
-        return {"type": "tool_call", "id": chunk["id"], "name": chunk["name"], "args": value}
-    error = "the call has no name" if is_object else "the arguments are no JSON object"
-    return {"type": "invalid_tool_call", "id": chunk["id"], "name": chunk["name"], "args": args, "error": error}
+    if value is not None and type(name) is str:
+        return {"type": "tool_call", "id": id, "name": name, "args": value}
+    error = "the call has no name" if value is not None else "the arguments are no JSON object"
+    return {"type": "invalid_tool_call", "id": id, "name": name, "args": args, "error": error}

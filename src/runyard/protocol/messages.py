@@ -27,6 +27,11 @@ def role_of(role: Any) -> str | None:
     return _ROLES.get(role, "ai")
 
 
+def speaker(role: str) -> Data | None:
+    """What the start of a message tells of a speaker whose role is a name of one's own."""
+    return None if role in _ROLES else {"role": role}
+
+
 def start(id: str, role: str, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> Data:
     """The event that begins a message; `role` is that of the wire. Of the metadata only scalars are told."""
     data: Data = {"event": "message-start", "role": role, "id": id}
@@ -46,6 +51,16 @@ def block_start(id: str, index: int, content: Data) -> Data:
 def delta(id: str, index: int, change: Data) -> Data:
     """The event that adds to a block."""
     return {"event": "content-block-delta", "index": index, "delta": change, "id": id}
+
+
+def added(content: Any) -> Data:
+    """The change that the content of a piece is: a text, or one block of reasoning or of encoded data."""
+    if type(content) is str:
+        return {"type": "text-delta", "text": content}
+    block: Data = content[0]
+    if block["type"] == "reasoning":
+        return {"type": "reasoning-delta", "reasoning": block["reasoning"]}
+    return {"type": "data-delta", "data": block["base64"]}
 
 
 def block_finish(id: str, index: int, content: Data) -> Data:
@@ -83,8 +98,7 @@ def whole(message: Mapping[str, Any]) -> list[Data]:
     if role is None or type(id) is not str:
         return []
     name = message.get("name")
-    spoken = message["role"]
-    told = [start(id, role, name if type(name) is str else None, None if spoken in _ROLES else {"role": spoken})]
+    told = [start(id, role, name if type(name) is str else None, speaker(message["role"]))]
     for index, block in enumerate(blocks_of(message)):
         told.append(block_start(id, index, empty(block)))
         kind = block["type"]

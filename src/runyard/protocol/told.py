@@ -104,7 +104,7 @@ def _messages(event: Event) -> list[Told]:
 
 def _piece(piece: _Piece, item: Any, event: Event) -> messages.Data:
     if type(item) is int:
-        return messages.delta(piece.id, item, {"type": "text-delta", "text": piece.content})
+        return messages.delta(piece.id, item, messages.added(piece.content))
     if type(item) is list:
         index = cast("list[int]", item)[0]
         return messages.block_finish(piece.id, index, messages.blocks_of(_WHOLE.decode(event.data)[0])[index])

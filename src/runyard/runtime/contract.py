@@ -26,7 +26,7 @@ from runyard.items import Item, ItemSearch, NamespaceQuery
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
-RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt"]
+RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt", "agent"]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -55,6 +55,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     attempt: int
     metadata: dict[str, Any]
     config: dict[str, Any]
+    invocation: str = ""
+    """Spans all attempts of the run, and of the runs that answer its questions."""
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -333,7 +333,9 @@ class Storage(Protocol):
         ...
 
     async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:
-        """Puts the run back in line. Raises `LeaseLost`."""
+        """Puts the run back in line. What its log leaves open below it (see `close_nested`) is ended, as by every verb
+        that ends a run or its attempt for others; `append` and `finish` store what they are given. Raises `LeaseLost`.
+        """
         ...
 
     async def cancel(
