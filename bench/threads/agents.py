@@ -10,8 +10,7 @@ from runyard import Context, agent
 
 @agent
 async def pour(input: dict[str, int], ctx: Context) -> None:
-    """Emits so many events as fast as it can, after a while in which readers may join."""
-    await asyncio.sleep(input.get("after_ms", 0) / 1000)
+    """Emits so many events as fast as it can."""
     for number in range(input["events"]):
         await ctx.emit({"n": number, "text": "a token or two of some answer"})
 
@@ -26,7 +25,10 @@ async def write(input: dict[str, int], ctx: Context) -> None:
 
 @agent
 async def tick(input: dict[str, float], ctx: Context) -> None:
-    """Emits so many events at a pace, each with when it was given away, in seconds since the epoch."""
+    """Emits so many events at a pace, or as fast as it can, after a while in which readers may join; each with when it
+    was given away, in seconds since the epoch."""
+    await asyncio.sleep(input.get("after_ms", 0) / 1000)
     for _ in range(int(input["events"])):
-        await asyncio.sleep(input["every_ms"] / 1000)
+        if input["every_ms"]:
+            await asyncio.sleep(input["every_ms"] / 1000)
         await ctx.emit({"at": time.time()})

@@ -27,6 +27,7 @@ FAN, FANNED_OUT = 1000, 300
 JOINING_MS = 4000
 """How long a run waits for its thousand readers, where they can only join one that is there."""
 FILTERS = 20
+PACE_MS = 1
 TICKS, TICK_MS = 200, 20
 IDLE, IDLE_SECONDS = 10_000, 6.0
 REPLAYED = 100_000
@@ -56,8 +57,9 @@ def measure(folder: Path, parts: Sequence[str], rounds: int, scale: float, progr
             if "one" in parts:
                 rows += [bench.one(agent, transport) for agent in ("pour", "write") for transport in TRANSPORTS]
             if "fan" in parts:
-                rows += [bench.fan(filters, transport) for filters in (1, FILTERS) for transport in TRANSPORTS]
-                rows += [bench.fan_of_a_run()]
+                for pace in (0, PACE_MS):
+                    rows += [bench.fan(filters, pace, transport) for filters in (1, FILTERS) for transport in TRANSPORTS]
+                    rows += [bench.fan_of_a_run(pace)]
             if "late" in parts:
                 rows += [bench.late(count, transport) for count in (1, FAN) for transport in TRANSPORTS]
     for transport in TRANSPORTS if "idle" in parts else ():
@@ -100,31 +102,34 @@ class _Bench:
 
         return self._row("one", what, transport, once)
 
-    def fan(self, filters: int, transport: str) -> Row:
-        """Events of one run to many readers, who watch the same, or by several filters."""
+    def fan(self, filters: int, pace: int, transport: str) -> Row:
+        """Events of one run to many readers, who watch the same, or by several filters.
+
+        Without a pace they come in a few large commits; with one (in milliseconds), a few in each.
+        """
         count, events = int(FAN * self._scale), int(FANNED_OUT * self._scale) or 1
         wishes = [{"channels": ["custom"], "depth": depth, "since": 0} for depth in range(filters)]
 
         def once() -> Figures:
-            ours = self._watched("pour", {"events": events}, events, transport, wishes, count)
+            ours = self._watched("tick", {"events": events, "every_ms": pace}, events, transport, wishes, count)
             raw = self._sent_raw(count, events, transport)
             return {"per_second": _rate(ours), "of_raw": _rate(ours) / _rate(raw)}
 
-        what = f"events of one run to {count:,} readers" + (f", {filters} filters" if filters > 1 else "")
+        what = f"{_poured(pace)} to {count:,} readers" + (f", {filters} filters" if filters > 1 else "")
         return self._row("fan", what, transport, once)
 
-    def fan_of_a_run(self) -> Row:
+    def fan_of_a_run(self, pace: int) -> Row:
         """The same over the run's stream: what one has without the protocol."""
         count, events = int(FAN * self._scale), int(FANNED_OUT * self._scale) or 1
 
         def once() -> Figures:
-            input = {"events": events, "after_ms": JOINING_MS}
-            made = self._server.call("POST", "/runs", {"agent_id": "pour", "input": input})
+            input = {"events": events, "every_ms": pace, "after_ms": JOINING_MS}
+            made = self._server.call("POST", "/runs", {"agent_id": "tick", "input": input})
             path = f"/runs/{made['run_id']}/stream?stream_mode=custom"
             ours = _read(self._server, "run", path, [None], count, events)
             return {"per_second": _rate(ours)}
 
-        return self._row("fan", f"the same, {count:,} readers of the run's stream", "sse", once)
+        return self._row("fan", f"{_poured(pace)} to {count:,} readers of the run's stream", "sse", once)
 
     def late(self, count: int, transport: str) -> Row:
         """How late events are that an agent emits at a pace."""
@@ -256,6 +261,10 @@ def _idle(folder: Path, transport: str, count: int, progress: Progress) -> Row:
 
 def _path(thread: str) -> str:
     return f"/threads/{thread}/stream"
+
+
+def _poured(pace: int) -> str:
+    return f"events of one run, one each {pace} ms," if pace else "events of one run, at once,"
 
 
 def _rate(told: Figures) -> float:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import statistics
+import struct
 import sys
 import time
 from typing import Any, cast
@@ -18,9 +20,9 @@ import msgspec
 
 AT_ONCE = 500
 """Connections that are being opened: more would wait in the listening socket's queue, and some be lost in it."""
-PER_ADDRESS = 20_000
-"""One address has 28,000 ports for a server."""
 _EVENT = b"\ndata: "
+_OF_A_RUN = b"event: custom\n"
+"""A run's stream begins with an event that tells the attempt, when its reader joins."""
 _AT = b'"at":'
 
 
@@ -82,6 +84,7 @@ class Reader(asyncio.Protocol):
 class EventReader(Reader):
     """Over SSE."""
 
+    mark = _EVENT
     tail = b""
 
     def data_received(self, data: bytes) -> None:
@@ -90,8 +93,8 @@ class EventReader(Reader):
                 self.done.set_exception(RuntimeError(data.decode()))
             self.is_open(data)
         whole = self.tail + data
-        found = whole.count(_EVENT) - self.tail.count(_EVENT)
-        self.tail = whole[1 - len(_EVENT) :]  # a mark may be cut in two
+        found = whole.count(self.mark)
+        self.tail = whole[1 - len(self.mark) :]  # a mark may be cut in two
         if found:
             self.had(found, data)
 
@@ -149,7 +152,9 @@ def _reader(number: int, job: Job, late: list[float]) -> Reader:
     body = job.bodies[number % len(job.bodies)]
     text = json.dumps(body).encode()
     if job.transport == "run":
-        return EventReader(f"GET {job.path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode(), job, late)
+        reader = EventReader(f"GET {job.path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode(), job, late)
+        reader.mark = _OF_A_RUN
+        return reader
     if job.transport == "sse":
         head = f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(text)}"
         return EventReader(head.encode() + b"\r\n\r\n" + text, job, late)
@@ -169,14 +174,18 @@ async def main(job: Job) -> None:
     readers = [_reader(number, job, late) for number in range(job.count)]
     turn = asyncio.Semaphore(AT_ONCE)
 
-    async def connect(number: int, reader: Reader) -> None:
+    async def connect(reader: Reader) -> None:
         async with turn:
-            source = (f"127.0.0.{2 + number // PER_ADDRESS}", 0)
-            await loop.create_connection(lambda: reader, "127.0.0.1", job.port, local_addr=source)
+            end = socket.socket()
+            end.setblocking(False)
+            # Ports that linger after the end of a connection would be missed by the next readers.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await loop.sock_connect(end, ("127.0.0.1", job.port))
+            await loop.create_connection(lambda: reader, sock=end)
             await reader.opened
 
     begun = time.perf_counter()
-    await asyncio.gather(*(connect(number, reader) for number, reader in enumerate(readers)))
+    await asyncio.gather(*map(connect, readers))
     opened = time.perf_counter()
     print("open", file=sys.stderr, flush=True)
     if job.hold:
