@@ -1,4 +1,4 @@
-"""`python -m bench.threads`: the streaming protocol over SSE and over WebSockets, beside bare streams of such frames."""
+"""`python -m bench.threads`: the streaming protocol over SSE and over WebSockets, beside bare streams of its frames."""
 
 from __future__ import annotations
 

@@ -58,7 +58,9 @@ def measure(folder: Path, parts: Sequence[str], rounds: int, scale: float, progr
                 rows += [bench.one(agent, transport) for agent in ("pour", "write") for transport in TRANSPORTS]
             if "fan" in parts:
                 for pace in (0, PACE_MS):
-                    rows += [bench.fan(filters, pace, transport) for filters in (1, FILTERS) for transport in TRANSPORTS]
+                    rows += [
+                        bench.fan(filters, pace, transport) for filters in (1, FILTERS) for transport in TRANSPORTS
+                    ]
                     rows += [bench.fan_of_a_run(pace)]
             if "late" in parts:
                 rows += [bench.late(count, transport) for count in (1, FAN) for transport in TRANSPORTS]
@@ -197,7 +199,15 @@ class _Bench:
         return Row(part, what, transport, {name: statistics.median(one[name] for one in seen) for name in seen[0]})
 
     def _watched(
-        self, agent: str, input: Any, told: int, transport: str, wishes: list[Any], count: int = 1, *, timed: bool = False
+        self,
+        agent: str,
+        input: Any,
+        told: int,
+        transport: str,
+        wishes: list[Any],
+        count: int = 1,
+        *,
+        timed: bool = False,
     ) -> Figures:
         """A run on a new thread, begun when its readers are there."""
         thread = str(uuid.uuid4())
@@ -228,7 +238,10 @@ class _Bench:
         """The number of a thread's first custom event."""
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
         connection.request(
-            "POST", _path(thread), json.dumps({"channels": ["custom"], "since": 0}), {"content-type": "application/json"}
+            "POST",
+            _path(thread),
+            json.dumps({"channels": ["custom"], "since": 0}),
+            {"content-type": "application/json"},
         )
         answer = connection.getresponse()
         while not (line := answer.readline()).startswith(b"id: "):

@@ -1,7 +1,7 @@
 """The baseline: an app that sends the same frame again and again, each by itself, over SSE and over a WebSocket.
 
-`python -m bench.threads.raw PORT`. `POST /events` with `{"events": n}` is answered with so many server-sent events; over
-a WebSocket, the same text is answered with one response and so many frames.
+`python -m bench.threads.raw PORT`. `POST /events` with `{"events": n}` is answered with so many server-sent events;
+over a WebSocket, the same text is answered with one response and so many frames.
 """
 
 from __future__ import annotations

@@ -156,8 +156,11 @@ def _reader(number: int, job: Job, late: list[float]) -> Reader:
         reader.mark = _OF_A_RUN
         return reader
     if job.transport == "sse":
-        head = f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(text)}"
-        return EventReader(head.encode() + b"\r\n\r\n" + text, job, late)
+        head = (
+            f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(text)}\r\n\r\n"
+        )
+        return EventReader(head.encode() + text, job, late)
     head = (
         f"GET {job.path} HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
         "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"

@@ -65,6 +65,10 @@ class Face:
 
     def shown(self, event: Event, wanted: Sequence[Filter], after: Cursor | None = None) -> list[Frame]:
         """Those of the event's frames that a subscription sees, from behind a cursor within them on."""
+        if not any(event.kind in one.kinds for one in wanted):
+            return []
+        if event.state is not None and not any(one.wants("values") for one in wanted):
+            event = msgspec.structs.replace(event, state=None, frames=None)  # nobody has to write it
         frames = self.frames(event)
         if after is not None and after.part is not None and after.seq == event.seq:
             frames = frames[after.part + 1 :]
