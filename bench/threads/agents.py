@@ -10,14 +10,16 @@ from runyard import Context, agent
 
 @agent
 async def pour(input: dict[str, int], ctx: Context) -> None:
-    """Emits so many events as fast as it can."""
+    """Emits so many events as fast as it can, after a while in which readers may join."""
+    await asyncio.sleep(input.get("after_ms", 0) / 1000)
     for number in range(input["events"]):
         await ctx.emit({"n": number, "text": "a token or two of some answer"})
 
 
 @agent
 async def write(input: dict[str, int], ctx: Context) -> None:
-    """Writes a message of so many pieces as fast as it can."""
+    """Writes a message of so many pieces as fast as it can, after a while in which readers may join."""
+    await asyncio.sleep(input.get("after_ms", 0) / 1000)
     async with ctx.message() as message:
         for _ in range(input["events"]):
             await message.write("a token or two ")

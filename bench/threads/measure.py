@@ -21,6 +21,7 @@ from bench.servers import Server, running, runyard
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 PARTS = ("one", "fan", "late", "idle", "replay", "storm")
+ONE = {"pour": "events of one run", "write": "pieces of a message"}
 TRANSPORTS = ("sse", "websocket")
 EVENTS = 20_000
 FAN, FANNED_OUT = 1000, 300
@@ -55,7 +56,9 @@ def measure(folder: Path, parts: Sequence[str], rounds: int, scale: float, progr
         with _raw() as raw, runyard(folder / "told", agents=HERE / "agents.py") as server:
             bench = _Bench(raw, server, rounds, scale, progress)
             if "one" in parts:
-                rows += [bench.one(agent, transport) for agent in ("pour", "write") for transport in TRANSPORTS]
+                for agent in ("pour", "write"):
+                    rows += [bench.one(agent, transport) for transport in TRANSPORTS]
+                    rows += [bench.one_of_a_run(agent)]
             if "fan" in parts:
                 for pace in (0, PACE_MS):
                     rows += [
@@ -92,7 +95,6 @@ class _Bench:
     def one(self, agent: str, transport: str) -> Row:
         """Events of one run to one reader: what an agent emits, or the pieces of a message that it writes."""
         events = int(EVENTS * self._scale)
-        what = "events of one run to one reader" if agent == "pour" else "pieces of a message to one reader"
         # A piece is told as it is; its message has a start, a block and an end beside them.
         told = events if agent == "pour" else events + 4
         wish = {"channels": ["custom" if agent == "pour" else "messages"], "since": 0}
@@ -102,7 +104,18 @@ class _Bench:
             raw = self._sent_raw(1, told, transport)
             return {"per_second": _rate(ours), "of_raw": _rate(ours) / _rate(raw)}
 
-        return self._row("one", what, transport, once)
+        return self._row("one", f"{ONE[agent]} to one reader", transport, once)
+
+    def one_of_a_run(self, agent: str) -> Row:
+        """The same over the run's stream: what one has without the protocol."""
+        events = int(EVENTS * self._scale)
+
+        def once() -> Figures:
+            ours = self._of_a_run(agent, {"events": events, "after_ms": JOINING_MS // 10}, 1, events)
+            raw = self._sent_raw(1, events, "sse")
+            return {"per_second": _rate(ours), "of_raw": _rate(ours) / _rate(raw)}
+
+        return self._row("one", f"{ONE[agent]} to one reader of the run's stream", "sse", once)
 
     def fan(self, filters: int, pace: int, transport: str) -> Row:
         """Events of one run to many readers, who watch the same, or by several filters.
@@ -126,10 +139,7 @@ class _Bench:
 
         def once() -> Figures:
             input = {"events": events, "every_ms": pace, "after_ms": JOINING_MS}
-            made = self._server.call("POST", "/runs", {"agent_id": "tick", "input": input})
-            path = f"/runs/{made['run_id']}/stream?stream_mode=custom"
-            ours = _read(self._server, "run", path, [None], count, events)
-            return {"per_second": _rate(ours)}
+            return {"per_second": _rate(self._of_a_run("tick", input, count, events))}
 
         return self._row("fan", f"{_poured(pace)} to {count:,} readers of the run's stream", "sse", once)
 
@@ -213,6 +223,13 @@ class _Bench:
         thread = str(uuid.uuid4())
         job = _job(self._server, transport, _path(thread), wishes, count, told, timed=timed)
         return _reading(job, then=lambda: self._start(thread, agent, input))
+
+    def _of_a_run(self, agent: str, input: Any, count: int, events: int) -> Figures:
+        """A run that waits a while for the readers of its stream."""
+        made = self._server.call("POST", "/runs", {"agent_id": agent, "input": input})
+        mode = "messages" if agent == "write" else "custom"
+        path = f"/runs/{made['run_id']}/stream?stream_mode={mode}"
+        return _reading(_job(self._server, "run", path, [None], count, events, mode=mode), then=lambda: None)
 
     def _start(self, thread: str, agent: str, input: Any) -> None:
         params = {"assistantId": agent, "input": input}

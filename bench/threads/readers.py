@@ -21,8 +21,6 @@ import msgspec
 AT_ONCE = 500
 """Connections that are being opened: more would wait in the listening socket's queue, and some be lost in it."""
 _EVENT = b"\ndata: "
-_OF_A_RUN = b"event: custom\n"
-"""A run's stream begins with an event that tells the attempt, when its reader joins."""
 _AT = b'"at":'
 
 
@@ -38,6 +36,8 @@ class Job(msgspec.Struct, kw_only=True):
     events: int = 0
     """How many each reader has to get."""
     hold: float = 0
+    mode: str = ""
+    """Of the events that count in a run's stream: it begins with one that tells the attempt."""
     timed: bool = False
     """Events hold when they were given away."""
 
@@ -153,7 +153,7 @@ def _reader(number: int, job: Job, late: list[float]) -> Reader:
     text = json.dumps(body).encode()
     if job.transport == "run":
         reader = EventReader(f"GET {job.path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode(), job, late)
-        reader.mark = _OF_A_RUN
+        reader.mark = f"event: {job.mode}\n".encode()
         return reader
     if job.transport == "sse":
         head = (
