@@ -62,11 +62,14 @@ class Face:
 
     def frames(self, event: Event) -> list[Frame]:
         """The frames of an event of the log, kept on it; a state that it was given since is in them."""
-        if event.frames is None:
-            event.frames = {}
-        frames: list[Frame] | None = event.frames.get(self.case)
-        if frames is None:
-            frames = event.frames[self.case] = self._frames(event)
+        kept: dict[Case, list[Frame]] | None = event.frames
+        if kept is None:
+            frames = self._frames(event)
+            event.frames = {self.case: frames}
+        elif self.case in kept:
+            frames = kept[self.case]
+        else:
+            frames = kept[self.case] = self._frames(event)
         return frames
 
     def shown(self, event: Event, wanted: Sequence[Filter], after: Cursor | None = None) -> list[Frame]:
@@ -85,15 +88,15 @@ class Face:
         return [frame for frame in frames if frame.text and any(one.shows(frame.told, frame.path) for one in wanted)]
 
     def _frames(self, event: Event) -> list[Frame]:
+        frames: list[Frame] = []
+        seq = event.seq
         events = told(event)
-        if not events:
-            return []
-        seq, last = event.seq, events.pop()
-        frames = [
-            self.frame(one, event.namespace, event_id(seq, part), event.run_id, event.at)
-            for part, one in enumerate(events)
-        ]
-        frames.append(self.frame(last, event.namespace, event_id(seq), event.run_id, event.at, seq))
+        for one in events:
+            if len(frames) == len(events) - 1:
+                frames.append(self.frame(one, event.namespace, event_id(seq), event.run_id, event.at, seq))
+            else:
+                part = event_id(seq, len(frames))
+                frames.append(self.frame(one, event.namespace, part, event.run_id, event.at))
         return frames
 
     def frame(self, one: Told, path: str, id: str, run_id: str | None, at: int, seq: int | None = None) -> Frame:

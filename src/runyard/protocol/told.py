@@ -125,8 +125,9 @@ def _messages(event: Event) -> list[Told]:
     if event.told == b"[]":
         return [Told("messages", _encode(data)) for message in _WHOLE.decode(event.data) if not message.get("delta")
                 for data in messages.whole(message)]  # fmt: skip
-    piece = _PIECES.decode(event.data)[0]
-    return [Told("messages", _piece(piece, item, event), None, piece.node) for item in _decode(event.told)]
+    (piece,) = _PIECES.decode(event.data)
+    items = _decode(event.told)
+    return [Told("messages", _piece(piece, item, event), None, piece.node) for item in items]
 
 
 def _piece(piece: _Piece, item: Any, event: Event) -> bytes:
