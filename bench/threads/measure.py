@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 PARTS = ("one", "fan", "late", "idle", "replay", "storm")
 ONE = {"pour": "events of one run", "write": "pieces of a message"}
 TRANSPORTS = ("sse", "websocket")
-EVENTS = 20_000
+EVENTS = 50_000
 FAN, FANNED_OUT = 1000, 300
 JOINING_MS = 4000
 """How long a run waits for its thousand readers, where they can only join one that is there."""

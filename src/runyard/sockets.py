@@ -22,6 +22,8 @@ class Sockets(WebSocketsSansIOProtocol):
         frames: bytes | None = message.get("frames")
         if frames is None:
             await super().send(message)
+            if message["type"] == "websocket.accept":
+                del self.request, self.response  # kilobytes, for as long as it is open, that nobody asks for any more
             if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
                 self.handshake_complete = True  # it was refused, and uvicorn would tell of an app that did nothing
             return

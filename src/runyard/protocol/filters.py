@@ -6,7 +6,7 @@ clients name the node and the server its task (`child:7f3a`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from weakref import WeakValueDictionary
 
 from runyard.errors import InvalidInput
@@ -29,7 +29,7 @@ def namespace_of(path: str) -> Namespace:
 class Filter:
     """What one subscription asked for. Two that asked for the same are equal."""
 
-    __slots__ = ("__weakref__", "_hash", "_key", "_known", "channels", "depth", "kinds", "namespaces")
+    __slots__ = ("__weakref__", "_hash", "_known", "channels", "depth", "key", "kinds", "namespaces")
 
     def __init__(
         self, channels: Iterable[str], namespaces: Iterable[Sequence[str]] | None = None, depth: int | None = None
@@ -39,12 +39,13 @@ class Filter:
         self.depth = depth
         self.kinds: frozenset[Kind] = frozenset(kind for kind, told in CHANNELS_OF.items() if self._may_see(told))
         """The entries of the log that may be told in something that it sees; the others need not be looked at."""
-        self._key = (self.channels, self.namespaces, depth)
-        self._hash = hash(self._key)
+        self.key: Hashable = (self.channels, self.namespaces, depth)
+        """What was asked for."""
+        self._hash = hash(self.key)
         self._known: dict[tuple[str, str | None, str], bool] = {}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Filter) and self._key == other._key
+        return isinstance(other, Filter) and self.key == other.key
 
     def __hash__(self) -> int:
         return self._hash
@@ -84,11 +85,11 @@ class Filters:
     """Those that are in use: readers who ask for the same have one together, with what it remembers."""
 
     def __init__(self) -> None:
-        self._used: WeakValueDictionary[Filter, Filter] = WeakValueDictionary()
+        self._used: WeakValueDictionary[Hashable, Filter] = WeakValueDictionary()
 
     def shared(self, wanted: Filter) -> Filter:
         """The one that equals this."""
-        return self._used.setdefault(wanted, wanted)
+        return self._used.setdefault(wanted.key, wanted)
 
 
 def _begins(namespace: Namespace, prefix: Namespace) -> bool:

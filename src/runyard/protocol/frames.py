@@ -62,7 +62,7 @@ class Face:
 
     def frames(self, event: Event) -> list[Frame]:
         """The frames of an event of the log, kept on it; a state that it was given since is in them."""
-        kept: dict[Case, list[Frame]] | None = event.frames
+        kept: dict[str, list[Frame]] | None = event.frames
         if kept is None:
             frames = self._frames(event)
             event.frames = {self.case: frames}

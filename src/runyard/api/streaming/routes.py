@@ -12,7 +12,8 @@ from runyard.api.problems import Refused
 from runyard.api.streaming import commands, requests, websocket
 from runyard.api.streaming.feed import Feed
 from runyard.errors import InvalidInput, NotFound, RunyardError
-from runyard.protocol.frames import Face, Frame
+from runyard.protocol.filters import Filter
+from runyard.protocol.frames import Cursor, Face, Frame
 
 FACE = Face("camel")
 """How the protocol is spelled under `/`."""
@@ -34,8 +35,7 @@ async def open_thread_sse_stream(call: Call) -> None:
     what the newest run has told.
     """
     thread_id = call.uuid("thread_id")
-    wish = requests.stream_request(await call.document(), call.header(b"last-event-id"))
-    wanted = (call.api.filters.shared(wish.wanted),)
+    wanted, after = await _asked(call)
     reader = call.api.streams.join_thread(call.owner, thread_id)
     reader.channels = wanted[0].channels
     feed = Feed(call.api, FACE, call.owner, thread_id)
@@ -45,8 +45,9 @@ async def open_thread_sse_stream(call: Call) -> None:
         await call.begin(list(sse.HEADERS))
         await connection.greet()
         with call.api.pulse.joined(connection):
-            async for frames in feed.replay(wanted, wish.after, reader.mark):
+            async for frames in feed.replay(wanted, after, reader.mark):
                 await connection.send(_pack(frames))
+                del frames
                 if connection.left or reader.cut:
                     break
             async for events in reader:
@@ -58,6 +59,12 @@ async def open_thread_sse_stream(call: Call) -> None:
     finally:
         reader.close()
         watch.cancel()
+
+
+async def _asked(call: Call) -> tuple[tuple[Filter], Cursor | None]:
+    """What is to be streamed, and from where on."""
+    wish = requests.stream_request(await call.document(), call.header(b"last-event-id"))
+    return (call.api.filters.shared(wish.wanted),), wish.after
 
 
 def _pack(frames: Sequence[Frame]) -> list[bytes]:
