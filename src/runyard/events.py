@@ -114,6 +114,8 @@ class Lifecycle(msgspec.Struct, omit_defaults=True, frozen=True):
     agent_id: str | None = None
     attempt: int | None = None
     resumed_from: str | None = None
+    again: bool = False
+    """The run has begun before: an attempt that a drain gave back has its number once more."""
     status: str | None = None
     outcome: str | None = None
     reason: str | None = None

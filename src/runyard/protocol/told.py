@@ -2,7 +2,7 @@
 
 entry                      events
 lifecycle (first attempt)  lifecycle `started`, lifecycle `running`
-lifecycle (later attempt)  lifecycle `running`
+lifecycle (a later one)    lifecycle `running`
 lifecycle (the end)        lifecycle `completed`, `failed` or `interrupted`
 nested                     lifecycle, under its namespace
 values                     checkpoints, values
@@ -165,7 +165,7 @@ def _lifecycle(at: Lifecycle) -> list[Told]:
         error = {} if at.error is None else {"error": at.error}
         return [Told("lifecycle", _encode({"event": at.event, **error}))]
     running = Told("lifecycle", b'{"event":"running"}')
-    if at.attempt != 1:
+    if at.again or at.attempt != 1:
         return [running]
     return [Told("lifecycle", _encode({"event": "started", "graphName": at.agent_id or ""})), running]
 

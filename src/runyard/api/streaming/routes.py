@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from runyard.api import sse
+from runyard.api import answers, sse
 from runyard.api.call import Call
 from runyard.api.operation import operation
 from runyard.api.problems import Refused
@@ -23,7 +23,7 @@ FACE = Face("camel")
     "Streaming",
     needs="read",
     body=requests.SHAPE,
-    answer=str,
+    answer=answers.ThreadStreamEvent,
     media="text/event-stream",
     headers=("Last-Event-ID",),
 )
@@ -51,7 +51,7 @@ async def open_thread_sse_stream(call: Call) -> None:
                 if connection.left or reader.cut:
                     break
             async for events in reader:
-                await connection.send(await feed.pieces(events, wanted, _pack))
+                await connection.send(await feed.pieces(events, wanted, (feed.covered,), _pack))
                 del events  # they would be held until the next ones come
         connection.quieten()
         if not connection.left:
@@ -71,12 +71,13 @@ def _pack(frames: Sequence[Frame]) -> list[bytes]:
     return sse.joined([frame.sse() for frame in frames])
 
 
-@operation("Streaming", needs="read", errors=(426,), socket=websocket.converse)
+@operation("Streaming", needs="read", errors=(422, 426), socket=websocket.converse)
 async def open_thread_websocket_stream(call: Call) -> None:
     """Open Thread WebSocket
 
     A WebSocket over which a thread is watched and steered: commands go one way, their responses and events the other.
     """
+    call.uuid("thread_id")
     raise Refused(
         426,
         "upgrade_required",

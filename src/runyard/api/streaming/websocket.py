@@ -60,7 +60,8 @@ class Conversation:
         self._pack = _framed if socket.takes_frames else _texts
         self._subscriptions: dict[str, Subscription] = {}
         self._wanted: tuple[Filter, ...] = ()
-        """What they want, each once."""
+        self._covered: tuple[int, ...] = ()
+        """What they want, and what their replays covered."""
         self._seen = reader.mark
         """The number of the last event that was taken from the reader."""
 
@@ -108,7 +109,8 @@ class Conversation:
 
     async def _tell(self, events: list[Event]) -> None:
         if self._wanted:
-            await self._socket.send_packed(await self._feed.pieces(events, self._wanted, self._pack))
+            pieces = await self._feed.pieces(events, self._wanted, self._covered, self._pack)
+            await self._socket.send_packed(pieces)
         self._seen = events[-1].seq
 
     async def _send(self, frames: list[Frame]) -> None:
@@ -179,6 +181,8 @@ class Conversation:
         if not over:
             async for frames in replay:
                 await self._send(frames)
+        for subscription in subscriptions.values():
+            subscription.covered = self._feed.covered
         self._subscriptions.update(subscriptions)
         self._listen()
 
@@ -209,7 +213,8 @@ class Conversation:
         await self._begin(command, result, kept, after, count=False)
 
     def _listen(self) -> None:
-        self._wanted = tuple(dict.fromkeys(one.wanted for one in self._subscriptions.values()))
+        self._wanted = tuple(one.wanted for one in self._subscriptions.values())
+        self._covered = tuple(one.covered for one in self._subscriptions.values())
         self._reader.channels = frozenset[str]().union(*(wanted.channels for wanted in self._wanted))
 
 

@@ -64,12 +64,12 @@ def fenced_numbers(t: Transaction, attempt: Attempt, count: int) -> int:
     return row[0]
 
 
-def running_entry(run_id: str, agent_id: str, attempt: int, resumed_from: str | None) -> Entry:
-    """The event that begins an attempt."""
-    return entry(
-        "lifecycle",
-        Lifecycle(event="running", run_id=run_id, agent_id=agent_id, attempt=attempt, resumed_from=resumed_from),
+def running_entry(run_id: str, agent_id: str, attempt: int, resumed_from: str | None, *, again: bool = False) -> Entry:
+    """The event that begins an attempt; `again` says that the run has begun before."""
+    event = Lifecycle(
+        event="running", run_id=run_id, agent_id=agent_id, attempt=attempt, resumed_from=resumed_from, again=again
     )
+    return entry("lifecycle", event)
 
 
 def terminal_entries(run_id: str, outcome: Outcome, failure: Failure | None, reason: str | None = None) -> list[Entry]:

@@ -315,7 +315,9 @@ def _claim(t: Transaction, row: Any, concurrency: int | None, now: int, *, apart
     run = msgspec.structs.replace(waiting, status="running", attempt=waiting.attempt + 1, updated_at=now)
     if waiting.started_at is None:
         run = msgspec.structs.replace(run, base=waiting.base or head, prior_head=head, started_at=now)
-    began = line.running_entry(run.run_id, run.agent_id, run.attempt, run.last_checkpoint or run.base)
+    began = line.running_entry(
+        run.run_id, run.agent_id, run.attempt, run.last_checkpoint or run.base, again=waiting.started_at is not None
+    )
     attempt = Attempt(run.run_id, run.owner, run.thread_id, lease + 1, run.attempt)
     last_seq += 1
     t.later(
