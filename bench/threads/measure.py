@@ -146,7 +146,7 @@ class _Bench:
     def late(self, count: int, transport: str) -> Row:
         """How late events are that an agent emits at a pace."""
         count = max(1, int(count * self._scale))
-        events = int(TICKS * self._scale) or 1
+        events = int(TICKS * self._scale / (1 if count == 1 else 4)) or 1
         wish = {"channels": ["custom"], "since": 0}
 
         def once() -> Figures:

@@ -85,11 +85,12 @@ class Filters:
     """Those that are in use: readers who ask for the same have one together, with what it remembers."""
 
     def __init__(self) -> None:
-        self._used: WeakValueDictionary[Hashable, Filter] = WeakValueDictionary()
+        self.used: WeakValueDictionary[Hashable, Filter] = WeakValueDictionary()
+        """By what was asked for."""
 
     def shared(self, wanted: Filter) -> Filter:
         """The one that equals this."""
-        return self._used.setdefault(wanted.key, wanted)
+        return self.used.setdefault(wanted.key, wanted)
 
 
 def _begins(namespace: Namespace, prefix: Namespace) -> bool:
