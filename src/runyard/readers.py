@@ -12,8 +12,10 @@ that keep up are given the same lists of events, and the first one of those who 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
+from weakref import ref
 
 from runyard.events import Event, Lifecycle, entry, lifecycle
 from runyard.runs import Run, lifecycle_of
@@ -24,6 +26,9 @@ PAGE = 500
 PIECE = 32_000
 """Bytes of events after which a reader is given no more at once. What it is given becomes its own copy on the way to
 its client, and a thousand slow ones have one each."""
+MADE_BYTES = 16_000_000
+MOST_MADE = 4096
+"""What is kept of texts that were made for several readers, in all."""
 BESIDE = 200
 """Bytes that an event takes beside its data."""
 
@@ -32,7 +37,7 @@ class Portion(list[Event]):
     """Events that one commit appended for a run, or several commits: about a piece of them at most. It is shared, and
     must not be changed."""
 
-    __slots__ = ("_joined", "counted", "made", "size")
+    __slots__ = ("__weakref__", "_joined", "counted", "made", "size")
 
     def __init__(self, events: Iterable[Event], size: int, counted: int) -> None:
         super().__init__(events)
@@ -40,8 +45,8 @@ class Portion(list[Event]):
         """In bytes."""
         self.counted = counted
         """How much it counts of what may wait for a reader."""
-        self.made: dict[Hashable, Any] = {}
-        """What was made of it for readers, by what they asked for."""
+        self.made: dict[Hashable, Sequence[bytes]] = {}
+        """What was made of it for readers, by what they asked for: see `Made`."""
         self._joined: Portion | None = None
 
     def joined(self, before: Sequence[Portion]) -> Portion:
@@ -51,6 +56,28 @@ class Portion(list[Event]):
             events = [event for portion in (*before, self) for event in portion]
             joined = self._joined = Portion(events, 0, 0)
         return joined
+
+
+class Made:
+    """What was made of portions for the first of their readers who see the same, for the others: the newest of it. They
+    all come soon, but for slow ones, who keep a portion for long."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[ref[Portion], Hashable, int]] = deque()
+        self._bytes = 0
+
+    def keep(self, portion: Portion, key: Hashable, pieces: Sequence[bytes]) -> None:
+        """Keeps it with the portion, for as long as there is room."""
+        portion.made[key] = pieces
+        size = sum(map(len, pieces))
+        self._kept.append((ref(portion), key, size))
+        self._bytes += size
+        while self._bytes > MADE_BYTES or len(self._kept) > MOST_MADE:
+            oldest, key, size = self._kept.popleft()
+            self._bytes -= size
+            old = oldest()
+            if old is not None:
+                old.made.pop(key, None)
 
 
 def portions(events: Sequence[Event], most: int) -> list[Portion]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from runyard.clock import Clock
 from runyard.errors import NotFound
 from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, events_of, lifecycle, values_text
-from runyard.readers import PIECE, Reader, RunReader, ThreadReader, portions
+from runyard.readers import PIECE, Made, Reader, RunReader, ThreadReader, portions
 from runyard.runs import Run, RunFilter
 from runyard.storage.contract import Storage
 
@@ -44,6 +44,7 @@ class Streams:
         self._readers: dict[Place, list[Reader]] = {}
         self._endings: dict[str, list[Ending]] = {}
         self._recheck: asyncio.TimerHandle | None = None
+        self.made = Made()
         self.draining = False
         self.delivered = 0
         """Events that readers were given."""

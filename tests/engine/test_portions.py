@@ -11,7 +11,7 @@ import pytest
 
 from runyard import readers as readers_module
 from runyard.events import Event, entry, events_of
-from runyard.readers import Portion, Reader, ThreadReader, portions
+from runyard.readers import Made, Portion, Reader, ThreadReader, portions
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +107,20 @@ def test_whoever_awaits_a_change_looks_again_when_roused() -> None:
         assert not reader.over
 
     asyncio.run(story())
+
+
+def test_what_was_made_for_readers_is_kept_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers_module, "MADE_BYTES", 100)
+    monkeypatch.setattr(readers_module, "MOST_MADE", 3)
+    made = Made()
+    (slow,), (new,) = commit(1, 300), commit(2, 300)
+    made.keep(slow, "one", [b"x" * 40])
+    made.keep(slow, "other", [b"x" * 20, b"x" * 20])
+    made.keep(new, "one", [b"x" * 40])  # too much by now: the oldest goes
+    assert (set(slow.made), set(new.made)) == ({"other"}, {"one"})
+    del slow
+    for key in ("two", "three"):
+        made.keep(new, key, [])
+    assert set(new.made) == {"one", "two", "three"}
+    made.keep(new, "large", [b"x" * 101])
+    assert new.made == {}

@@ -16,7 +16,7 @@ from runyard.api.call import Call
 from runyard.api.wire import StreamMode
 from runyard.errors import InvalidInput
 from runyard.events import Event, Mode
-from runyard.readers import PIECE, Portion
+from runyard.readers import PIECE, Made, Portion
 from runyard.runs import Run
 from runyard.streams import frame, shown
 
@@ -101,7 +101,7 @@ async def stream(
             await call.begin(list(HEADERS))
             with call.api.pulse.joined(connection):
                 async for events in reader:
-                    await connection.send(_pieces(events, modes, inner))
+                    await connection.send(_pieces(events, modes, inner, call.api.streams.made))
                     del events  # they would be held until the next ones come
             connection.quieten()
             if not connection.left:
@@ -121,13 +121,14 @@ def joined(frames: Sequence[bytes]) -> list[bytes]:
     return [text[start : start + LARGEST_PIECE] for start in range(0, len(text), LARGEST_PIECE)]
 
 
-def _pieces(events: list[Event], modes: frozenset[Mode], inner: bool) -> Sequence[bytes]:
+def _pieces(events: list[Event], modes: frozenset[Mode], inner: bool, kept: Made) -> Sequence[bytes]:
     """What a run's stream shows of events: made for the first of the readers who see the same."""
-    made: Sequence[bytes] | None = events.made.get((modes, inner)) if isinstance(events, Portion) else None
+    key = (modes, inner)
+    made = events.made.get(key) if isinstance(events, Portion) else None
     if made is None:
         made = joined([frame(event) for event in events if shown(event, modes, inner)])
         if isinstance(events, Portion):
-            events.made[modes, inner] = made
+            kept.keep(events, key, made)
     return made
 
 

@@ -94,9 +94,10 @@ class Feed:
         if not isinstance(events, Portion) or events[0].seq <= max(covered, default=0):
             return pack(await self.live(events, wanted, covered))
         key = (self._face.case, pack, wanted)
-        made: Sequence[bytes] | None = events.made.get(key)
+        made = events.made.get(key)
         if made is None:
-            made = events.made[key] = pack(await self.live(events, wanted))
+            made = pack(await self.live(events, wanted))
+            self._api.streams.made.keep(events, key, made)
         return made
 
     async def live(self, events: Sequence[Event], wanted: Sequence[Filter], covered: Sequence[int] = ()) -> list[Frame]:
