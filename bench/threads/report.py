@@ -23,6 +23,11 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
 def _told(row: Row) -> str:
     figures = row.figures
     match row.part:
+        case "one":
+            return (
+                f"{figures['per_second']:,.0f}/s; {figures['cpu_us']:.1f} us of processor time each, "
+                f"{figures['cpu_of_raw']:.2f} of raw"
+            )
         case "late":
             return f"p50 {figures['p50_ms']:.1f} ms, p99 {figures['p99_ms']:.1f} ms"
         case "idle":
