@@ -68,6 +68,13 @@ async def count(input: int, ctx: Context) -> dict[str, Any]:
     return {"counted": input}
 
 
+@agent
+async def speak(input: list[int], ctx: Context) -> None:
+    """Emits a text of each of these lengths."""
+    for length in input:
+        await ctx.emit("x" * length)
+
+
 async def exists(path: Path) -> None:
     while not await asyncio.to_thread(path.exists):
         await asyncio.sleep(0.01)
