@@ -115,7 +115,7 @@ async def note_down(number: int, text: str, input: Notes) -> None:
     write_line(input.journal, f"end {text}")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Talk:
     count: int
     hold: int
