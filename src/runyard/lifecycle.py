@@ -487,6 +487,16 @@ class Lifecycle:
         finally:
             self.streams.forget(run_id, ending)
 
+    async def inject(self, owner: str, run_id: str, messages: Sequence[bytes]) -> None:
+        """Puts messages (JSON objects with an `id`) into a run, for its code to take while it executes.
+
+        Raises:
+            NotFound.
+            Conflict: no_active_run, inbox_full.
+        """
+        await self.storage.inject(owner, run_id, messages, self.clock.now())
+        self._hints.publish(f"run:{run_id}")
+
     async def _wait_end(self, owner: str, run_id: str, ending: Ending) -> None:
         while True:
             chunk = await ending

@@ -13,7 +13,7 @@ from runyard.clock import Clock
 from runyard.errors import NotFound
 from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, events_of, lifecycle, values_text
 from runyard.hints.contract import MISSED, Hints
-from runyard.readers import BESIDE, PIECE, Reader, RunReader, ThreadReader
+from runyard.readers import PIECE, Made, Reader, RunReader, ThreadReader, portions
 from runyard.runs import Run, RunFilter
 from runyard.storage.contract import Storage
 from runyard.watched import Thread, Watches
@@ -53,6 +53,7 @@ class Streams:
         if hints is not None:
             hints.subscribe(MISSED, lambda _: self._look_again())
         self._recheck: asyncio.TimerHandle | None = None
+        self.made = Made()
         self.draining = False
         self.delivered = 0
         """Events that readers were given."""
@@ -79,8 +80,7 @@ class Streams:
     def show(self, thread: Thread, run_id: str | None, events: list[Event]) -> None:
         """The next events of a run on a thread, to those who read either."""
         at_run = () if run_id is None else self._readers.get(run_id, ())
-        size = sum(event.size for event in events) + BESIDE * len(events)
-        commit = (events, min(size, self._commit_bytes))
+        commit = portions(events, self._commit_bytes)
         for reader in (*at_run, *self._readers.get(thread, ())):
             reader.receive(commit)
 

@@ -9,11 +9,11 @@ import msgspec
 from runyard import threads
 from runyard.checkpoints import State
 from runyard.errors import LeaseLost
-from runyard.events import Chunk, Entry, Lifecycle, Over, close_nested, decode, encode, entry, note_nested
+from runyard.events import Chunk, Entry, Lifecycle, Over, close_nested, decode, encode, entry, note_nested, pointer
 from runyard.runs import Attempt, Failure, Outcome, Run, lifecycle_of, status_of
 from runyard.storage.verbs.outbox import announce
 from runyard.storage.verbs.rows import failure_value, run_of
-from runyard.storage.verbs.transaction import Transaction
+from runyard.storage.verbs.transaction import Reads, Transaction
 
 
 def append(
@@ -112,7 +112,7 @@ class Place(msgspec.Struct, frozen=True):
         return self.due_at is None or self.attempt > 0
 
 
-async def line_of(t: Transaction, owner: str, thread_id: str) -> list[Place]:
+async def line_of(t: Reads, owner: str, thread_id: str) -> list[Place]:
     """The runs of a thread that execute or wait in line, in order."""
     return [p for row in await t.all("line", (owner, thread_id)) if (p := Place(*row)).in_line]
 
@@ -140,12 +140,19 @@ async def settle(t: Transaction, owner: str, thread_id: str, now: int) -> None:
     await t.run("set_thread_status", (status, now, owner, thread_id, status))
 
 
-async def end_pending(t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None) -> None:
-    """Ends a run that does not execute, as cancelled or rolled back."""
-    entries = [*await closing_entries(t, run), *terminal_entries(run.run_id, outcome, None)]
+async def end_pending(
+    t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None, left: Sequence[Entry] = ()
+) -> None:
+    """Ends a run that does not execute, as cancelled or rolled back. `left` tells what it leaves to the thread."""
+    entries = [*await closing_entries(t, run), *left, *terminal_entries(run.run_id, outcome, None)]
     over = Over(run.agent_id, outcome, run.attempt)
     last = await append_outside(t, run.owner, run.thread_id, run.run_id, now, entries, over=over)
-    await end(t, run, outcome, None, last, now, expires_at)
+    await end(t, run, outcome, None, last, now, expires_at, last_checkpoint=checkpoint_in(left))
+
+
+def checkpoint_in(left: Sequence[Entry]) -> str | None:
+    """The checkpoint that the last of these entries points to, if there is any."""
+    return pointer(left[-1].data).checkpoint_id if left else None
 
 
 async def end(
@@ -252,6 +259,6 @@ async def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, 
     await end(t, run, "rolled_back", None, last, now, expires_at, bury=True)
 
 
-async def row_of(t: Transaction, run_id: str) -> Run:
+async def row_of(t: Reads, run_id: str) -> Run:
     """A run that is known to exist, tombstoned or not."""
     return run_of(await t.one("run_row", (run_id,)))

@@ -21,6 +21,7 @@ from runyard.errors import (
 from runyard.events import Chunk, Entry, Over, encode
 from runyard.runs import Attempt, CancelAction, Failure, NewRun, Run, Strategy, status_of
 from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue
+from runyard.storage.verbs import injected as injected_verbs
 from runyard.storage.verbs import line
 from runyard.storage.verbs.line import (
     Place,
@@ -236,7 +237,9 @@ async def _end_waiting(t: Transaction, run: Run, action: CancelAction, now: int,
     if action == "rollback":
         await roll_back(t, run, now, expires_at if expires_at is not None else now)
     else:
-        await end_pending(t, run, "cancelled", now, expires_at if run.stateless else None)
+        standing = await t.one("thread_standing", (run.owner, run.thread_id))
+        left = await injected_verbs.leave_untaken(t, run, standing[1], "cancelled", now)
+        await end_pending(t, run, "cancelled", now, expires_at if run.stateless else None, left)
 
 
 async def _has_room(t: Transaction, new: NewRun) -> bool:
@@ -417,6 +420,8 @@ async def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending,
         await roll_back(t, run, now, ending.expires_at)
         await settle(t, run.owner, run.thread_id, now)
         return await row_of(t, run.run_id)
+    if ending.injects:
+        batch, ending = await injected_verbs.with_untaken(t, attempt, run, batch, ending, now)
     entries = [*batch.entries, *line.terminal_entries(run.run_id, ending.outcome, ending.failure)]
     if standing is not None:
         last_seq, head, others = standing[RUN_COLUMNS:]
@@ -589,21 +594,28 @@ async def abandon(t: Transaction, attempt: Attempt, now: int, expires_at: int | 
     if run.cancel == "rollback":
         await roll_back(t, run, now, expires_at, "still_stopping")
     else:
+        head = (await t.one("thread_standing", (run.owner, run.thread_id)))[1]
+        left = await injected_verbs.leave_untaken(t, run, head, "abandoned", now)
+        terminal = line.terminal_entries(run_id, "abandoned", None, "still_stopping")
         last = await line.append_outside(
             t,
             run.owner,
             run.thread_id,
             run_id,
             now,
-            [*await line.closing_entries(t, run), *line.terminal_entries(run_id, "abandoned", None, "still_stopping")],
+            [*await line.closing_entries(t, run), *left, *terminal],
             over=Over(run.agent_id, "abandoned", run.attempt),
         )
-        head = (await t.one("thread_standing", (run.owner, run.thread_id)))[1]
+        head = line.checkpoint_in(left) or head
         await t.run(
             "end_attempt",
-            (head, await line.asking_after(t, run, head, "abandoned"), "abandoned", now, run.owner, run.thread_id),
-        )
-        await end(t, run, "abandoned", None, last, now, expires_at if run.stateless else None)
+            (head, 0 if left else await line.asking_after(t, run, head, "abandoned"), "abandoned", now, run.owner,
+             run.thread_id),
+        )  # fmt: skip
+        await end(
+            t, run, "abandoned", None, last, now, expires_at if run.stateless else None,
+            last_checkpoint=line.checkpoint_in(left),
+        )  # fmt: skip
     await settle(t, run.owner, run.thread_id, now)
     return await row_of(t, run_id)
 
@@ -642,24 +654,25 @@ async def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
         if cancel_action == "rollback":
             await roll_back(t, run, now, expires_at)
         elif cancel_action == "interrupt":
-            await t.run(
-                "end_attempt",
-                (head, await line.asking_after(t, run, head, "cancelled"), "cancelled", now, owner, thread_id),
-            )
-            await end_pending(t, run, "cancelled", now, expiry)
+            left = await injected_verbs.leave_untaken(t, run, head, "cancelled", now)
+            head = line.checkpoint_in(left) or head
+            asking = 0 if left else await line.asking_after(t, run, head, "cancelled")
+            await t.run("end_attempt", (head, asking, "cancelled", now, owner, thread_id))
+            await end_pending(t, run, "cancelled", now, expiry, left)
         elif attempt >= max_attempts and not innocent:
             failure = Failure(
                 "attempts_exhausted",
                 f"the server died during attempt {attempt} of this run, and max_attempts is {max_attempts}: "
                 "the run itself may be what ends the server",
             )
-            entries = [*await line.closing_entries(t, run), *line.terminal_entries(run_id, "lost", failure)]
+            left = await injected_verbs.leave_untaken(t, run, head, "lost", now)
+            entries = [*await line.closing_entries(t, run), *left, *line.terminal_entries(run_id, "lost", failure)]
             over = Over(run.agent_id, "lost", attempt)
             last = await line.append_outside(t, owner, thread_id, run_id, now, entries, over=over)
-            await t.run(
-                "end_attempt", (head, await line.asking_after(t, run, head, "lost"), "lost", now, owner, thread_id)
-            )
-            await end(t, run, "lost", failure, last, now, expiry)
+            head = line.checkpoint_in(left) or head
+            asking = 0 if left else await line.asking_after(t, run, head, "lost")
+            await t.run("end_attempt", (head, asking, "lost", now, owner, thread_id))
+            await end(t, run, "lost", failure, last, now, expiry, last_checkpoint=line.checkpoint_in(left))
             lost.append(run_id)
         else:
             closing = await line.closing_entries(t, run)

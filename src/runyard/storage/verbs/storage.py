@@ -20,7 +20,7 @@ from runyard.errors import item_not_found, run_not_found, thread_not_found
 from runyard.events import Chunk, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
-from runyard.runtime.contract import Record
+from runyard.runtime.contract import Injected, Record
 from runyard.storage.contract import (
     Batch,
     Cancelled,
@@ -35,6 +35,7 @@ from runyard.storage.contract import (
     Taken,
 )
 from runyard.storage.verbs import graphs as graph_verbs
+from runyard.storage.verbs import injected as injected_verbs
 from runyard.storage.verbs import items as item_verbs
 from runyard.storage.verbs import outbox as outbox_verbs
 from runyard.storage.verbs import retention as retention_verbs
@@ -258,6 +259,15 @@ class VerbStorage(ABC):
 
     async def abandon(self, attempt: Attempt, now: int, expires_at: int | None) -> Run:
         return await self._do(run_verbs.abandon, attempt, now, expires_at)
+
+    async def active_run(self, owner: str, thread_id: str) -> Run | None:
+        return await injected_verbs.active_run(self._rows, owner, thread_id)
+
+    async def inject(self, owner: str, run_id: str, messages: Sequence[bytes], now: int) -> None:
+        await self._do(injected_verbs.inject, owner, run_id, messages, now)
+
+    async def injected(self, invocation: str, after: int) -> list[Injected]:
+        return await self._read(lambda reader: injected_verbs.injected(reader, invocation, after))
 
     async def delete_run(self, owner: str, run_id: str, now: int) -> None:
         await self._do(run_verbs.delete_run, owner, run_id, now)
