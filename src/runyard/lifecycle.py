@@ -29,6 +29,7 @@ from runyard.errors import (
 )
 from runyard.events import Chunk, InputEvent, Mode, lifecycle
 from runyard.hints.contract import Hints
+from runyard.readers import PAGE
 from runyard.runs import CancelAction, Command, Config, Durability, NewRun, Request, Run, RunFilter, Strategy
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Created, Storage
@@ -481,7 +482,7 @@ class Lifecycle:
             if done.how == "stopping":
                 self._hints.publish(f"run:{run_id}")
                 if wait:
-                    await self._wait_end(owner, run_id, ending)
+                    await self._wait_end(done.run, ending)
             if wait and not await self._slots.stopped(run_id, self._cancel_grace):
                 raise still_stopping(run_id, self._cancel_grace)
         finally:
@@ -497,7 +498,8 @@ class Lifecycle:
         await self.storage.inject(owner, run_id, messages, self.clock.now())
         self._hints.publish(f"run:{run_id}")
 
-    async def _wait_end(self, owner: str, run_id: str, ending: Ending) -> None:
+    async def _wait_end(self, asked: Run, ending: Ending) -> None:
+        owner, run_id = asked.owner, asked.run_id
         while True:
             chunk = await ending
             if chunk is not None:
@@ -512,11 +514,23 @@ class Lifecycle:
                 if run.finished:
                     return
             except NotFound:
+                # Rolled back: only its log still says how.
+                if await self._was_abandoned(asked):
+                    raise still_stopping(run_id, self._cancel_grace) from None
                 return
             finally:
                 self.streams.forget(run_id, ending)
             if self.streams.draining:
                 raise Unavailable(f"the server is stopping; run {run_id} is asked to stop all the same")
+
+    async def _was_abandoned(self, run: Run) -> bool:
+        """Whether the last event of a run that is over says that its code had not stopped."""
+        after, last = run.first_seq, None
+        while events := await self.storage.events(
+            run.owner, run.thread_id, after=after, run_id=run.run_id, limit=PAGE, states=False
+        ):
+            after, last = events[-1].seq, events[-1]
+        return last is not None and last.kind == "lifecycle" and lifecycle(last.data).reason == "still_stopping"
 
     async def delete_run(self, owner: str, run_id: str) -> None:
         """Removes a finished run. Raises `NotFound`, `Conflict` run_active."""
