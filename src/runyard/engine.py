@@ -164,6 +164,11 @@ class Engine:
         if self._state != "new":
             return
         await self.storage.open()
+        try:
+            await self._hints.open()
+        except BaseException:
+            await self.storage.close()
+            raise
         self.storage.on_commit = self._committed
         self.storage.on_group = self._metrics.grouped
         self.storage.on_ready = lambda: self._hints.publish("ready")

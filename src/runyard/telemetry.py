@@ -43,6 +43,7 @@ LEVELS: dict[str, int] = {
     "still executing": logging.WARNING,
     "traces not sent": logging.WARNING,
     "hint listener failed": logging.ERROR,
+    "hints interrupted": logging.WARNING,
     "telemetry subscriber failed": logging.ERROR,
     # requests
     "request failed": logging.ERROR,
@@ -72,6 +73,7 @@ LEVELS: dict[str, int] = {
 
 _LOGGERS: dict[str, str] = {
     "hint listener failed": "runyard.hints",
+    "hints interrupted": "runyard.hints",
     "request failed": "runyard.api",
     "answer broke off": "runyard.api",
     "agent failed": "runyard.agent",

@@ -7,15 +7,19 @@ publisher that is: hints keep their order.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
+from postgres_server import Postgres
 
-from runyard.hints.contract import Hints
+from runyard.hints.contract import Hints, Listener
 from runyard.hints.local import LocalHints
+from runyard.hints.postgres import PostgresHints, payloads
 
-ADAPTERS: dict[str, Callable[[], Hints]] = {"local": LocalHints}
+ADAPTERS = ("local", "postgres", "postgres-two")
+"""`postgres-two` publishes at one server and listens at another."""
 
 Case = Callable[[Hints], Awaitable[None]]
 OnHints = Callable[[Case], None]
@@ -24,13 +28,45 @@ DEADLINE = 20
 """Seconds after which a hint that does not come fails its case."""
 
 
-@pytest.fixture(params=sorted(ADAPTERS))
+class Two:
+    """The hints of two servers."""
+
+    def __init__(self, publisher: Hints, listener: Hints) -> None:
+        self._publisher = publisher
+        self._listener = listener
+
+    async def open(self) -> None:
+        await self._publisher.open()
+        await self._listener.open()
+
+    def publish(self, topic: str) -> None:
+        self._publisher.publish(topic)
+
+    def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
+        return self._listener.subscribe(topic, listener)
+
+    async def close(self) -> None:
+        await self._publisher.close()
+        await self._listener.close()
+
+
+@pytest.fixture(params=ADAPTERS)
 def on_hints(request: pytest.FixtureRequest) -> OnHints:
     """Runs an async case on fresh hints."""
 
+    server: Postgres | None = None if request.param == "local" else request.getfixturevalue("postgres")
+
+    def made() -> Hints:
+        if server is None:
+            return LocalHints()
+        if request.param == "postgres":
+            return PostgresHints(server.url)
+        return Two(PostgresHints(server.url), PostgresHints(server.url))
+
     def run(case: Case) -> None:
         async def whole() -> None:
-            hints = ADAPTERS[request.param]()
+            hints = made()
+            await hints.open()
             try:
                 await asyncio.wait_for(case(hints), DEADLINE)
             finally:
@@ -173,6 +209,7 @@ def test_a_subscription_that_another_listener_ends_hears_nothing_more(on_hints: 
         subscribe("one", "two")
         subscribe("two", "one")
         hints.publish("ready")
+        await all_delivered(hints)
         hints.publish("ready")
         await all_delivered(hints)
         # Whichever was called first has ended the other before its turn.
@@ -252,3 +289,84 @@ def test_two_engines_in_one_process_do_not_hear_each_other() -> None:
     one.subscribe("ready", heard.append)
     other.publish("ready")
     assert heard == []
+
+
+def test_what_is_published_meanwhile_is_told_to_the_others_once(postgres: Postgres) -> None:
+    async def case() -> None:
+        hints = Two(PostgresHints(postgres.url), PostgresHints(postgres.url))
+        await hints.open()
+        try:
+            ear = Ear()
+            hints.subscribe("ready", ear)
+            for _ in range(1000):
+                hints.publish("ready")
+            await all_delivered(hints)
+            assert ear.heard == ["ready"]
+        finally:
+            await hints.close()
+
+    asyncio.run(asyncio.wait_for(case(), DEADLINE))
+
+
+def test_whoever_lost_its_connection_looks_again_and_hears_what_comes(postgres: Postgres) -> None:
+    async def case() -> None:
+        hints = Two(PostgresHints(postgres.url, name="one"), PostgresHints(postgres.url, name="other"))
+        await hints.open()
+        try:
+            ear = Ear()
+            hints.subscribe("ready", ear)
+            await postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'other hints'"
+            )
+            await ear.hears(1)
+            hints.publish("ready")
+            await ear.hears(2)
+        finally:
+            await hints.close()
+
+    asyncio.run(asyncio.wait_for(case(), DEADLINE))
+
+
+def test_what_was_published_without_a_connection_is_told_later(postgres: Postgres) -> None:
+    async def case() -> None:
+        hints = Two(PostgresHints(postgres.url, name="one"), PostgresHints(postgres.url, name="other"))
+        await hints.open()
+        try:
+            ear = Ear()
+            hints.subscribe("ready", ear)
+            await postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'one hints'"
+            )
+            hints.publish("ready")
+            await ear.hears(1)
+        finally:
+            await hints.close()
+
+    asyncio.run(asyncio.wait_for(case(), DEADLINE))
+
+
+def test_many_topics_go_in_few_notifications_and_each_of_them_fits() -> None:
+    topics = [f"thread:{number:036}" for number in range(1000)]
+    told = list(payloads(topics))
+    assert [topic for payload in told for topic in json.loads(payload)] == topics
+    assert len(told) == 6
+    assert all(len(payload.encode()) < 8000 for payload in told)
+
+
+def test_two_databases_do_not_hear_each_other(postgres: Postgres) -> None:
+    async def case() -> None:
+        here, there = PostgresHints(postgres.url), PostgresHints(await postgres.emptied())
+        heard: list[str] = []
+        try:
+            await here.open()
+            await there.open()
+            there.subscribe("ready", heard.append)
+            here.publish("ready")
+            await all_delivered(here)
+            await all_delivered(there)
+            assert heard == []
+        finally:
+            await here.close()
+            await there.close()
+
+    asyncio.run(asyncio.wait_for(case(), DEADLINE))

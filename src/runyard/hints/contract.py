@@ -12,9 +12,17 @@ class Hints(Protocol):
     """Publish and subscribe by topic. Topics: `ready` (a run can be claimed), `outbox` (a webhook is due), `run:ID`
     (look at the run again: a cancel request, an end), `thread:ID` (events were appended)."""
 
+    async def open(self) -> None:
+        """Begins; before anything is published.
+
+        Raises:
+            Unavailable: the others cannot be reached.
+        """
+        ...
+
     def publish(self, topic: str) -> None:
         """Tells every listener of `topic`, after the change it speaks of has been committed. Never blocks. The hints
-        of one publisher are heard in their order."""
+        of one publisher are heard in their order; one that is on its way already need not be heard twice."""
         ...
 
     def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:

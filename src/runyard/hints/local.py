@@ -15,6 +15,14 @@ class LocalHints:
         # By topic, then by subscription: a listener may be there twice.
         self._listeners: dict[str, dict[object, Listener]] = {}
 
+    async def open(self) -> None:
+        """There is nothing to wait for."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What somebody listens to."""
+        return tuple(self._listeners)
+
     def publish(self, topic: str) -> None:
         listeners = self._listeners.get(topic)
         if listeners is None:
