@@ -328,7 +328,7 @@ def test_a_plain_request_is_told_to_upgrade_and_a_wrong_thread_is_refused(server
 
 NONSENSE: list[str | bytes] = [
     "", "null", "[]", "1", "{", '"x"', "{}", '{"id":1}', '{"method":"state.get"}', '{"id":null,"method":"state.get"}',
-    '{"id":"1","method":"state.get"}', '{"id":1.0,"method":"state.get"}', '{"id":-1,"method":"state.get"}',
+    '{"id":"1","method":"state.get"}', '{"id":1.5,"method":"state.get"}', '{"id":-1,"method":"state.get"}',
     '{"id":true,"method":"state.get"}', '{"id":9007199254740992,"method":"state.get"}', '{"id":1,"method":null}',
     '{"id":1,"method":5}', '{"id":1,"method":"state.get","params":[]}', '{"id":1,"method":"state.get","params":null}',
     '{"id":1,"method":"state.get","params":{"keys":["\\u0000"]}}', '{"id":1,"method":"\\ud800"}',
