@@ -125,6 +125,9 @@ class PostgresHints:
         for topic in topics:
             self._here.publish(topic)
 
+    def _lost(self, _: Any) -> None:
+        self._wake.set()
+
     async def _connect_again(self) -> None:
         tries = 0
         while True:
@@ -144,7 +147,7 @@ class PostgresHints:
         try:
             self._channel = await connection.fetchval("SELECT left('runyard ' || current_schema(), 63)")
             await connection.add_listener(self._channel, self._hear)
-            connection.add_termination_listener(lambda _: self._wake.set())
+            connection.add_termination_listener(self._lost)
         except BaseException:
             connection.terminate()
             raise
