@@ -313,6 +313,20 @@ def test_other_servers_hear_what_is_published_and_what_they_are_told(on_two: Pai
     on_two(case)
 
 
+def test_what_is_published_meanwhile_is_told_to_the_others_once(on_two: Pair) -> None:
+    async def case(one: PostgresHints, other: PostgresHints) -> None:
+        ear, last = Ear(), Ear()
+        other.subscribe("ready", ear)
+        other.subscribe("last", last)
+        for _ in range(1000):
+            one.publish("ready")
+        one.publish("last")
+        await last.hears(1)
+        assert ear.heard == ["ready"]
+
+    on_two(case)
+
+
 def test_a_topic_of_any_text_comes_as_it_was(on_two: Pair) -> None:
     async def case(one: PostgresHints, other: PostgresHints) -> None:
         there = Ear()
@@ -384,3 +398,22 @@ def test_what_was_published_before_the_end_is_told(on_two: Pair) -> None:
         await there.hears(1)
 
     on_two(case)
+
+
+def test_two_databases_do_not_hear_each_other(postgres: Postgres) -> None:
+    async def case() -> None:
+        here, there = PostgresHints(postgres.url), PostgresHints(await postgres.emptied())
+        heard: list[str] = []
+        try:
+            await here.open()
+            await there.open()
+            there.subscribe("ready", heard.append)
+            here.publish("ready")
+            await all_delivered(here)
+            await all_delivered(there)
+            assert heard == []
+        finally:
+            await here.close()
+            await there.close()
+
+    asyncio.run(asyncio.wait_for(case(), DEADLINE))

@@ -25,7 +25,7 @@ class Hints(Protocol):
 
     def publish(self, topic: str) -> None:
         """Tells every listener of `topic`, after the change it speaks of has been committed. Never blocks. The hints
-        of one publisher are heard in their order."""
+        of one publisher are heard in their order; one that is on its way already need not be heard twice."""
         ...
 
     def tell_others(self, topics: Sequence[str]) -> None:
