@@ -23,8 +23,8 @@ COMMANDS = {
     "serve": "Serve agents over HTTP.",
     "tail": "Show a thread's runs as a live tree.",
     "threads": "List and show threads and their history.",
-    "worker": "Execute runs beside servers on the same database.",
     "webhooks": "List, show and re-send what webhooks are told.",
+    "worker": "Execute runs beside servers on the same database.",
 }
 
 EPILOG = """\b
