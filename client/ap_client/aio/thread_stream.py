@@ -68,8 +68,8 @@ class Question(QuestionView):
         super().__init__(asked)
         self._stream = stream
 
-    async def answer(self, value: Any, *, update: dict[str, Any] | None = None, goto: Any = None) -> str:
-        """Answer it: the id of the run that goes on. See `ThreadStream.respond`."""
+    async def answer(self, value: Any, *, update: dict[str, Any] | None = None, goto: Any = None) -> str | None:
+        """Answer it: the id of the run that goes on, if the server names it. See `ThreadStream.respond`."""
         return await self._stream.respond(self, value, update=update, goto=goto)
 
 
