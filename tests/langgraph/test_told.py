@@ -279,6 +279,39 @@ def test_a_question_inside_a_subgraph_interrupts_it_and_the_answer_starts_it_aga
     play(story())
 
 
+def test_tasks_are_told_of_what_commands_begin_while_somebody_is_subscribed_answers_too(server: Starter) -> None:
+    def ask(state: Count) -> dict[str, Any]:
+        return {"n": interrupt("how many?")}
+
+    async def story() -> None:
+        async with server(graph(inner("leaf", ask), id="asks")) as s:
+            thread = await s.thread()
+
+            async def command(method: str, **params: Any) -> None:
+                answer = await s.post(f"/threads/{thread}/commands", {"id": 1, "method": method, "params": params})
+                assert answer.json()["type"] == "success", answer.json()
+                await s.until(lambda: s.storage.thread("", thread).status != "busy")
+
+            async def count() -> int:
+                found = await s.storage.events("", thread, after=0, run_id=None, limit=500)
+                return sum(event.kind == "tasks" for event in found)
+
+            await command("run.start", assistantId="asks", input={"n": 0})
+            assert await count() == 0
+            reader = s.app.engine.streams.join_thread("", thread)
+            reader.channels = frozenset({"tasks"})
+            await command("run.start", assistantId="asks", input=5)
+            assert (answered := await count()) > 0
+            await command("run.start", assistantId="asks", input={"n": 0})
+            assert (begun := await count()) > answered
+            (question,) = (await s.get(f"/threads/{thread}")).json()["interrupts"]
+            await command("input.respond", interruptId=question["id"], response=5)
+            assert await count() > begun
+            reader.close()
+
+    play(story())
+
+
 def test_two_graphs_in_one_node_are_told_apart(server: Starter) -> None:
     leaf = inner("leaf")
 
