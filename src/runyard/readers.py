@@ -37,7 +37,7 @@ class Portion(list[Event]):
     """Events that one commit appended for a run, or several commits: about a piece of them at most. It is shared, and
     must not be changed."""
 
-    __slots__ = ("__weakref__", "_joined", "counted", "made", "size")
+    __slots__ = ("__weakref__", "_joined", "_parts", "counted", "made", "size")
 
     def __init__(self, events: Iterable[Event], size: int, counted: int) -> None:
         super().__init__(events)
@@ -48,13 +48,17 @@ class Portion(list[Event]):
         self.made: dict[Hashable, Sequence[bytes]] = {}
         """What was made of it for readers, by what they asked for: see `Made`."""
         self._joined: Portion | None = None
+        self._parts = 1
+        """How many portions it was joined of."""
 
     def joined(self, before: Sequence[Portion]) -> Portion:
-        """One portion of this and those that come right before it."""
+        """One portion of this and those that a reader has right before it."""
         joined = self._joined
-        if joined is None or joined[0] is not before[0][0]:
+        # A reader of the thread is told what other runs do in between, one of a run is not: both may begin alike.
+        if joined is None or joined[0] is not before[0][0] or joined._parts != len(before) + 1:
             events = [event for portion in (*before, self) for event in portion]
             joined = self._joined = Portion(events, 0, 0)
+            joined._parts = len(before) + 1
         return joined
 
 

@@ -21,6 +21,7 @@ from runyard.checkpoints import Snapshot, State, shown
 from runyard.errors import Conflict, InvalidInput, NotFound, RunyardError, Unsupported, run_not_found
 from runyard.events import lifecycle
 from runyard.lifecycle import CreateRun, Lifecycle
+from runyard.protocol.filters import namespace_of
 from runyard.readers import PAGE
 from runyard.runs import Command, Config, Run, Strategy, lifecycle_of
 from runyard.streams import Streams
@@ -89,6 +90,8 @@ class Answer(msgspec.Struct, frozen=True):
     answers: dict[str, Any]
     update: dict[str, Any] | None = None
     goto: Any = None
+    namespaces: dict[str, Namespace] = {}
+    """Where those of the questions were asked of which the client says so."""
 
 
 class Node(msgspec.Struct, omit_defaults=True):
@@ -206,7 +209,7 @@ class Steering:
     async def _create(self, owner: str, run: CreateRun, wish: Wish) -> Run:
         assert run.thread_id is not None  # commands are a thread's
         asked_for = UNSET
-        if self._streams.listen_for(owner, run.thread_id, "tasks") and self._takes_tasks(run):
+        if self._streams.listen_for(owner, run.thread_id, "tasks") and await self._takes_tasks(owner, run):
             asked_for = ["values", "tasks"]
         checkpoint = UNSET if wish.checkpoint_id is None else {"checkpoint_id": wish.checkpoint_id}
         created = await self._verbs.create_run(
@@ -224,8 +227,15 @@ class Steering:
         )
         return created.run
 
-    def _takes_tasks(self, run: CreateRun) -> bool:
-        loaded = self._verbs.agents.get(run.agent_id) if run.agent_id is not None else None
+    async def _takes_tasks(self, owner: str, run: CreateRun) -> bool:
+        """Whether the run will be one of a graph: of the agent that asked, where it answers."""
+        agent_id = run.agent_id
+        if agent_id is None and run.thread_id is not None:
+            thread = await self._thread(owner, run.thread_id)
+            if thread is not None and thread.head is not None:
+                asked = (await self._storage.snapshot(owner, thread.thread_id, thread.head)).checkpoint.asked
+                agent_id = None if asked is None else asked.agent_id
+        loaded = None if agent_id is None else self._verbs.agents.get(agent_id)
         return loaded is not None and loaded.agent.graph
 
     async def respond(self, owner: str, thread_id: str, answer: Answer, wish: Wish) -> Run:
@@ -233,15 +243,24 @@ class Steering:
 
         Raises:
             NoSuchInterrupt: one of them is not open.
+            NoSuchNamespace: one was asked under another.
         """
         thread, _, questions = await self._verbs.get_thread(owner, thread_id)
-        open_ids = {question.id for question in questions}
+        places = {question.id: question.namespace for question in questions}
         for id in answer.answers:
-            if id not in open_ids:
+            if id not in places:
                 raise NoSuchInterrupt(
-                    f"question {id!r} is not open on thread {thread_id}; open: {', '.join(sorted(open_ids)) or 'none'}",
+                    f"question {id!r} is not open on thread {thread_id}; open: {', '.join(sorted(places)) or 'none'}",
                     interrupt_id=id,
-                    questions=sorted(open_ids),
+                    questions=sorted(places),
+                )
+            place = answer.namespaces.get(id)
+            if place and place != namespace_of(places[id]):
+                raise NoSuchNamespace(
+                    f"question {id!r} was asked under {list(namespace_of(places[id]))!r}, not under {list(place)!r}; "
+                    "leave namespace empty, or send that of the event",
+                    interrupt_id=id,
+                    namespace=list(place),
                 )
         command = Command(
             resume=Raw(_encode(answer.answers)),

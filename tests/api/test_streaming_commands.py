@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from asgi_client import Puppet, Socket, speak
+from asgi_client import Puppet, Socket, connect, speak
 from live_server import Server, Starter, holds, play
 from streaming_frames import PARAMETERS, check_command, check_response
 from watching import everything, log_of, send, word
@@ -150,6 +150,33 @@ def test_one_run_takes_all_answers_and_what_changes_with_them(server: Starter, t
             assert sorted(frames[-1]["params"]["data"]["interruptIds"]) == sorted(ids.values())
             again = await ask("input.respond", namespace=[], interruptId=ids["first"], response=1)
             assert again["error"] == "no_such_interrupt"
+
+    play(story())
+
+
+@both
+def test_an_answer_that_says_where_the_question_was_asked_has_to_be_right(server: Starter, transport: str) -> None:
+    @agent
+    async def asks_below(ctx: Context) -> Any:
+        async with ctx.agent("clerk") as clerk:
+            return {"answer": await clerk.interrupt("sure?")}
+
+    async def story() -> None:
+        async with server(asks_below) as s:
+            thread = await s.thread()
+            ask = await asker(s, thread, transport)
+            await ended(s, await ask("run.start", assistantId="asks_below", input=None))
+            (frame,) = await log_of(s, thread, channels=["input"])
+            place, id = frame["params"]["namespace"], frame["params"]["data"]["interruptId"]
+            assert [segment.partition(":")[0] for segment in place] == ["clerk"]
+            for wrong in (["clerk"], [*place, "x"], ["nobody:1"]):
+                refused = await ask("input.respond", namespace=wrong, interruptId=id, response=1)
+                assert (refused["error"], refused["metadata"]["namespace"]) == ("no_such_namespace", wrong)
+                refused = await ask("input.respond", responses=[{"namespace": wrong, "interruptId": id, "response": 1}])
+                assert refused["error"] == "no_such_namespace"
+            done = await ask("input.respond", namespace=place, interruptId=id, response=1)
+            assert done["type"] == "success"
+            assert (await at_rest(s, thread))["values"] == {"answer": 1}
 
     play(story())
 
@@ -356,6 +383,29 @@ def test_parameters_that_mean_nothing_are_passed_over_and_named(server: Starter)
             assert sorted(done["meta"]["ignored"]) == ["config.callbacks", "streamMode", "x"]
             await ended(s, done)
             assert "ignored" not in (await send(s, thread, "state.get", namespace=[]))["meta"]
+
+    play(story())
+
+
+def test_fields_of_a_subscription_that_mean_nothing_are_passed_over_and_named(server: Starter) -> None:
+    async def story() -> None:
+        async with server(adds) as s:
+            thread = await s.thread()
+            done = await ended(s, await send(s, thread, "run.start", assistantId="adds", input={"n": 1}))
+            wish = {"channels": ["values"], "fields": ["n"], "runId": "x"}
+            stream = connect(s, "POST", f"/threads/{thread}/stream", wish)
+            await s.until(lambda: bool(stream.received))
+            assert stream.headers["runyard-ignored"] == "fields, runId"
+            await stream.leave()
+            socket = speak(s, thread)
+            response = await socket.ask("subscription.subscribe", **wish)
+            assert sorted(response["meta"]["ignored"]) == ["fields", "runId"]
+            id = response["result"]["subscriptionId"]
+            response = await socket.ask("subscription.unsubscribe", subscriptionId=id, now=True)
+            assert response["meta"]["ignored"] == ["now"]
+            response = await socket.ask("subscription.reconnect", runId=done["run"]["run_id"], subscriptions=[], when=1)
+            assert response["meta"]["ignored"] == ["when"]
+            await socket.leave()
 
     play(story())
 

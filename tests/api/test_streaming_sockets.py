@@ -154,6 +154,8 @@ def test_a_connection_has_so_many_subscriptions(server: Starter) -> None:
             socket = speak(s, ABSENT)
             ids = [await subscribe(socket, "values") for _ in range(MOST_SUBSCRIPTIONS)]
             assert (await socket.ask("subscription.subscribe", channels=["values"]))["error"] == "invalid_argument"
+            more = await socket.ask("subscription.reconnect", runId=ABSENT, subscriptions=["x"])
+            assert (more["error"], more["message"][:24]) == ("invalid_argument", "this connection has 100 ")
             await socket.ask("subscription.unsubscribe", subscriptionId=ids[0])
             await subscribe(socket, "values")
             await socket.leave()

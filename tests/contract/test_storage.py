@@ -477,6 +477,23 @@ def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnSt
     on_storage(case)
 
 
+def test_an_attempt_whose_run_is_swept_away_can_do_nothing_more(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        attempt = (await claimed(storage, "r")).attempt
+        await storage.delete_thread("", "t", 2)
+        every = 10**18
+        await storage.purge(every, keys_before=every, runs_before=every, events_before=every)
+        for verb in (
+            lambda: storage.requeue(attempt, Batch(), Requeue(refund=True), 3),
+            lambda: storage.append(attempt, Batch([entry("custom", 1)]), 3),
+            lambda: storage.finish(attempt, Batch(), Ending("completed"), 3),
+        ):
+            with pytest.raises(LeaseLost):
+                await verb()
+
+    on_storage(case)
+
+
 def test_a_state_that_was_stored_beside_what_could_not_end_is_not_forgotten(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim, gone = await alone(storage, 1), await alone(storage, 2)

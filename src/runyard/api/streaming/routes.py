@@ -64,6 +64,7 @@ async def open_thread_sse_stream(call: Call) -> None:
 async def _asked(call: Call) -> tuple[tuple[Filter], Cursor | None]:
     """What is to be streamed, and from where on."""
     wish = requests.stream_request(await call.document(), call.header(b"last-event-id"))
+    call.pass_over(wish.unknown)
     return (call.api.filters.shared(wish.wanted),), wish.after
 
 

@@ -262,3 +262,15 @@ async def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, 
 async def row_of(t: Reads, run_id: str) -> Run:
     """A run that is known to exist, tombstoned or not."""
     return run_of(await t.one("run_row", (run_id,)))
+
+
+async def run_of_attempt(t: Reads, attempt: Attempt) -> Run:
+    """An attempt's run, tombstoned or not.
+
+    Raises:
+        LeaseLost: its thread was deleted, and what was on it is swept away.
+    """
+    row = await t.one("run_row", (attempt.run_id,))
+    if row is None:
+        raise LeaseLost(f"run {attempt.run_id} is gone, and attempt {attempt.number} of it has lost its lease")
+    return run_of(row)

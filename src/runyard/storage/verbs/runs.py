@@ -412,7 +412,7 @@ async def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending,
         last = begun.last_seq + len(entries)
         return await _end_alone(t, attempt, begun.run, batch, ending, now, entries, last, begun.head, seen=False)
     standing = await t.look("attempt_standing", (attempt.run_id, attempt.lease), attempt.thread_id)
-    run = await row_of(t, attempt.run_id) if standing is None else run_of(standing[:RUN_COLUMNS])
+    run = await line.run_of_attempt(t, attempt) if standing is None else run_of(standing[:RUN_COLUMNS])
     if run.cancel is not None and run.cancel != ending.cancel and run.status == "running":
         raise CancelRequested(f"run {run.run_id} was asked to cancel ({run.cancel})", action=run.cancel)
     if ending.outcome == "rolled_back":
@@ -516,7 +516,7 @@ async def _end_attempt(t: Transaction, run: Run, written: Checkpoint | None, end
 async def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: int) -> Run:
     if t.begun is not None:
         t.begun.pop(attempt.run_id, None)
-    closing = await line.closing_entries(t, await row_of(t, attempt.run_id), batch.entries)
+    closing = await line.closing_entries(t, await line.run_of_attempt(t, attempt), batch.entries)
     batch = msgspec.structs.replace(batch, entries=[*batch.entries, *closing])
     last = await fenced_numbers(t, attempt, len(batch.entries))
     await _store(t, attempt, batch, now, last)
