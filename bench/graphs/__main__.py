@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians are taken over them")
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each load of a round lasts")
     parser.add_argument("--turns", type=int, default=1000, help="of the long conversation")
+    parser.add_argument("--processes", type=int, default=0, help="as the setting of the server")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     options = parser.parse_args()
     quiet = options.json or not sys.stderr.isatty()
@@ -38,16 +39,18 @@ def main() -> int:
         (lambda text: None) if quiet else (lambda text: print(f"\r{text:<70}", end="", file=sys.stderr))
     )
     with tempfile.TemporaryDirectory(prefix="runyard-bench-") as folder:
-        report = measure(Path(folder), options.rounds, options.seconds, options.turns, progress)
+        report = measure(Path(folder), options.rounds, options.seconds, options.turns, options.processes, progress)
     if not quiet:
         print(f"\r{'':<70}\r", end="", file=sys.stderr)
     print(json.dumps(report) if options.json else "\n".join(_tables(report)))
     return 0
 
 
-def measure(folder: Path, rounds: int, seconds: float, turns: int, progress: Progress) -> dict[str, Any]:
+def measure(
+    folder: Path, rounds: int, seconds: float, turns: int, processes: int, progress: Progress
+) -> dict[str, Any]:
     """Everything, on a server of its own in `folder`."""
-    with runyard(folder, agents=HERE / "agents.py") as server:
+    with runyard(folder, "--processes", str(processes), agents=HERE / "agents.py") as server:
         rows = [_row("one", concurrency, server, rounds, seconds, progress) for concurrency in CONCURRENCIES]
         rows.append(_row("forty", 1, server, rounds, seconds, progress))
         progress("events and tokens")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import msgspec
 
@@ -19,7 +19,8 @@ from runyard.lifecycle import Lifecycle
 from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
-from runyard.runtime.contract import Host, LoadedAgent
+from runyard.runtime.contract import Host, LoadedAgent, UsesStore
+from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans, Telemetry
@@ -48,15 +49,6 @@ class Terms(msgspec.Struct, frozen=True):
     webhook_concurrency: int = 32
     webhook_retention: float = 604800.0
     max_value_bytes: int = 16_000_000
-
-
-@runtime_checkable
-class UsesStorage(Protocol):
-    """An agent whose code reads and writes what the storage holds when none of its runs executes, too."""
-
-    def attach(self, storage: Storage, clock: Clock) -> None:
-        """Gives it the open storage; called in the engine's loop."""
-        ...
 
 
 class Engine:
@@ -173,9 +165,11 @@ class Engine:
         except BaseException:
             await self.storage.close()
             raise
-        for loaded in self._agents.values():
-            if isinstance(loaded, UsesStorage):
-                loaded.attach(self.storage, self.clock)
+        answer = answering(self.storage, self.clock)
+        for user in (self._host, *self._agents.values()):
+            if isinstance(user, UsesStore):
+                user.attach(answer)
+        self._host.start()
         self.worker.start()
         self.courier.start()
         self.reaper.start()
@@ -221,7 +215,9 @@ class Engine:
     def _reasons(self) -> list[str]:
         if self._state != "ready":
             return ["the server is starting" if self._state == "new" else "the server is stopping"]
-        return [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
+        trouble = self._host.trouble
+        reasons = [] if trouble is None else [trouble]
+        return reasons if self.worker.alive else [*reasons, "runs that wait are not claimed any more; restart the server"]
 
     async def exposition(self) -> tuple[bytes, bytes]:
         """The metrics: their content type and text. A database that does not answer costs its own figures only."""

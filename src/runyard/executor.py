@@ -24,6 +24,7 @@ from runyard.graphs import modes_of
 from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Failure, Outcome, Request
 from runyard.runtime.contract import (
+    LOST,
     CheckpointWrite,
     Ended,
     Host,
@@ -324,7 +325,7 @@ class Execution:
         limits = self._loaded.agent.limits
         if ended.how != "failed" or self._run.attempt >= limits.max_attempts:
             return None
-        if ended.code == "lane_lost":  # as when a server is lost: it may not have been this run's doing
+        if ended.code in LOST:  # as when a server is lost: it may not have been this run's doing
             return self._clock.now()
         if not set(limits.retry.on) & set(ended.exceptions):
             return None
@@ -552,6 +553,8 @@ class Execution:
             self._help(self._stop_after(timeout))
 
     async def _stop_after(self, seconds: float) -> None:
+        assert self._invocation is not None
+        await self._invocation.placed()
         await self._clock.sleep(seconds)
         self.stop("timeout")
 

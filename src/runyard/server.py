@@ -9,7 +9,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -34,8 +34,10 @@ from runyard.logs import configure_logging
 from runyard.outbound.guard import parse_allowed
 from runyard.outbound.http import HttpOutbound
 from runyard.runtime.channel import ThreadHost
-from runyard.runtime.contract import LoadedAgent
+from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
+from runyard.runtime.packets import Setup
+from runyard.runtime.processes import ProcessHost
 from runyard.settings import Settings, is_loopback
 from runyard.storage.migrate import migrations
 from runyard.storage.sqlite import SqliteStorage
@@ -97,7 +99,7 @@ def create_app(
     engine = Engine(
         storage=SqliteStorage(settings.database_path, synchronous=settings.synchronous),
         hints=LocalHints(),
-        host=ThreadHost(settings.agent_threads),
+        host=_host(settings, loaded, bool(agents)),
         outbound=_outbound(settings),
         render=answers.webhook,
         clock=clock,
@@ -123,6 +125,30 @@ def create_app(
         spans=spans,
     )
     return App(engine, api)
+
+
+def _host(settings: Settings, loaded: Mapping[str, LoadedAgent], objects: bool) -> Host:
+    """Where the agents run."""
+    if not settings.processes:
+        return ThreadHost(settings.agent_threads)
+    if objects:
+        raise Unsupported(
+            f"processes is {settings.processes}, but agents were given as objects, which other processes do not have: "
+            "name them by settings.agents (targets), or set processes to 0",
+            field="processes",
+        )
+    setup = Setup(
+        targets=settings.agents,
+        folder=str(Path.cwd()),
+        path=sys.path.copy(),
+        threads=settings.agent_threads,
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+        traces=settings.traces,
+        version=version("runyard"),
+    )
+    versions = {agent_id: agent.agent.version for agent_id, agent in loaded.items()}
+    return ProcessHost(settings.processes, setup, versions)
 
 
 def _outbound(settings: Settings) -> HttpOutbound:

@@ -64,6 +64,11 @@ LEVELS: dict[str, int] = {
     "all lanes blocked": logging.ERROR,
     "lane goes on": logging.INFO,
     "lane died": logging.ERROR,
+    "process ready": logging.DEBUG,
+    "process ended": logging.ERROR,
+    "process killed": logging.WARNING,
+    "process does not start": logging.ERROR,
+    "process has other agents": logging.WARNING,
     "code waits in a closed event loop": logging.DEBUG,
     "step ended after its event loop": logging.DEBUG,
 }
@@ -83,6 +88,11 @@ _LOGGERS: dict[str, str] = {
     "all lanes blocked": "runyard.agent",
     "lane goes on": "runyard.agent",
     "lane died": "runyard.agent",
+    "process ready": "runyard.agent",
+    "process ended": "runyard.agent",
+    "process killed": "runyard.agent",
+    "process does not start": "runyard.agent",
+    "process has other agents": "runyard.agent",
     "code waits in a closed event loop": "runyard.agent",
     "step ended after its event loop": "runyard.agent",
 }

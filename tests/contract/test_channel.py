@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -37,8 +38,24 @@ from runyard.runtime.contract import (
     StoreReply,
     Write,
 )
+from runyard.runtime.packets import Setup
+from runyard.runtime.processes import ProcessHost
 
-ADAPTERS: dict[str, Callable[[], Host]] = {"threads": ThreadHost, "one-thread": lambda: ThreadHost(1)}
+SETUP = Setup(
+    targets=(agents.__file__,),
+    folder=".",
+    path=sys.path.copy(),
+    threads=2,
+    log_format="text",
+    log_level="warning",
+    traces=False,
+    version="0",
+)
+ADAPTERS: dict[str, Callable[[], Host]] = {
+    "threads": ThreadHost,
+    "one-thread": lambda: ThreadHost(1),
+    "process": lambda: ProcessHost(1, SETUP),
+}
 
 Case = Callable[[Host], Awaitable[None]]
 OnHost = Callable[[Case], None]

@@ -14,8 +14,8 @@ The engine's side decides and stores; the agent's side runs user code. They shar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -26,6 +26,12 @@ from runyard.items import Item, ItemSearch, NamespaceQuery
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
+LANE_LOST = "lane_lost"
+"""The code of an attempt whose event loop came to an end under it."""
+PROCESS_LOST = "process_lost"
+"""The code of an attempt whose process came to an end under it."""
+LOST = (LANE_LOST, PROCESS_LOST)
+"""Codes of attempts that ended by what another's code may have done."""
 RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt"]
 
 
@@ -211,6 +217,9 @@ class Ended(msgspec.Struct, frozen=True):
     """Of a failure, where the attempt is traced."""
 
 
+StoreAnswer = Callable[[str, StoreCall], Awaitable[StoreReply]]
+"""Answers a call of a store that belongs to no attempt, for an owner. Fails only by the reply's `error`."""
+
 FromAgent = Write | StoreCall | StateCall | Ended
 ToAgent = Stored | StoreReply | StateReply | Stop
 
@@ -224,6 +233,10 @@ class Invocation(Protocol):
 
     def send(self, message: ToAgent) -> None:
         """Never blocks; a message to code that has ended is dropped."""
+        ...
+
+    async def placed(self) -> None:
+        """Returns when the attempt has where to execute: the time before is not its code's."""
         ...
 
 
@@ -260,8 +273,26 @@ class LoadedAgent(Protocol):
         ...
 
 
+@runtime_checkable
+class UsesStore(Protocol):
+    """An agent whose code reads and writes the store when none of its runs executes, too; or a host of such agents."""
+
+    def attach(self, answer: StoreAnswer) -> None:
+        """Gives it what answers its calls; called in the loop in which `answer` is."""
+        ...
+
+
 class Host(Protocol):
     """Where agents run: threads with event loops of their own (embedded), or child processes."""
+
+    def start(self) -> None:
+        """Begins to prepare for attempts, in the engine's loop. They may be run before that is done, and without it."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no attempt can begin now, for people; None where one can."""
+        ...
 
     def run(self, agent: LoadedAgent, start: Start) -> Invocation:
         """Begins an attempt. Never raises for what the agent's code does: that arrives as `Ended`."""

@@ -1,0 +1,310 @@
+"""The Channel between the engine and agents that run in processes of their own.
+
+    engine's process                                     agents' process (child.py)
+      ProcessHost -- ProcessInvocation.send -- Link ----> ThreadHost: lanes, as in the engine's own process
+      ProcessInvocation.receive <------------- Link ----- what their code tells
+
+Code that ends its process (a crash of native code, the system that is out of memory, `os._exit`) ends what executes
+there and nothing else: those attempts are lost, and another process takes its place. A process whose engine has gone
+ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from runyard.runtime import packets
+from runyard.runtime.contract import PROCESS_LOST, Ended, FromAgent, LoadedAgent, Start, Stop, StoreAnswer, ToAgent
+from runyard.runtime.inbox import Inbox
+from runyard.runtime.packets import FromProcess, Ready, ServerStoreAsked, ServerStoreGave, Setup, Unable
+from runyard.runtime.process import AgentProcess, how_it_ended
+from runyard.telemetry import say
+
+STEADY = 10.0
+"""Seconds after which a process that ends has not ended at once."""
+FIRST_PAUSE = 0.1
+"""Seconds before another one is started where two in a row have ended at once; doubled with each more."""
+LONGEST_PAUSE = 10.0
+EXIT_GRACE = 5.0
+"""Seconds in which a process that is told to end may do so in order."""
+
+
+class ProcessInvocation(Inbox):
+    """The engine's end of one attempt. Used in the engine's loop only."""
+
+    __slots__ = ("_host", "_placing", "_stop", "agent_id", "ended", "number", "process", "start", "written_off")
+
+    def __init__(self, host: ProcessHost, number: int, agent_id: str, start: Start) -> None:
+        super().__init__()
+        self.number = number
+        self.agent_id = agent_id
+        self.start: Start | None = start
+        """What it begins with; None when that has been sent."""
+        self.process: AgentProcess | None = None
+        """Where it executes; None while it waits in line."""
+        self.ended = False
+        self.written_off = False
+        """Whether the engine has given it up, since its code did not stop when it was told to."""
+        self._host = host
+        self._stop: Stop | None = None
+        self._placing: asyncio.Future[None] | None = None
+
+    def send(self, message: ToAgent) -> None:
+        """Never blocks; a message to code that has ended is dropped."""
+        if self.ended:
+            return
+        if isinstance(message, Stop):
+            self.written_off = self._stop is not None and message.reason == "lost"
+            self._stop = message
+        if self.process is not None:
+            self.process.send(packets.to_agent(self.number, message))
+            if self.written_off:
+                self._host.free(self.process)
+        elif self._stop is not None:
+            self.arrive(Ended("stopped"))
+
+    async def placed(self) -> None:
+        """Returns when it has a process, or has ended without one."""
+        if self.process is None and not self.ended:
+            self._placing = asyncio.get_running_loop().create_future()
+            await self._placing
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a `Stop` has been sent."""
+        return self._stop is not None
+
+    def begin(self, process: AgentProcess) -> None:
+        """Has it begin there."""
+        assert self.start is not None
+        self.process = process
+        start, self.start = self.start, None
+        self._now_placed()
+        try:
+            process.send(packets.begin(self.number, start))
+        except Exception as error:  # a value in it that msgpack does not have
+            self.arrive(Ended("failed", code="internal_error", message=f"{type(error).__name__}: {error}"))
+
+    def arrive(self, message: FromAgent) -> None:
+        """Its code tells something."""
+        if self.ended:
+            return
+        self.put(message)
+        if isinstance(message, Ended):
+            self.ended = True
+            self._now_placed()
+            self._host.over(self)
+
+    def lose(self, why: str) -> None:
+        """Its process is no more, and its code with it."""
+        if self.stopped:
+            self.arrive(Ended("stopped"))
+            return
+        message = f"the process in which the code ran ended ({why}), by code of this agent or of another"
+        self.arrive(Ended("failed", code=PROCESS_LOST, message=message))
+
+    def _now_placed(self) -> None:
+        if self._placing is not None and not self._placing.done():
+            self._placing.set_result(None)
+
+
+class ProcessHost:
+    """Runs agents in so many child processes, which load them from the same targets.
+
+    They start with `start` or the first run. The engine's loop is the one of that call.
+    """
+
+    def __init__(self, processes: int, setup: Setup, agents: Mapping[str, str] | None = None) -> None:
+        """`agents` are the ids and versions that the engine goes by."""
+        if processes < 1:
+            raise ValueError(f"processes is {processes}: must be 1 or more")
+        self._wanted = processes
+        self._setup = setup
+        self._agents = agents
+        self._answer: StoreAnswer | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._on: dict[AgentProcess, set[ProcessInvocation]] = {}
+        """The processes, with what executes on each."""
+        self._attempts: dict[int, ProcessInvocation] = {}
+        self._line: deque[ProcessInvocation] = deque()
+        """Attempts for which there is no process yet."""
+        self._number = 0
+        self._started = 0
+        self._quick = 0
+        """Processes in a row that have ended at once."""
+        self._why = ""
+        """How the last of them ended."""
+        self._pauses: set[asyncio.TimerHandle] = set()
+        self._idle: asyncio.Event | None = None
+        self._closed = False
+
+    def attach(self, answer: StoreAnswer) -> None:
+        """Gives it what answers calls of stores that belong to no attempt."""
+        self._answer = answer
+
+    def start(self) -> None:
+        """Starts the processes; attempts wait for them."""
+        while not self._closed and len(self._on) + len(self._pauses) < self._wanted:
+            self._launch()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no attempt can begin now; None where one can."""
+        if any(process.state == "ready" for process in self._on):
+            return None
+        if self._quick > 1:
+            return f"no process of agents stays: the last one ended ({self._why})"
+        return "the processes of agents are starting"
+
+    def run(self, agent: LoadedAgent, start: Start) -> ProcessInvocation:
+        """Begins an attempt. Never raises for what the agent's code does: that arrives as `Ended`."""
+        if self._closed:
+            raise RuntimeError("this host has been closed")
+        self.start()
+        self._number += 1
+        invocation = ProcessInvocation(self, self._number, agent.agent.agent_id, start)
+        self._attempts[invocation.number] = invocation
+        self._place(invocation)
+        return invocation
+
+    async def close(self, grace: float) -> bool:
+        """Asks all code to stop and ends the processes; whether all code had ended within `grace` seconds.
+
+        A process whose code does not end is killed.
+        """
+        self._closed = True
+        for pause in self._pauses:
+            pause.cancel()
+        for invocation in tuple(self._attempts.values()):
+            if not invocation.stopped:
+                invocation.send(Stop("drain"))
+        if self._attempts:
+            self._idle = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._idle.wait(), grace)
+            except TimeoutError:
+                say("agents have not stopped", attempts=len(self._attempts), grace=grace)
+        ended = not self._attempts
+        processes = list(self._on)
+        for process in processes:
+            if process.state == "ready" and not self._on[process]:
+                process.close()
+            else:
+                process.kill()
+        await self._all_over(processes, EXIT_GRACE)
+        for process in self._on:
+            process.kill()
+        await self._all_over(list(self._on), EXIT_GRACE)
+        return ended
+
+    async def _all_over(self, processes: list[AgentProcess], seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                for process in processes:
+                    await process.over.wait()
+        except TimeoutError:
+            pass
+
+    # where attempts execute
+
+    def _place(self, invocation: ProcessInvocation) -> None:
+        ready = [process for process in self._on if process.state == "ready"]
+        if not ready:
+            self._line.append(invocation)
+            return
+        process = ready[0] if len(ready) == 1 else min(ready, key=lambda process: len(self._on[process]))
+        self._on[process].add(invocation)
+        invocation.begin(process)
+
+    def over(self, invocation: ProcessInvocation) -> None:
+        """An attempt has ended."""
+        self._attempts.pop(invocation.number, None)
+        process = invocation.process
+        if process is not None and process in self._on:
+            self._on[process].discard(invocation)
+            self.free(process)
+        if self._idle is not None and not self._attempts:
+            self._idle.set()
+
+    def free(self, process: AgentProcess) -> None:
+        """Ends a process in which nothing executes any more but code that was given up."""
+        running = self._on[process]
+        if process.state == "ready" and running and all(invocation.written_off for invocation in running):
+            say("process killed", process=process.name, pid=process.pid, attempts=len(running))
+            process.kill()
+
+    # the processes
+
+    def _launch(self) -> None:
+        self._started += 1
+        name = f"runyard-agents-{self._started}"
+        try:
+            process = AgentProcess(name, self._setup, asyncio.get_running_loop(), self._heard, self._ended)
+        except OSError as error:
+            self._quick += 1
+            self._why = str(error)
+            say("process does not start", process=name, why=self._why)
+            self._launch_later()
+            return
+        self._on[process] = set()
+
+    def _launch_later(self) -> None:
+        """After a pause, where processes end at once."""
+        if self._closed:
+            return
+        seconds = 0.0 if self._quick < 2 else min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._quick - 2))
+        pause: asyncio.TimerHandle
+
+        def launch() -> None:
+            self._pauses.discard(pause)
+            self.start()
+
+        pause = asyncio.get_running_loop().call_later(seconds, launch)
+        self._pauses.add(pause)
+
+    def _heard(self, process: AgentProcess, packet: FromProcess) -> None:
+        if isinstance(packet, Ready):
+            self._now_ready(process, packet)
+        elif isinstance(packet, ServerStoreAsked):
+            task = asyncio.get_running_loop().create_task(self._serve_store(process, packet))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+        elif not isinstance(packet, Unable):
+            invocation = self._attempts.get(packet.number)
+            if invocation is not None and invocation.process is process:
+                invocation.arrive(packets.message_from_agent(packet))
+
+    def _now_ready(self, process: AgentProcess, packet: Ready) -> None:
+        if process.state != "starting":
+            return
+        process.state = "ready"
+        say("process ready", process=process.name, pid=process.pid)
+        if self._agents is not None and packet.agents != self._agents:
+            known = {agent_id for agent_id, version in self._agents.items() if packet.agents.get(agent_id) == version}
+            changed = sorted((self._agents.keys() | packet.agents.keys()) - known)
+            say("process has other agents", process=process.name, agents=changed)
+        line, self._line = self._line, deque()
+        for invocation in line:
+            if not invocation.ended:
+                self._place(invocation)
+
+    def _ended(self, process: AgentProcess) -> None:
+        lost = self._on.pop(process)
+        killed = process.state == "closing"
+        if not killed:
+            self._why = how_it_ended(process)
+            say("process ended", process=process.name, pid=process.pid, why=self._why, attempts=len(lost))
+            at_once = process.state == "starting" or time.monotonic() - process.started_at < STEADY
+            self._quick = self._quick + 1 if at_once else 0
+        for invocation in lost:
+            invocation.lose("it was killed" if killed else self._why)
+        self._launch_later()
+
+    # the server's store
+
+    async def _serve_store(self, process: AgentProcess, packet: ServerStoreAsked) -> None:
+        assert self._answer is not None, "the host of an engine is given its store"
+        process.send(ServerStoreGave(packet.call, await self._answer(packet.owner, packet.wanted)))
