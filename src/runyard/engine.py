@@ -217,7 +217,9 @@ class Engine:
             return ["the server is starting" if self._state == "new" else "the server is stopping"]
         trouble = self._host.trouble
         reasons = [] if trouble is None else [trouble]
-        return reasons if self.worker.alive else [*reasons, "runs that wait are not claimed any more; restart the server"]
+        return (
+            reasons if self.worker.alive else [*reasons, "runs that wait are not claimed any more; restart the server"]
+        )
 
     async def exposition(self) -> tuple[bytes, bytes]:
         """The metrics: their content type and text. A database that does not answer costs its own figures only."""

@@ -35,11 +35,7 @@ from runyard.runtime.contract import (
 _Questions = list[tuple[str, bytes, str, int]]
 
 
-class _Packet(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One of them."""
-
-
-class WriteParts(_Packet):
+class WriteParts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A `Write`."""
 
     entries: list[tuple[Kind, bytes, str]]
@@ -49,7 +45,7 @@ class WriteParts(_Packet):
     settled: Sequence[PendingWrite]
 
 
-class CheckpointParts(_Packet):
+class CheckpointParts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A `CheckpointWrite`."""
 
     changes: dict[str, tuple[bytes, int | None]]
@@ -63,7 +59,7 @@ class CheckpointParts(_Packet):
 # to the agents' process
 
 
-class Setup(_Packet, tag=0):
+class Setup(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0):
     """The first packet: what the process is to be."""
 
     targets: tuple[str, ...]
@@ -78,7 +74,7 @@ class Setup(_Packet, tag=0):
     version: str
 
 
-class Begin(_Packet, tag=1):
+class Begin(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """An attempt; `number` is its own among all of the process."""
 
     number: int
@@ -88,28 +84,28 @@ class Begin(_Packet, tag=1):
     """Whether the head is the base too, and travels once."""
 
 
-class Durable(_Packet, tag=2):
+class Durable(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     """`Stored`."""
 
     number: int
     count: int
 
 
-class Halt(_Packet, tag=3):
+class Halt(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     """`Stop`."""
 
     number: int
     stop: Stop
 
 
-class StoreGave(_Packet, tag=4):
+class StoreGave(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     """`StoreReply`."""
 
     number: int
     reply: StoreReply
 
 
-class StateGave(_Packet, tag=5):
+class StateGave(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     """`StateReply`."""
 
     number: int
@@ -117,54 +113,54 @@ class StateGave(_Packet, tag=5):
     snapshots: list[tuple[Checkpoint, bytes | None, State]]
 
 
-class ServerStoreGave(_Packet, tag=6):
+class ServerStoreGave(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     """The answer to a `ServerStoreAsked`."""
 
     call: int
     reply: StoreReply
 
 
-class Close(_Packet, tag=7):
+class Close(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
     """No attempt follows, and none executes: the process is to end in order."""
 
 
 # from the agents' process
 
 
-class Ready(_Packet, tag=0):
+class Ready(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0):
     """The agents are loaded: their ids and versions."""
 
     agents: dict[str, str]
 
 
-class Unable(_Packet, tag=1):
+class Unable(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """They cannot be loaded; the process ends."""
 
     why: str
 
 
-class Wrote(_Packet, tag=2):
+class Wrote(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     """`Write`."""
 
     number: int
     write: WriteParts
 
 
-class StoreAsked(_Packet, tag=3):
+class StoreAsked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     """`StoreCall`."""
 
     number: int
     call: StoreCall
 
 
-class StateAsked(_Packet, tag=4):
+class StateAsked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     """`StateCall`."""
 
     number: int
     call: StateCall
 
 
-class Over(_Packet, tag=5):
+class Over(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     """`Ended`."""
 
     number: int
@@ -173,7 +169,7 @@ class Over(_Packet, tag=5):
     questions: _Questions
 
 
-class ServerStoreAsked(_Packet, tag=6):
+class ServerStoreAsked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     """A call of a store that belongs to no attempt, for an owner."""
 
     call: int
@@ -288,7 +284,9 @@ def _parts(write: Write) -> WriteParts:
         put.fresh,
         put.shows,
     )
-    entries = [(entry.kind, bytes(entry.data), entry.namespace) for entry in write.entries]
+    entries: list[tuple[Kind, bytes, str]] = [
+        (entry.kind, bytes(entry.data), entry.namespace) for entry in write.entries
+    ]
     return WriteParts(entries, checkpoint, write.records, write.pending, write.settled)
 
 
@@ -312,5 +310,3 @@ def _plain(questions: Sequence[Question]) -> _Questions:
 
 def _questions(plain: _Questions) -> list[Question]:
     return [Question(id, Raw(value), name, nth) for id, value, name, nth in plain]
-
-

@@ -114,5 +114,3 @@ def how_it_ended(process: AgentProcess) -> str:
     if code is None or code >= 0:
         return f"exit code {code}"
     return f"signal {-code}"
-
-
