@@ -215,11 +215,8 @@ class Engine:
     def _reasons(self) -> list[str]:
         if self._state != "ready":
             return ["the server is starting" if self._state == "new" else "the server is stopping"]
-        trouble = self._host.trouble
-        reasons = [] if trouble is None else [trouble]
-        return (
-            reasons if self.worker.alive else [*reasons, "runs that wait are not claimed any more; restart the server"]
-        )
+        reasons = [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
+        return reasons if self._host.trouble is None else [*reasons, self._host.trouble]
 
     async def exposition(self) -> tuple[bytes, bytes]:
         """The metrics: their content type and text. A database that does not answer costs its own figures only."""
