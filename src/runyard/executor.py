@@ -25,6 +25,7 @@ from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Failure, Outcome, Request
 from runyard.runtime.contract import (
     LOST,
+    PROCESS_LOST,
     CheckpointWrite,
     Ended,
     Host,
@@ -136,6 +137,8 @@ class Execution:
             if self._apart:
                 self._help(self._acquit_later())
             ended = await self._follow(self._invocation)
+            if ended.code in LOST:
+                self._tell("attempt lost", reason=ended.code)
             await self._record(ended)
         except LeaseLost:
             self._tell("lease lost")
@@ -212,6 +215,7 @@ class Execution:
             begun=run.last_checkpoint is not None,
             writes=self._writes_on(self._state) if self._loaded.agent.graph else (),
             inner=self._loaded.agent.graph and self._storage.has_inner(run.owner, run.thread_id),
+            apart=self._apart,
             max_value_bytes=self._executor.max_value_bytes,
         )
 
@@ -290,7 +294,8 @@ class Execution:
                 await self._storage.requeue(self._attempt, batch, Requeue(refund=True), now)
                 self._end_span("drained")
             elif retry is not None and self._cancel is None:
-                await self._storage.requeue(self._attempt, batch, Requeue(due_at=retry), now)
+                lost = ended.code == PROCESS_LOST
+                await self._storage.requeue(self._attempt, batch, Requeue(due_at=retry, lost=lost), now)
                 self._executor.hints.publish("ready")
                 self._tell("attempt tried again", after=(retry - now) / 1e6, why=ended.message)
                 self._end_span("tried_again", ended=ended)

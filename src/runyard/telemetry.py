@@ -18,6 +18,7 @@ Subscriber = Callable[[str, dict[str, Any]], None]
 LEVELS: dict[str, int] = {
     # runs and attempts
     "attempt began": logging.DEBUG,
+    "attempt lost": logging.DEBUG,
     "attempt tried again": logging.INFO,
     "run ended": logging.DEBUG,
     "lease lost": logging.WARNING,

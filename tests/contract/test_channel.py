@@ -12,7 +12,7 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,32 @@ def make_host(request: pytest.FixtureRequest) -> Callable[[], Host]:
     return ADAPTERS[request.param]
 
 
+@pytest.fixture(scope="module")
+def process_host() -> Iterator[Callable[[Case], None]]:
+    """Runs an async case with a host that cases share, in the loop of that: a process takes a while to start."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    host = ADAPTERS["process"]()
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    async def one(case: Case) -> None:
+        await asyncio.wait_for(case(host), DEADLINE)
+
+    yield lambda case: run(one(case))
+    run(host.close(DEADLINE))
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
 @pytest.fixture
-def on_host(make_host: Callable[[], Host]) -> OnHost:
-    """Runs an async case with a host of its own."""
+def on_host(make_host: Callable[[], Host], request: pytest.FixtureRequest) -> OnHost:
+    """Runs an async case with a host, of its own where that is no great expense."""
+    if make_host is ADAPTERS["process"]:
+        return request.getfixturevalue("process_host")
 
     def run(case: Case) -> None:
         async def whole() -> None:

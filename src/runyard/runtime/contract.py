@@ -103,6 +103,8 @@ class Start(msgspec.Struct, frozen=True):
     """What tasks gave on top of `head`, when a graph did not come to its next checkpoint."""
     inner: bool = False
     """Whether the thread has checkpoints of subgraphs, or writes on them: where it has none, nothing need be read."""
+    apart: bool = False
+    """Whether the code is suspected of ending the process in which it executes, and is to have one to itself."""
     max_value_bytes: int = 16_000_000
     """The most that one value of the code, and the state as a whole, may take as JSON text."""
 

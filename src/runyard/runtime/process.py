@@ -15,6 +15,8 @@ from runyard.runtime.link import Link
 from runyard.runtime.packets import Close, FromProcess, Setup, ToProcess, Unable, read_from_process
 
 CHILD = "runyard.runtime.child"
+EXIT_GRACE = 5.0
+"""Seconds in which a process that is told to end may do so in order."""
 BUFFER = 1_000_000
 """Bytes that the system holds for either end to read."""
 
@@ -41,6 +43,7 @@ class AgentProcess:
         """Why its agents cannot be loaded, where it has said so."""
         self.started_at = time.monotonic()
         self.over = asyncio.Event()
+        self._killing: asyncio.TimerHandle | None = None
         self._loop = loop
         self._heard = heard
         self._ended = ended
@@ -72,9 +75,10 @@ class AgentProcess:
         self._link.send(packet)
 
     def close(self) -> None:
-        """Has it end in order; no attempt may execute there."""
+        """Has it end in order, or be killed after a while; no attempt may execute there."""
         self.state = "closing"
         self._link.send(Close())
+        self._killing = self._loop.call_later(EXIT_GRACE, self._process.kill)
 
     def kill(self) -> None:
         """Has it end now, whatever it does."""
@@ -101,6 +105,8 @@ class AgentProcess:
             pass  # the loop is closed: nobody is left to care
 
     def _gone(self) -> None:
+        if self._killing is not None:
+            self._killing.cancel()
         self._link.drain()
         self.over.set()
         self._ended(self)

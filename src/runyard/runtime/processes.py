@@ -28,8 +28,8 @@ STEADY = 10.0
 FIRST_PAUSE = 0.1
 """Seconds before another one is started where two in a row have ended at once; doubled with each more."""
 LONGEST_PAUSE = 10.0
-EXIT_GRACE = 5.0
-"""Seconds in which a process that is told to end may do so in order."""
+MOST_APART = 4
+"""Processes that may be started beside the others, each for one attempt that is to have one to itself."""
 
 
 class ProcessInvocation(Inbox):
@@ -111,6 +111,11 @@ class ProcessInvocation(Inbox):
             self._placing.set_result(None)
 
 
+def pause_after(quick: int) -> float:
+    """Seconds before another process is started where so many in a row have ended at once."""
+    return 0.0 if quick < 2 else min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (min(quick, 20) - 2))
+
+
 class ProcessHost:
     """Runs agents in so many child processes, which load them from the same targets.
 
@@ -131,6 +136,8 @@ class ProcessHost:
         self._attempts: dict[int, ProcessInvocation] = {}
         self._line: deque[ProcessInvocation] = deque()
         """Attempts for which there is no process yet."""
+        self._apart: dict[AgentProcess, ProcessInvocation] = {}
+        """Processes that are there for one attempt."""
         self._number = 0
         self._started = 0
         self._quick = 0
@@ -147,13 +154,14 @@ class ProcessHost:
 
     def start(self) -> None:
         """Starts the processes; attempts wait for them."""
-        while not self._closed and len(self._on) + len(self._pauses) < self._wanted:
-            self._launch()
+        while not self._closed and len(self._on) - len(self._apart) + len(self._pauses) < self._wanted:
+            if self._launch() is None:
+                self._launch_later()
 
     @property
     def trouble(self) -> str | None:
         """Why no attempt can begin now; None where one can."""
-        if any(process.state == "ready" for process in self._on):
+        if self._freest() is not None:
             return None
         if self._quick > 1:
             return f"no process of agents stays: the last one ended ({self._why})"
@@ -167,7 +175,11 @@ class ProcessHost:
         self._number += 1
         invocation = ProcessInvocation(self, self._number, agent.agent.agent_id, start)
         self._attempts[invocation.number] = invocation
-        self._place(invocation)
+        apart = self._launch() if start.apart and len(self._apart) < MOST_APART else None
+        if apart is None:
+            self._place(invocation)
+        else:
+            self._apart[apart] = invocation
         return invocation
 
     async def close(self, grace: float) -> bool:
@@ -192,32 +204,29 @@ class ProcessHost:
         for process in processes:
             if process.state == "ready" and not self._on[process]:
                 process.close()
-            else:
+            elif process.state != "closing":
                 process.kill()
-        await self._all_over(processes, EXIT_GRACE)
-        for process in self._on:
-            process.kill()
-        await self._all_over(list(self._on), EXIT_GRACE)
+        for process in processes:
+            await process.over.wait()
         return ended
-
-    async def _all_over(self, processes: list[AgentProcess], seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                for process in processes:
-                    await process.over.wait()
-        except TimeoutError:
-            pass
 
     # where attempts execute
 
     def _place(self, invocation: ProcessInvocation) -> None:
-        ready = [process for process in self._on if process.state == "ready"]
-        if not ready:
+        process = self._freest()
+        if process is None:
             self._line.append(invocation)
-            return
-        process = ready[0] if len(ready) == 1 else min(ready, key=lambda process: len(self._on[process]))
-        self._on[process].add(invocation)
-        invocation.begin(process)
+        else:
+            self._begin(invocation, process)
+
+    def _freest(self) -> AgentProcess | None:
+        ready = [process for process in self._on if process.state == "ready" and process not in self._apart]
+        return min(ready, key=lambda process: len(self._on[process]), default=None)
+
+    def _begin(self, invocation: ProcessInvocation, process: AgentProcess) -> None:
+        if not invocation.ended:
+            self._on[process].add(invocation)
+            invocation.begin(process)
 
     def over(self, invocation: ProcessInvocation) -> None:
         """An attempt has ended."""
@@ -225,7 +234,10 @@ class ProcessHost:
         process = invocation.process
         if process is not None and process in self._on:
             self._on[process].discard(invocation)
-            self.free(process)
+            if process in self._apart:
+                process.close()
+            else:
+                self.free(process)
         if self._idle is not None and not self._attempts:
             self._idle.set()
 
@@ -238,7 +250,7 @@ class ProcessHost:
 
     # the processes
 
-    def _launch(self) -> None:
+    def _launch(self) -> AgentProcess | None:
         self._started += 1
         name = f"runyard-agents-{self._started}"
         try:
@@ -247,22 +259,21 @@ class ProcessHost:
             self._quick += 1
             self._why = str(error)
             say("process does not start", process=name, why=self._why)
-            self._launch_later()
-            return
+            return None
         self._on[process] = set()
+        return process
 
     def _launch_later(self) -> None:
         """After a pause, where processes end at once."""
         if self._closed:
             return
-        seconds = 0.0 if self._quick < 2 else min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._quick - 2))
         pause: asyncio.TimerHandle
 
         def launch() -> None:
             self._pauses.discard(pause)
             self.start()
 
-        pause = asyncio.get_running_loop().call_later(seconds, launch)
+        pause = asyncio.get_running_loop().call_later(pause_after(self._quick), launch)
         self._pauses.add(pause)
 
     def _heard(self, process: AgentProcess, packet: FromProcess) -> None:
@@ -286,21 +297,32 @@ class ProcessHost:
             known = {agent_id for agent_id, version in self._agents.items() if packet.agents.get(agent_id) == version}
             changed = sorted((self._agents.keys() | packet.agents.keys()) - known)
             say("process has other agents", process=process.name, agents=changed)
+        if process in self._apart:
+            self._begin_apart(process)
+            return
         line, self._line = self._line, deque()
         for invocation in line:
-            if not invocation.ended:
-                self._place(invocation)
+            self._place(invocation)
+
+    def _begin_apart(self, process: AgentProcess) -> None:
+        self._begin(self._apart[process], process)
+        if not self._on[process]:
+            process.close()
 
     def _ended(self, process: AgentProcess) -> None:
-        lost = self._on.pop(process)
-        killed = process.state == "closing"
-        if not killed:
-            self._why = how_it_ended(process)
-            say("process ended", process=process.name, pid=process.pid, why=self._why, attempts=len(lost))
-            at_once = process.state == "starting" or time.monotonic() - process.started_at < STEADY
-            self._quick = self._quick + 1 if at_once else 0
+        lost, apart = self._on.pop(process), self._apart.pop(process, None)
+        closing, why = process.state == "closing", how_it_ended(process)
+        if not closing:
+            say("process ended", process=process.name, pid=process.pid, why=why, attempts=len(lost))
         for invocation in lost:
-            invocation.lose("it was killed" if killed else self._why)
+            invocation.lose("it was killed" if closing else why)
+        if apart is not None:
+            if not apart.ended:  # it had not begun: let it begin elsewhere
+                self._place(apart)
+            return
+        if not closing:
+            at_once = process.state == "starting" or time.monotonic() - process.started_at < STEADY
+            self._quick, self._why = self._quick + 1 if at_once else 0, why
         self._launch_later()
 
     # the server's store

@@ -515,6 +515,8 @@ def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: i
     head = written or t.one("thread_standing", (attempt.owner, attempt.thread_id))[1]
     asking = line.asking_after(t, row_of(t, attempt.run_id), head, None)
     t.run("end_attempt", (head, asking, None, now, attempt.owner, attempt.thread_id))
+    if how.lost:
+        _count_loss(t, attempt.run_id, row_of(t, attempt.run_id).max_attempts)
     moved = t.one(
         "requeue_run",
         {
@@ -620,6 +622,11 @@ SUSPECT = 2
 """Losses in a row from which a run is suspected of ending the server."""
 
 
+def _count_loss(t: Transaction, run_id: str, max_attempts: int) -> None:
+    # The last attempt of a run that has few is made apart as well: it has no other to lose.
+    t.run("count_loss", (SUSPECT if max_attempts <= SUSPECT else 1, run_id))
+
+
 def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
     t.run("recall_deliveries", (now,))
     requeued: list[str] = []
@@ -654,8 +661,7 @@ def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
             lost.append(run_id)
         else:
             t.run("end_attempt", (head, line.asking_after(t, run, head, None), None, now, owner, thread_id))
-            # The last attempt of a run that has few is made apart as well: it has no other to lose.
-            t.run("count_loss", (SUSPECT if max_attempts <= SUSPECT and not innocent else 1, run_id))
+            _count_loss(t, run_id, SUSPECT + 1 if innocent else max_attempts)
             t.one(
                 "requeue_run",
                 {"run_id": run_id, "due_at": None, "now": now, "refund": int(innocent), "last_checkpoint": None},
