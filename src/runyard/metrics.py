@@ -165,7 +165,8 @@ class Metrics:
             _by_one(self._retried),
         )  # fmt: skip
         yield _counter(
-            "runyard_attempts_lost", "Attempts that lost their server, process or event loop, or the lease of their thread.",
+            "runyard_attempts_lost",
+            "Attempts that lost their server, process or event loop, or the lease of their thread.",
             ("reason",),
             _by_one(self._lost),
         )  # fmt: skip
