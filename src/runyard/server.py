@@ -9,7 +9,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -86,20 +86,38 @@ def create_app(
     spans of this app; it turns traces on.
 
     Raises:
-        InvalidInput: a target that cannot be loaded, a default agent that is none of them, or traces without the
-            extra that they need.
+        InvalidInput: a target that cannot be loaded, a default agent that is none of them, agents as objects for
+            processes of their own, or traces without the extra that they need.
     """
     settings = settings or Settings()
+    if settings.processes and agents:
+        raise Unsupported(
+            f"processes is {settings.processes}, but agents were given as objects, which other processes do not have: "
+            "name them by settings.agents (targets), or set processes to 0",
+            field="processes",
+        )
+    return _create_app(settings, _host(settings), agents, clock, tracer_provider)
+
+
+def _create_app(
+    settings: Settings,
+    host: Host,
+    agents: Sequence[LoadedAgent] | None = None,
+    clock: Clock | None = None,
+    tracer_provider: Any = None,
+) -> App:
     clock = clock or Clock()
     found = [*load_targets(settings.agents, Path.cwd()), *(agents or ())]
     loaded = {agent.agent.agent_id: agent for agent in found}
     if len(loaded) < len(found):
         raise InvalidInput("two agents have the same id: give one of them another with @agent(id=...)", field="agents")
+    if isinstance(host, ProcessHost):
+        host.expect({agent_id: agent.agent.version for agent_id, agent in loaded.items()})
     spans = _spans(settings, tracer_provider)
     engine = Engine(
         storage=SqliteStorage(settings.database_path, synchronous=settings.synchronous),
         hints=LocalHints(),
-        host=_host(settings, loaded, bool(agents)),
+        host=host,
         outbound=_outbound(settings),
         render=answers.webhook,
         clock=clock,
@@ -127,16 +145,10 @@ def create_app(
     return App(engine, api)
 
 
-def _host(settings: Settings, loaded: Mapping[str, LoadedAgent], objects: bool) -> Host:
+def _host(settings: Settings) -> Host:
     """Where the agents run."""
     if not settings.processes:
         return ThreadHost(settings.agent_threads)
-    if objects:
-        raise Unsupported(
-            f"processes is {settings.processes}, but agents were given as objects, which other processes do not have: "
-            "name them by settings.agents (targets), or set processes to 0",
-            field="processes",
-        )
     setup = Setup(
         targets=settings.agents,
         folder=str(Path.cwd()),
@@ -147,8 +159,7 @@ def _host(settings: Settings, loaded: Mapping[str, LoadedAgent], objects: bool) 
         traces=settings.traces,
         version=version("runyard"),
     )
-    versions = {agent_id: agent.agent.version for agent_id, agent in loaded.items()}
-    return ProcessHost(settings.processes, setup, versions)
+    return ProcessHost(settings.processes, setup)
 
 
 def _outbound(settings: Settings) -> HttpOutbound:
@@ -191,8 +202,11 @@ def serve(settings: Settings) -> int:
 
 
 def _serve_on(listening: socket.socket, settings: Settings) -> int:
+    host = _host(settings)
+    if isinstance(host, ProcessHost):
+        host.spawn()
     with Doorway(listening, BACKLOG):
-        app = create_app(settings)
+        app = _create_app(settings, host)
     if not app.engine.verbs.agents:
         raise InvalidInput("there is no agent to serve; name some: runyard serve examples/", field="agents")
     _spare_collections()

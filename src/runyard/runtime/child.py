@@ -35,7 +35,7 @@ from runyard.runtime.contract import (
     UsesStore,
 )
 from runyard.runtime.lane import new_event_loop
-from runyard.runtime.link import HEAD, Link
+from runyard.runtime.link import HEAD, Link, framed
 from runyard.runtime.load import load_targets
 from runyard.runtime.packets import (
     Begin,
@@ -47,7 +47,6 @@ from runyard.runtime.packets import (
     Setup,
     ToProcess,
     Unable,
-    pack,
     read_to_process,
 )
 
@@ -146,7 +145,7 @@ def main() -> None:
     try:
         agents = {loaded.agent.agent_id: loaded for loaded in load_targets(setup.targets, Path(setup.folder))}
     except RunyardError as error:
-        sock.sendall(_framed(Unable(error.message)))
+        sock.sendall(framed(Unable(error.message)))
         return
     # As in a server: what was made until now lives as long as the process.
     gc.collect()
@@ -197,11 +196,6 @@ def _read_setup(sock: socket.socket) -> Setup:
     packet = read_to_process(exactly(int.from_bytes(exactly(HEAD), "big")))
     assert isinstance(packet, Setup)
     return packet
-
-
-def _framed(packet: FromProcess) -> bytes:
-    data = pack(packet)
-    return len(data).to_bytes(HEAD, "big") + data
 
 
 def _traces(setup: Setup) -> Callable[[], None]:

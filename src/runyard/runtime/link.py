@@ -161,5 +161,11 @@ class Link(Generic[Sent, Received]):
         self._lost()
 
 
+def framed(packet: object) -> bytes:
+    """A packet with its length, for who writes without a link."""
+    data = pack(packet)
+    return len(data).to_bytes(HEAD, "big") + data
+
+
 def _nothing() -> None:
     """What is called when a link ends that was closed here."""

@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from runyard.runtime.link import Link
+from runyard.runtime.link import Link, framed
 from runyard.runtime.packets import Close, FromProcess, Setup, ToProcess, Unable, read_from_process
 
 CHILD = "runyard.runtime.child"
@@ -21,22 +21,45 @@ BUFFER = 1_000_000
 """Bytes that the system holds for either end to read."""
 
 
+class Spawned(NamedTuple):
+    """A process that has been started, and our end of its socket. It ends when that is closed."""
+
+    process: subprocess.Popen[bytes]
+    sock: socket.socket
+
+
+def spawn(setup: Setup) -> Spawned:
+    """Starts a process, which begins to load its agents.
+
+    Raises:
+        OSError: the system does not let it start.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+            command = [sys.executable, "-m", CHILD, str(theirs.fileno())]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),))
+        ours.sendall(framed(setup))
+    except OSError:
+        ours.close()
+        raise
+    return Spawned(process, ours)
+
+
 class AgentProcess:
     """One such process, from its start to its end. Used in the engine's loop only."""
 
     def __init__(
         self,
         name: str,
-        setup: Setup,
+        spawned: Spawned,
         loop: asyncio.AbstractEventLoop,
         heard: Callable[[AgentProcess, FromProcess], None],
         ended: Callable[[AgentProcess], None],
     ) -> None:
-        """`ended` is called when it is no more and all that it has sent was heard.
-
-        Raises:
-            OSError: the system does not let it start.
-        """
+        """`ended` is called when it is no more and all that it has sent was heard."""
         self.name = name
         self.state: Literal["starting", "ready", "closing"] = "starting"
         self.why = ""
@@ -47,18 +70,9 @@ class AgentProcess:
         self._loop = loop
         self._heard = heard
         self._ended = ended
-        ours, theirs = socket.socketpair()
-        with theirs:
-            for end in (ours, theirs):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", CHILD, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-            )
-        self._link: Link[ToProcess, FromProcess] = Link(ours, read_from_process, self._hear, self._cut)
+        self._process = spawned.process
+        self._link: Link[ToProcess, FromProcess] = Link(spawned.sock, read_from_process, self._hear, self._cut)
         self._link.attach(loop)
-        self._link.send(setup)
         threading.Thread(target=self._wait, name=f"{name}-wait", daemon=True).start()
 
     @property

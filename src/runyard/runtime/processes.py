@@ -12,6 +12,7 @@ ends at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from runyard.runtime import packets
 from runyard.runtime.contract import PROCESS_LOST, Ended, FromAgent, LoadedAgent, Start, Stop, StoreAnswer, ToAgent
 from runyard.runtime.inbox import Inbox
 from runyard.runtime.packets import FromProcess, Ready, ServerStoreAsked, ServerStoreGave, Setup, Unable
-from runyard.runtime.process import AgentProcess, how_it_ended
+from runyard.runtime.process import AgentProcess, Spawned, how_it_ended, spawn
 from runyard.telemetry import say
 
 STEADY = 10.0
@@ -122,13 +123,13 @@ class ProcessHost:
     They start with `start` or the first run. The engine's loop is the one of that call.
     """
 
-    def __init__(self, processes: int, setup: Setup, agents: Mapping[str, str] | None = None) -> None:
-        """`agents` are the ids and versions that the engine goes by."""
+    def __init__(self, processes: int, setup: Setup) -> None:
         if processes < 1:
             raise ValueError(f"processes is {processes}: must be 1 or more")
         self._wanted = processes
         self._setup = setup
-        self._agents = agents
+        self._agents: Mapping[str, str] | None = None
+        self._spawned: deque[Spawned] = deque()
         self._answer: StoreAnswer | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self._on: dict[AgentProcess, set[ProcessInvocation]] = {}
@@ -147,6 +148,16 @@ class ProcessHost:
         self._pauses: set[asyncio.TimerHandle] = set()
         self._idle: asyncio.Event | None = None
         self._closed = False
+
+    def spawn(self) -> None:
+        """Starts the processes before there is a loop: they load their agents while the server loads its own."""
+        with contextlib.suppress(OSError):  # `start` tries again, and says it
+            while len(self._spawned) < self._wanted:
+                self._spawned.append(spawn(self._setup))
+
+    def expect(self, agents: Mapping[str, str]) -> None:
+        """Says which agents, by ids and versions, the engine goes by."""
+        self._agents = agents
 
     def attach(self, answer: StoreAnswer) -> None:
         """Gives it what answers calls of stores that belong to no attempt."""
@@ -254,12 +265,13 @@ class ProcessHost:
         self._started += 1
         name = f"runyard-agents-{self._started}"
         try:
-            process = AgentProcess(name, self._setup, asyncio.get_running_loop(), self._heard, self._ended)
+            spawned = self._spawned.popleft() if self._spawned else spawn(self._setup)
         except OSError as error:
             self._quick += 1
             self._why = str(error)
             say("process does not start", process=name, why=self._why)
             return None
+        process = AgentProcess(name, spawned, asyncio.get_running_loop(), self._heard, self._ended)
         self._on[process] = set()
         return process
 
