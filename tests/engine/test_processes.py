@@ -76,7 +76,7 @@ def is_there(pid: int) -> bool:
 
 @pytest.mark.parametrize(
     ("how", "told"),
-    [("SIGSEGV", "signal 11"), ("SIGKILL", "signal 9"), ("exit 0", "exit code 0"), ("exit 3", "exit code 3")],
+    [("SIGSEGV", "signal 11"), ("exit 0", "exit code 0")],
 )
 def test_code_that_ends_its_process_costs_an_attempt_of_those_in_it_and_nothing_else(
     serving: Serving, tmp_path: Path, how: str, told: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from server_process import STORY_AGENTS, Serve, ServerProcess, journal, wait_until
 
-AGENTS = Path(__file__).with_name("process_agents.py")
+AGENTS = Path(__file__).with_name("crashing_agents.py")
 
 
 def pid_of_agents(server: ServerProcess, nth: int = -1) -> int:
@@ -85,31 +84,25 @@ def test_kill_9_of_the_server_leaves_no_orphan_and_loses_nothing(serve: Serve, t
     assert journal(book) == ["begin 0", "end 0", "begin 1", "begin 1", "end 1"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_processes_ends_the_agents_only_after_the_drain(
-    serve: Serve, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_signals_to_all_processes_end_the_agents_only_after_the_drain(serve: Serve, tmp_path: Path) -> None:
     server = serve(AGENTS, STORY_AGENTS, settings={"processes": 1, "drain_grace": 15, "log_level": "debug"})
     assert server.process is not None
     door = tmp_path / "door"
     stream = server.runs.create_and_stream_run_events(
         {"agent_id": "gate", "input": {"path": str(door)}, "stream_mode": "custom"}, reconnect=False
     )
+    logs = server.background.create_run({"agent_id": "logs"})
     for event in stream:
         if event.event == "custom":
+            server.background.wait_run(logs.run_id)
             # As a terminal does at Ctrl-C, and a service manager at its stop.
-            os.kill(pid_of_agents(server), number)
-            server.process.send_signal(number)
+            os.kill(pid_of_agents(server), signal.SIGINT)
+            os.kill(pid_of_agents(server), signal.SIGTERM)
+            server.terminate()
             door.touch()
     assert (event.event, event.data["status"]) == ("end", "success")
     assert server.wait() == 0, server.log_text()
     assert not is_there(pid_of_agents(server))
-
-
-def test_what_an_agent_logs_in_its_process_tells_its_run(serve: Serve) -> None:
-    server = serve(AGENTS, STORY_AGENTS, settings={"processes": 1, "log_format": "json"})
-    run = server.background.create_run({"agent_id": "logs"})
-    server.background.wait_run(run.run_id)
+    # And what an agent logs in its process tells its run.
     (line,) = [line for line in server.log_text().splitlines() if "a word of mine" in line]
-    told = json.loads(line)
-    assert (told["logger"], told["message"], told["fields"]["run_id"]) == ("mine", "a word of mine", run.run_id)
+    assert f"WARNING mine: a word of mine run_id={logs.run_id}" in line
