@@ -5,7 +5,10 @@
     ├── ApiValueError       (ValueError)      a value the protocol does not allow; nothing was sent
     ├── ApiAttributeError   (AttributeError)  a field that the model does not have
     ├── ApiKeyError         (KeyError)        a key that the model does not have
+    ├── EventsMissed                      the server's log no longer holds events of a thread that is watched
+    ├── SubscriptionOverrun               a subscription to a thread was not read, and has been cut
     └── ApiException                          the call failed; `status` is the HTTP status code
+        ├── CommandError                 200    a thread refused a command; `code` says why
         ├── TransportException             0    no whole answer came: refused, timed out, cut off
         ├── BadRequestException          400
         ├── UnauthorizedException        401
@@ -50,6 +53,26 @@ class ApiKeyError(_WithPath, KeyError):
     def __str__(self) -> str:
         # KeyError would show the repr of the message.
         return Exception.__str__(self)
+
+
+class EventsMissed(OpenApiException):
+    """Events of a thread are gone: its log did not hold them any more when they were asked for again.
+
+    `missed` says which. The iteration can be taken up again; it goes on behind them.
+    """
+
+    def __init__(self, missed: Any) -> None:
+        many = "events" if missed.count is None else f"{missed.count} events"
+        super().__init__(f"the log no longer holds {many}, of its entries {missed.first} to {missed.last}")
+        self.missed = missed
+
+
+class SubscriptionOverrun(OpenApiException):
+    """A subscription was not read while others were, until it held `held` events. It is over; others go on."""
+
+    def __init__(self, held: int) -> None:
+        super().__init__(f"the subscription holds {held} events that nobody has read; no more are kept for it")
+        self.held = held
 
 
 class ApiException(OpenApiException):
@@ -111,6 +134,23 @@ class TransportException(ApiException):
 
     unsent: bool = False
     timed_out: bool = False
+
+
+class CommandError(ApiException):
+    """A thread refused a command. `code` says why, such as `no_such_interrupt`; `message` is a sentence."""
+
+    def __init__(self, code: str, message: str, data: Any = None) -> None:
+        super().__init__(200, f"{code}: {message}", data=data)
+        self.error = code
+        self.message = message
+
+    @property
+    def code(self) -> str | None:
+        """Why: invalid_argument, unknown_command, no_such_run, no_such_interrupt, no_such_checkpoint, ..."""
+        return self.error
+
+    def __str__(self) -> str:
+        return f"{self.error}: {self.message}"
 
 
 class BadRequestException(ApiException):

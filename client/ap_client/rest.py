@@ -1,9 +1,11 @@
 """The thin shell: sends the bytes of a request over httpx2 and hands back what came."""
 
+import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -162,6 +164,19 @@ class RESTResponse:
         """The open connection of an answer that switched protocols (httpx2's network stream); None for any other."""
         return self._answer.extensions.get("network_stream") if self.status == SWITCHING_PROTOCOLS else None
 
+    @property
+    def raw(self) -> Any:
+        """The HTTP library's own answer."""
+        return self._answer
+
+    def hang_up(self) -> None:
+        """End the connection, also under another thread that reads from it: it meets the end of the stream."""
+        stream = self._answer.extensions.get("network_stream")
+        connection = None if stream is None else stream.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Give the connection back, or end it when the body is not read to its end."""
         self._answer.close()
@@ -219,6 +234,11 @@ class RESTClientObject:
         self._given = http_client
         self._own: httpx2.Client | None = None
         self._lock = threading.Lock()
+
+    @property
+    def owns_http(self) -> bool:
+        """Whether the HTTP client is its own."""
+        return self._given is None
 
     def send(self, request: Request) -> RESTResponse:
         """Send it, and return as soon as the headers are here.

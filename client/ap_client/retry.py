@@ -60,3 +60,31 @@ def asked_seconds(headers: Mapping[str, str] | None) -> float | None:
     except (ValueError, TypeError):
         return None
     return min(max(wanted.total_seconds(), 0.0), LONGEST_ASKED_SECONDS)
+
+
+class Persistence:
+    """How long to go on trying for a connection that is to last."""
+
+    def __init__(self, backoff: Backoff, retries: int) -> None:
+        self._backoff = backoff
+        self._retries = retries
+        self._failures = 0
+        self._lasted = False
+
+    def progressed(self) -> None:
+        """Something came, or the connection has held for a while."""
+        self._lasted, self._failures = True, 0
+
+    def lost(self, error: ApiException, held: float = 0.0, asked: float = 0.0) -> float:
+        """It failed after `held` seconds: seconds to wait, `asked` at least. Raises the error when it is final.
+
+        Until it has lasted once it is tried as often as any call.
+        """
+        if held > self._backoff.limit:
+            self.progressed()
+        self._failures += 1
+        hopeless = self._failures > (self._backoff.tries if self._lasted else self._retries)
+        if hopeless or not may_repeat(error, repeatable=True):
+            raise error
+        wait = max(asked_seconds(error.headers) or 0.0, min(asked, LONGEST_ASKED_SECONDS))
+        return self._backoff.seconds(self._failures, at_least=wait)

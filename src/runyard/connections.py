@@ -74,6 +74,11 @@ class _Guarded(HttpToolsProtocol):
         self._since = None
         self._head_bytes = 0
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hands the connection over; what is said on it from now on has other rules."""
+        self._watch.cancel()
+        super().handle_websocket_upgrade()
+
     def _begin(self) -> None:
         self._since = self.loop.time()
         self._head_bytes = 0

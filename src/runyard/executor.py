@@ -19,7 +19,7 @@ from runyard import checkpoints
 from runyard.checkpoints import Asked, Checkpoint, PendingWrite, Snapshot, State, answers_of, name_of
 from runyard.clock import Clock
 from runyard.errors import CancelRequested, LeaseLost, NotFound, RunyardError, StorageError, Unavailable
-from runyard.events import EXTRA_MODES, Entry, ValuesPointer, entry
+from runyard.events import EXTRA_MODES, AskedEvent, Entry, close_nested, entry, note_nested, point_to
 from runyard.graphs import modes_of
 from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Failure, Outcome, Request
@@ -116,6 +116,8 @@ class Execution:
         self._inner: dict[str, tuple[Checkpoint, State]] = {}
         """The newest known state of each subgraph's namespace: what the next changes there are against."""
         self._pending = _Pending()
+        self._open: dict[str, None] = {}
+        """Namespaces of subgraphs and sub-agents that the log leaves open."""
         self._flushing: asyncio.Task[None] | None = None
         self._helpers: set[asyncio.Task[None]] = set()
         self._records = 0
@@ -194,6 +196,7 @@ class Execution:
                 attempt=run.attempt,
                 metadata=_decode(run.metadata),
                 config=config,
+                invocation=run.invocation,
             ),
             input=input_,
             base=base,
@@ -255,10 +258,13 @@ class Execution:
         failure = Failure("internal_error", "the server failed while it executed this run; its log says why")
         while not self._gave_up:
             ending = Ending("failed", self._cancel, failure, expires_at=self._expiry("failed"))
+            last = Batch(close_nested(self._open, "failed", failure.message))
             try:
                 await self._insist(
                     "outcome not stored yet",
-                    lambda ending=ending: self._storage.finish(self._attempt, Batch(), ending, self._clock.now()),
+                    lambda last=last, ending=ending: self._storage.finish(
+                        self._attempt, last, ending, self._clock.now()
+                    ),
                 )
                 break
             except CancelRequested as request:
@@ -300,6 +306,7 @@ class Execution:
                 self._tell("attempt tried again", after=(retry - now) / 1e6, why=ended.message)
                 self._end_span("tried_again", ended=ended)
             else:
+                batch = self._closing(batch, outcome, failure)
                 await self._storage.finish(self._attempt, batch, self._ending(outcome, failure), now)
                 self._end_span(outcome, failure, ended)
         except BaseException:
@@ -336,6 +343,15 @@ class Execution:
             return None
         return self._clock.now() + int(limits.retry.delay(self._run.attempt, random.random()) * 1e6)
 
+    def _closing(self, batch: Batch, outcome: Outcome, failure: Failure | None) -> Batch:
+        """The last batch, which ends what the code has left open below the run."""
+        opened = dict(self._open)
+        note_nested(opened, batch.entries)
+        if not opened:
+            return batch
+        closing = close_nested(opened, outcome, None if failure is None else failure.message)
+        return msgspec.structs.replace(batch, entries=[*batch.entries, *closing])
+
     def _ending(self, outcome: Outcome, failure: Failure | None) -> Ending:
         return Ending(
             outcome=outcome,
@@ -363,7 +379,9 @@ class Execution:
             input=self._asked.input if self._asked is not None else self._request.input,
             questions=list(ended.questions),
         )
-        self._pending.checkpoints.append(self._plan(CheckpointWrite({}, "interrupt"), asked)[0])
+        checkpoint = self._plan(CheckpointWrite({}, "interrupt"), asked)[0]
+        self._pending.checkpoints.append(checkpoint)
+        self._pending.entries.append(entry("asked", AskedEvent(point_to(checkpoint), asked.questions)))
 
     # storing
 
@@ -383,8 +401,7 @@ class Execution:
             pending.checkpoints.append(checkpoint)
             if write.checkpoint.shows:
                 pending.states[len(pending.entries)] = state
-                pointer = ValuesPointer(checkpoint.checkpoint_id)
-                pending.entries.append(entry("values", pointer, checkpoint.namespace))
+                pending.entries.append(entry("values", point_to(checkpoint), checkpoint.namespace))
 
     def _plan(self, write: CheckpointWrite, asked: Asked | None = None) -> tuple[Checkpoint, State]:
         parent, state = self._head, self._state
@@ -418,6 +435,7 @@ class Execution:
             while self._pending:
                 batch, writes = self._pending.take(), self._pending.taken
                 await self._store(batch)
+                note_nested(self._open, batch.entries)
                 invocation.send(Stored(writes))
         except LeaseLost:
             self._give_up("lost")

@@ -13,7 +13,7 @@ from runyard.events import EXTRA_MODES
 from runyard.runs import Command, Request
 
 _UNSET = msgspec.UNSET
-_FIELDS = ("context", "interrupt_before", "interrupt_after", "durability", "stream_subgraphs")
+_FIELDS = ("context", "interrupt_before", "interrupt_after", "durability")
 
 
 def check_request(request: Request, agent: Agent) -> None:

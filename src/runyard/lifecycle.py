@@ -26,7 +26,7 @@ from runyard.errors import (
     Unavailable,
     checkpoint_not_found,
 )
-from runyard.events import Chunk, Mode, lifecycle
+from runyard.events import Chunk, InputEvent, Mode, lifecycle
 from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Command, Config, Durability, NewRun, Request, Run, RunFilter, Strategy
 from runyard.runtime.contract import LoadedAgent
@@ -200,10 +200,10 @@ class Lifecycle:
                     with self._spans.creation(known.agent_id) as span:
                         span.made(known, repeated=True)
                 return Created(known, repeated=True)
-        agent_id = await self._agent_asked(owner, wish)
+        agent_id, answers = await self._agent_asked(owner, wish)
         agent = agents.choose(agent_id, self.default_agent, self._published)
         request = self._request(wish, agent)
-        new = self._new_run(owner, wish, agent, request)
+        new = self._new_run(owner, wish, agent, request, answers)
         reserved = new.due_at is None and self._slots.reserve(agent.agent_id)
         if reserved:
             new = msgspec.structs.replace(new, claim=True)
@@ -276,15 +276,15 @@ class Lifecycle:
             span.made(created.run, repeated=created.repeated)
             return created
 
-    async def _agent_asked(self, owner: str, wish: CreateRun) -> str | None:
-        """A resume goes to the agent that asked.
+    async def _agent_asked(self, owner: str, wish: CreateRun) -> tuple[str | None, list[str]]:
+        """The agent that the run is for, and the questions that it answers: a resume goes to the agent that asked.
 
         Raises:
             Conflict: not_interrupted.
             InvalidInput: another agent was named, or the answer does not say which of several questions it is for.
         """
         if wish.command is _UNSET or wish.command.resume is _UNSET or wish.thread_id is None:
-            return wish.agent_id
+            return wish.agent_id, []
         thread = self.storage.thread(owner, wish.thread_id)
         at = thread.head if wish.checkpoint is _UNSET else wish.checkpoint["checkpoint_id"]
         asked = None
@@ -301,8 +301,7 @@ class Lifecycle:
                 f"agent_id is {wish.agent_id!r}, but the open question was asked by {asked.agent_id!r}",
                 field="agent_id",
             )
-        answers_of(asked, bytes(wish.command.resume))
-        return asked.agent_id
+        return asked.agent_id, sorted(answers_of(asked, bytes(wish.command.resume)))
 
     def _request(self, wish: CreateRun, agent: Agent) -> Request:
         loaded = self.agents[agent.agent_id]
@@ -369,7 +368,7 @@ class Lifecycle:
             [message if message.get("id") else {**message, "id": self.clock.new_id()} for message in _decode(messages)]
         )
 
-    def _new_run(self, owner: str, wish: CreateRun, agent: Agent, request: Request) -> NewRun:
+    def _new_run(self, owner: str, wish: CreateRun, agent: Agent, request: Request, answers: list[str]) -> NewRun:
         now = self.clock.now()
         keeps = wish.on_completion == "keep"
         stateless = wish.thread_id is None and not keeps
@@ -396,7 +395,7 @@ class Lifecycle:
             due_at=now + int(delay * 1e6) if delay > 0 else None,
             idempotency=wish.idempotency,
             concurrency=agent.limits.concurrency,
-            input_event=_encode(Request(input=request.input, messages=request.messages, command=request.command)),
+            input_event=_encode(InputEvent(request.input, request.messages, request.command, answers)),
         )
 
     def get_run(self, owner: str, run_id: str) -> Run:

@@ -39,6 +39,7 @@ from runyard.runtime.load import load_targets
 from runyard.runtime.packets import Setup
 from runyard.runtime.processes import ProcessHost
 from runyard.settings import Settings, is_loopback
+from runyard.sockets import Sockets
 from runyard.storage.migrate import migrations
 from runyard.storage.sqlite import SqliteStorage
 from runyard.storage.sqlite.backup import copy_database
@@ -292,7 +293,9 @@ def _uvicorn_config(app: App, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http=guarded(settings.body_timeout),
-        ws="none",
+        ws=Sockets,
+        ws_max_size=settings.max_body_bytes,
+        ws_per_message_deflate=False,  # a frame costs more to compress than to send
         lifespan="off",
         log_config=None,
         access_log=False,

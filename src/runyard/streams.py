@@ -1,192 +1,35 @@
-"""Joining a run's events: register, mark, replay, flush, follow.
+"""All readers and waiters of a server: whom a commit is told, and how a reader comes in.
 
-A reader registers first and takes the log's last number as its mark; it then reads what the log holds up to the mark
-and follows with what is told after commits. Whatever a commit tells has a larger number than the mark or is in the
-replay: no gap, no duplicate, no reordering at the seam. A reader that does not keep up is cut, never the run.
-
-What a reader has in hand of its own is small: it is given a piece at a time, and the next one when it has sent that.
-The events that wait for it are shared with all readers of its run.
+What a reader does once it is in: `runyard.readers`. What a run's stream shows of an event: the end of this file.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
-from itertools import islice
+import functools
+from collections.abc import Callable, Collection, Sequence
 
 from runyard.clock import Clock
-from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, lifecycle, live_events
-from runyard.runs import Run, lifecycle_of
+from runyard.errors import NotFound
+from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, events_of, lifecycle, values_text
+from runyard.readers import BESIDE, PIECE, Reader, RunReader, ThreadReader
+from runyard.runs import Run, RunFilter
 from runyard.storage.contract import Storage
 
 RECHECK = 5.0
 """Seconds after which all who wait for an end are told to look at their run again (DESIGN, law 8)."""
-PAGE = 500
-"""Events per read of a replay: bounds the length of a transaction and the memory of a reader far behind."""
-
-
-PIECE = 32_000
-"""Bytes of events after which a reader is given no more at once. What it is given becomes its own copy on the way to
-its client, and a thousand slow ones have one each."""
-BESIDE = 200
-"""Bytes that an event takes beside its data."""
 COMMIT_SHARE = 4
 """A commit counts for a quarter of what may wait for a reader at most: one commit, however large, does not show that
 a reader is slow."""
+NEWEST_RUNS = 50
+"""Runs of a thread among which the newest that has begun is looked for, at a time."""
 
-Commit = tuple[list[Event], int]
-"""The events that one commit appended for a run, and how much they count of what may wait for a reader."""
+Place = str | tuple[str, str]
+"""Where a reader listens: at a run (its id), or at a thread (its owner and id)."""
 
 
 class Ending(asyncio.Future[Chunk | None]):
     """Resolves when a run has ended, with the chunk that says so; None asks to look at the run again."""
-
-
-class Reader:
-    """One reader of one run. Iterate it for lists of events; it ends after the run's terminal event."""
-
-    __slots__ = (
-        "_bytes",
-        "_first",
-        "_limit",
-        "_log",
-        "_mark",
-        "_over",
-        "_seen",
-        "_streams",
-        "_waiting",
-        "_wake",
-        "cut",
-        "drained",
-        "missed",
-        "run_id",
-    )
-
-    def __init__(self, streams: Streams, run_id: str, limit: int) -> None:
-        self._streams = streams
-        self._limit = limit
-        self._waiting: list[Commit] = []  # a deque would take ten times as much of an idle reader
-        self._bytes = 0
-        self._wake: asyncio.Future[None] | None = None
-        self._first: Event | None = None
-        self._log: Run | None = None
-        """The run, while its log is being read for this reader."""
-        self._mark = 0
-        """The log's last number when the reader registered: what is larger will be told, or is in the replay."""
-        self._seen = 0
-        self._over = False
-        self.run_id = run_id
-        self.missed: tuple[int, int] | None = None
-        """The numbers (from, to) that retention has removed between the cursor and the log's floor."""
-        self.drained = False
-        """The server is stopping: the client should come back with its cursor."""
-        self.cut = False
-        """This reader was too slow: the client should come back with its cursor."""
-
-    @property
-    def waiting_bytes(self) -> int:
-        """How much of what was committed it has still to take."""
-        return self._bytes
-
-    def __aiter__(self) -> Reader:
-        return self
-
-    async def __anext__(self) -> list[Event]:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return self._deliver([first])
-        while self._log is not None and not self._over:
-            events = await self._replay(self._log)
-            if events:
-                return self._deliver(events)
-        while True:
-            if self._over or self.cut:
-                raise StopAsyncIteration
-            if self._waiting:
-                events = self._take()
-                if events:
-                    return self._deliver(events)
-                continue
-            if self.drained:
-                raise StopAsyncIteration
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-
-    async def _replay(self, run: Run) -> list[Event]:
-        """The next events of the log. Where there are no more, the reader lets go of the log."""
-        events = await self._streams.storage.events(
-            run.owner, run.thread_id, after=self._seen, run_id=run.run_id, limit=PAGE
-        )
-        if not events:
-            self._log = None
-            if run.finished:
-                # Its last event has left the log since: retention was faster.
-                return [_ended(run)]
-        elif events[-1].seq >= self._mark:
-            self._log = None
-        return events
-
-    def _take(self) -> list[Event]:
-        """What waits and was not replayed, up to about a piece of it."""
-        seen, waiting = self._seen, self._waiting
-        if self._bytes <= PIECE:
-            events = [event for batch, _ in waiting for event in batch if event.seq > seen]
-            waiting.clear()
-            self._bytes = 0
-            return events
-        events, size, taken = list[Event](), 0, 0
-        for batch, counted in waiting:
-            for event in islice(batch, max(0, seen + 1 - batch[0].seq), None):
-                if size >= PIECE:
-                    break
-                events.append(event)
-                size += len(event.data) + BESIDE
-            if not events or events[-1] is batch[-1]:
-                taken += 1
-                self._bytes -= counted
-            if size >= PIECE:
-                break
-        del waiting[:taken]
-        return events
-
-    def close(self) -> None:
-        """Leaves; nothing more is kept for this reader."""
-        self._over = True
-        self._streams.leave(self)
-        self._rouse()
-
-    def _deliver(self, events: list[Event]) -> list[Event]:
-        self._seen = max(self._seen, events[-1].seq)
-        self._streams.delivered += len(events)
-        last = events[-1]
-        if last.kind == "lifecycle" and lifecycle(last.data).terminal:
-            self._over = True
-            self._streams.leave(self)
-        return events
-
-    def receive(self, commit: Commit) -> None:
-        """What was just committed."""
-        self._waiting.append(commit)
-        self._bytes += commit[1]
-        if self._bytes > self._limit:
-            self.cut = True
-            self._streams.cut += 1
-            self._streams.leave(self)
-            self._waiting.clear()
-            self._bytes = 0
-        self._rouse()
-
-    def drain(self) -> None:
-        self.drained = True
-        self._rouse()
-
-    def begin(self, *, first: Event | None, log: Run | None, mark: int, seen: int) -> None:
-        """How the reader starts: a made-up event, then the log from a cursor, then what is told."""
-        self._first, self._log, self._mark, self._seen = first, log, mark, seen
-
-    def _rouse(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
 
 
 class Streams:
@@ -198,7 +41,7 @@ class Streams:
         self._queue_bytes = queue_bytes
         # More than a piece, so that what is large is taken piece by piece.
         self._commit_bytes = max(queue_bytes // COMMIT_SHARE, PIECE + 1)
-        self._readers: dict[str, list[Reader]] = {}
+        self._readers: dict[Place, list[Reader]] = {}
         self._endings: dict[str, list[Ending]] = {}
         self._recheck: asyncio.TimerHandle | None = None
         self.draining = False
@@ -216,15 +59,16 @@ class Streams:
         """The storage's `on_commit`."""
         for chunk in chunks:
             run_id = chunk.run_id
+            at_run = None if run_id is None else self._readers.get(run_id)
+            at_thread = self._readers.get((chunk.owner, chunk.thread_id))
+            if at_run or at_thread:
+                events = events_of(run_id, chunk.first_seq, chunk.at, chunk.entries, chunk.states)
+                size = sum(event.size for event in events) + BESIDE * len(events)
+                commit = (events, min(size, self._commit_bytes))
+                for reader in (*(at_run or ()), *(at_thread or ())):
+                    reader.receive(commit)
             if run_id is None:
                 continue
-            readers = self._readers.get(run_id)
-            if readers:
-                events = live_events(chunk)
-                size = sum(len(event.data) for event in events) + BESIDE * len(events)
-                commit = (events, min(size, self._commit_bytes))
-                for reader in tuple(readers):
-                    reader.receive(commit)
             endings = self._endings.get(run_id)
             if endings and ends_run(chunk.entries):
                 del self._endings[run_id]
@@ -248,14 +92,14 @@ class Streams:
             if not endings:
                 del self._endings[run_id]
 
-    async def join(self, run: Run, after: int | None) -> Reader:
+    async def join(self, run: Run, after: int | None) -> RunReader:
         """A reader of a run's events.
 
         Without a cursor it is live: an executing run is joined where it stands, behind a made-up event that tells the
         attempt; a finished one gives that and its last event. With a cursor it first replays the events with a larger
         number; one beyond the last event counts as that.
         """
-        reader = Reader(self, run.run_id, self._queue_bytes)
+        reader = RunReader(self, run.run_id, self._queue_bytes)
         self._readers.setdefault(run.run_id, []).append(reader)
         try:
             mark = self.storage.last_seq(run.owner, run.thread_id)
@@ -281,12 +125,60 @@ class Streams:
             reader.drain()
         return reader
 
+    def join_thread(self, owner: str, thread_id: str) -> ThreadReader:
+        """A reader of what happens on a thread from now on (from behind its `mark`), whether it is there yet or not."""
+        hidden: Callable[[], bool] | None = None
+        if not self.shows(owner, thread_id):
+            hidden = functools.partial(self._is_hidden, owner, thread_id)
+        reader = ThreadReader(self, owner, thread_id, self._queue_bytes, hides=hidden)
+        self._readers.setdefault((owner, thread_id), []).append(reader)
+        try:
+            reader.begin(self.storage.last_seq(owner, thread_id))
+        except BaseException:
+            self.leave(reader)
+            raise
+        if self.draining:
+            reader.drain()
+        return reader
+
+    def listen_for(self, owner: str, thread_id: str, channel: str) -> bool:
+        """Whether a reader of the thread is subscribed to a channel."""
+        readers = self._readers.get((owner, thread_id), ())
+        return any(isinstance(reader, ThreadReader) and channel in reader.channels for reader in readers)
+
+    def shows(self, owner: str, thread_id: str) -> bool:
+        """Whether a thread is there, to be seen."""
+        try:
+            self.storage.thread(owner, thread_id)
+        except NotFound:
+            return False
+        return True
+
+    def _is_hidden(self, owner: str, thread_id: str) -> bool:
+        """Whether a thread has events, and is one that nobody may see: that of a stateless run."""
+        return not self.shows(owner, thread_id) and self.storage.last_seq(owner, thread_id) > 0
+
+    async def newest_begun(self, owner: str, thread_id: str) -> Run | None:
+        """The run of a thread that began last; None where none has."""
+        offset = 0
+        while True:
+            query = RunFilter(thread_id=thread_id, limit=NEWEST_RUNS, offset=offset)
+            runs = await self.storage.search_runs(owner, query)
+            begun = [run for run in runs if run.started_at is not None]
+            if begun:
+                return max(begun, key=_began)
+            if len(runs) < NEWEST_RUNS:
+                return None
+            offset += NEWEST_RUNS
+
     def leave(self, reader: Reader) -> None:
-        readers = self._readers.get(reader.run_id)
+        """Nothing more is told to a reader."""
+        place = _place(reader)
+        readers = self._readers.get(place)
         if readers is not None and reader in readers:
             readers.remove(reader)
             if not readers:
-                del self._readers[reader.run_id]
+                del self._readers[place]
 
     def drain(self) -> None:
         """The server stops: every reader ends after what it has; every waiter looks once more."""
@@ -313,15 +205,22 @@ def _standing(run: Run, clock: Clock) -> Event:
     return Event(0, run.run_id, "lifecycle", clock.now(), bytes(entry("lifecycle", event).data))
 
 
-def _ended(run: Run) -> Event:
-    assert run.outcome is not None  # the run is finished
-    event = Lifecycle(event=lifecycle_of(run.outcome), run_id=run.run_id, status=run.status, outcome=run.outcome)
-    return Event(0, run.run_id, "lifecycle", run.updated_at, bytes(entry("lifecycle", event).data))
+def _place(reader: Reader) -> Place:
+    if isinstance(reader, RunReader):
+        return reader.run_id
+    assert isinstance(reader, ThreadReader)  # there are no others
+    return reader.owner, reader.thread_id
+
+
+def _began(run: Run) -> int:
+    return run.started_at or 0
 
 
 def shown(event: Event, modes: Collection[str], inner: bool = True) -> bool:
     """Whether a run's stream in these modes shows an event: attempts, errors and the end always, what subgraphs tell
     only where `inner` says so."""
+    if event.kind == "values" and event.state is None:
+        return False  # its state is gone
     return (event.kind in modes and (inner or not event.namespace)) or event.kind in ("lifecycle", "error")
 
 
@@ -337,7 +236,9 @@ def frame(event: Event) -> bytes:
 
 def _frame(event: Event) -> bytes:
     name, data = event.kind.encode(), event.data
-    if event.kind == "lifecycle":
+    if event.kind == "values":
+        data = values_text(event)
+    elif event.kind == "lifecycle":
         name, data = _lifecycle_frame(event)
     if event.namespace:
         name += b"|" + event.namespace.encode()

@@ -66,5 +66,5 @@ def test_a_mounted_api_has_its_paths_below_where_it_is() -> None:
     assert led("/api", "/api")[0] == "nothing there"
 
 
-def test_a_websocket_leads_nowhere() -> None:
-    assert led("/runs", kind="websocket")[0] == "nothing there"
+def test_a_websocket_leads_where_a_request_would() -> None:
+    assert led("/runs", kind="websocket")[0] == led("/runs")[0]

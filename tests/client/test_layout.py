@@ -75,6 +75,10 @@ MODELS = [
     "WebhookSearchRequest",
 ]
 HANDLES = ["RunHandle", "Runyard", "StoreHandle", "ThreadHandle"]
+STREAMS = ["Question", "ThreadMessage", "ThreadStream", "ThreadSubscription"]
+ASYNC_SHELLS = [
+    "beside.py", "client.py", "event_stream.py", "news.py", "sse_transport.py", "watching.py", "websocket_transport.py",
+]  # fmt: skip
 APIS = ["AgentsApi", "BackgroundRunsApi", "RunsApi", "StoreApi", "StreamingApi", "ThreadsApi", "WebhooksApi"]
 
 
@@ -97,11 +101,13 @@ def test_what_is_exported_is_there_and_sorted() -> None:
         assert len(set(module.__all__)) == len(module.__all__)
 
 
-@pytest.mark.parametrize("api", APIS + HANDLES)
+@pytest.mark.parametrize("api", APIS + HANDLES + STREAMS)
 def test_both_shells_have_the_same_methods(api: str) -> None:
     def methods(owner: type) -> dict[str, str]:
         return {
             name: str(inspect.signature(value)).partition(" -> ")[0].replace("ap_client.aio.", "ap_client.")
+            if callable(value)
+            else "a property"
             for name, value in vars(owner).items()
             if not name.startswith("_")
         }
@@ -125,8 +131,8 @@ def test_the_version_is_the_distributions() -> None:
 
 
 def test_the_core_does_no_input_and_output() -> None:
-    shells = {"rest.py", "api_client.py", "event_stream.py", "display.py"} | {
-        f"aio/{name}" for name in ("client.py", "event_stream.py")
+    shells = {"rest.py", "api_client.py", "event_stream.py", "display.py", "loop_thread.py"} | {
+        f"aio/{name}" for name in ASYNC_SHELLS
     }
     for path in CLIENT.rglob("*.py"):
         imported = {

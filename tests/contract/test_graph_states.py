@@ -14,7 +14,7 @@ from test_storage import claimed, question, step, wish
 from runyard import checkpoints
 from runyard.checkpoints import HIDDEN, NAME, Checkpoint, PendingWrite, Snapshot, State, set_to
 from runyard.errors import Conflict, LeaseLost, NotFound
-from runyard.events import ValuesPointer, entry
+from runyard.events import ValuesPointer, entry, values_text
 from runyard.runs import Attempt
 from runyard.storage.contract import Batch, Ending, Requeue, Storage
 from runyard.threads import ThreadFilter
@@ -796,7 +796,7 @@ def test_hidden_channels_are_kept_and_neither_found_nor_told(on_storage: OnStora
         told_of_it = [entry("values", ValuesPointer("x"), SUB)]
         await storage.append(claim.attempt, Batch(told_of_it, {0: hidden}, [checkpoint]), 2)
         (event,) = [e for e in await storage.events("", "t", after=0, run_id=None, limit=9) if e.kind == "values"]
-        assert (event.data, event.namespace) == (b'{"n":1}', SUB)
+        assert (values_text(event), event.namespace) == (b'{"n":1}', SUB)
         assert (await storage.snapshot("", "t", "x")).state == hidden
         assert await storage.search_threads("", ThreadFilter(values={HIDDEN + "versions": 7})) == []
         assert len(await storage.search_threads("", ThreadFilter(values={"n": 1}))) == 1

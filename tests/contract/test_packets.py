@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -33,12 +33,12 @@ from runyard.runtime.contract import (
 )
 from runyard.runtime.link import Link
 
-RUN = RunInfo("r", "t", "a", "mia", 2, {"m": [1, None, 2.5]}, {"configurable": {"k": "\u00e9"}})
+RUN = RunInfo("r", "t", "a", "mia", 2, {"m": [1, None, 2.5]}, {"configurable": {"k": "\u00e9"}}, "inv")
 PENDING = PendingWrite("n", "on", "task", -1, "channel", b"\x00\xff", "path", "r")
 RECORD = Record("step", "name", 3, b'{"x":1}', 7)
 QUESTION = Question("q", Raw(b'{"which":"one?"}'), "name", 2)
 WRITE = Write(
-    entries=[Entry("custom", Raw(b'{"payload": 1 }'), "node:1"), Entry("messages", Raw(b"[]"))],
+    entries=[Entry("custom", Raw(b'{"payload": 1 }'), "node:1"), Entry("messages", Raw(b"[]"), "", Raw(b"[0,[0]]"))],
     checkpoint=CheckpointWrite(
         {"x": set_to(b'"\xc3\xa9"'), "y": append(2, b"[3]"), "z": remove()}, "input", "id", "node:1", True, False
     ),
@@ -46,7 +46,7 @@ WRITE = Write(
     pending=[PENDING],
     settled=[PENDING],
 )
-CHECKPOINT = Checkpoint("c", "t", None, "r", 5, 0, "step", "full", b'{"x":1}', 7, 0)
+CHECKPOINT = Checkpoint("c", "t", None, "r", 5, 0, "step", "full", b'{"x":1}', 7, 0, namespace="node:1")
 ASKED = Asked("inv", "a", None, [QUESTION], Raw(b'{"in":1}'))
 
 STARTS: dict[str, Start] = {
@@ -99,6 +99,7 @@ TO_AGENT: dict[str, ToAgent] = {
         [[PENDING], []],
         None,
     ),
+    "no states": StateReply(3, [], [], ("code", "message")),
 }
 
 
@@ -134,6 +135,38 @@ def test_what_code_tells_arrives_as_it_was_sent(name: str) -> None:
 def test_what_code_is_told_arrives_as_it_was_sent(name: str) -> None:
     packet: Any = packets.read_to_process(packets.pack(packets.to_agent(7, TO_AGENT[name])))
     assert (packet.number, packets.message_to_agent(packet)) == (7, TO_AGENT[name])
+
+
+def test_every_kind_of_message_is_among_those_above() -> None:
+    assert {type(message) for message in FROM_AGENT.values()} == set(get_args(FromAgent))
+    assert {type(message) for message in TO_AGENT.values()} == set(get_args(ToAgent))
+
+
+def test_every_part_of_a_message_is_shown_above_to_arrive() -> None:
+    known: dict[type[Any], set[str]] = {}
+    for one in structs_in([*STARTS.values(), *FROM_AGENT.values(), *TO_AGENT.values()]):
+        shown = known.setdefault(type(one), set())
+        shown.update(field.name for field in msgspec.structs.fields(one) if is_telling(one, field))
+    fields = {kind: {field.name for field in msgspec.structs.fields(kind)} for kind in known}
+    assert {kind: fields[kind] - known[kind] for kind in known if fields[kind] - known[kind]} == {}
+
+
+def structs_in(value: Any) -> Iterator[msgspec.Struct]:
+    if isinstance(value, msgspec.Struct):
+        yield value
+        value = [getattr(value, name) for name in value.__struct_fields__]
+    if isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from structs_in(part)
+
+
+def is_telling(one: msgspec.Struct, field: msgspec.structs.FieldInfo) -> bool:
+    """Whether the part has a value that it would not have, had it been left out."""
+    value = getattr(one, field.name)
+    if field.required:
+        return True
+    default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    return bool(value != default and (value or default))
 
 
 # links

@@ -12,7 +12,7 @@ import pytest
 from runyard import checkpoints
 from runyard.checkpoints import Asked, Checkpoint, Question, set_to
 from runyard.errors import CancelRequested, Conflict, IdempotencyMismatch, LeaseLost, NotFound
-from runyard.events import Event, ValuesPointer, entry
+from runyard.events import Event, ValuesPointer, entry, values_text
 from runyard.items import ItemSearch, NamespaceQuery
 from runyard.runs import Attempt, NewRun, RunFilter
 from runyard.runtime.contract import Record
@@ -650,6 +650,101 @@ def test_only_a_finished_run_is_deleted_and_its_checkpoints_stay(on_storage: OnS
     on_storage(case)
 
 
+def nested(event: str, path: str) -> Any:
+    return entry("nested", {"event": event}, path)
+
+
+async def left_open(storage: Storage, run_id: str, **more: Any) -> Claim:
+    """An executing run whose log leaves two children of three open, one inside the other, and looks like more."""
+    claim = await claimed(storage, run_id, f"t-{run_id}", **more)
+    begun = [nested("started", "a:1"), nested("started", "a:1|b:2"), nested("started", "c:3")]
+    await storage.append(claim.attempt, Batch(begun), 2)
+    await storage.append(claim.attempt, Batch([nested("completed", "c:3"), entry("custom", ["nested", {}, "d:4"])]), 2)
+    return claim
+
+
+async def log_of(storage: Storage, run_id: str) -> list[tuple[str, str, str]]:
+    """The lifecycle in a run's log: the event, of what namespace, and for a run's own end the outcome."""
+    found = await storage.events("", f"t-{run_id}", after=0, run_id=None, limit=100)
+    data = [(event, msgspec.json.decode(event.data)) for event in found if event.kind in ("nested", "lifecycle")]
+    return [(about["event"], event.namespace, about.get("outcome", "")) for event, about in data]
+
+
+CLOSED = [("interrupted", "a:1|b:2", ""), ("interrupted", "a:1", "")]
+
+
+@pytest.mark.parametrize("refund", [True, False])
+def test_what_an_attempt_leaves_open_below_its_run_is_ended_as_it_goes_back_in_line(
+    on_storage: OnStorage, refund: bool
+) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await left_open(storage, "r1")
+        last = Batch([nested("completed", "a:1|b:2"), nested("started", "e:5")])
+        await storage.requeue(claim.attempt, last, Requeue(refund=refund), 3)
+        ends = [("completed", "a:1|b:2", ""), ("started", "e:5", ""), ("interrupted", "e:5", "")]
+        assert (await log_of(storage, "r1"))[-4:] == [*ends, ("interrupted", "a:1", "")]
+        await storage.claim({"a": None}, 10, 4)
+        assert (await log_of(storage, "r1"))[-1] == ("running", "", "")
+
+    on_storage(case)
+
+
+@pytest.mark.parametrize(
+    ("cancel", "outcome"), [("interrupt", "abandoned"), ("rollback", "rolled_back"), (None, "abandoned")]
+)
+def test_what_an_abandoned_run_leaves_open_below_it_is_ended_before_it(
+    on_storage: OnStorage, cancel: Any, outcome: str
+) -> None:
+    async def case(storage: Storage) -> None:
+        await left_open(storage, "r1")
+        if cancel is not None:
+            await storage.cancel("", "r1", cancel, 3, None)
+        await storage.abandon("r1", 4, None)
+        assert (await log_of(storage, "r1"))[-3:] == [*CLOSED, ("interrupted", "", outcome)]
+
+    on_storage(case)
+
+
+def test_what_runs_leave_open_below_them_is_ended_by_a_rollback_and_with_their_thread(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await left_open(storage, "r1")
+        await storage.cancel("", "r1", "rollback", 3, None)
+        await storage.finish(claim.attempt, Batch(), Ending("rolled_back", cancel="rollback"), 4)
+        assert (await log_of(storage, "r1"))[-3:] == [*CLOSED, ("interrupted", "", "rolled_back")]
+        seen: list[Any] = []
+        await left_open(storage, "r2")
+        storage.on_commit = lambda chunks: seen.extend(item for chunk in chunks for item in chunk.entries)
+        await storage.delete_thread("", "t-r2", 5)
+        assert [(item.kind, item.namespace) for item in seen] == [
+            ("nested", "a:1|b:2"), ("nested", "a:1"), ("lifecycle", ""),
+        ]  # fmt: skip
+
+    on_storage(case)
+
+
+def test_what_runs_leave_open_below_them_when_the_server_dies_is_ended_by_recovery(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await left_open(storage, "again")
+        await left_open(storage, "lost", max_attempts=1)
+        await left_open(storage, "stopped")
+        await left_open(storage, "undone")
+        await claimed(storage, "plain", "t-plain")
+        await storage.cancel("", "stopped", "interrupt", 3, None)
+        await storage.cancel("", "undone", "rollback", 3, None)
+        await storage.recover(5, 100)
+        assert (await log_of(storage, "again"))[-2:] == CLOSED
+        assert (await log_of(storage, "lost"))[-3:] == [*CLOSED, ("failed", "", "lost")]
+        assert (await log_of(storage, "stopped"))[-3:] == [*CLOSED, ("interrupted", "", "cancelled")]
+        assert (await log_of(storage, "undone"))[-3:] == [*CLOSED, ("interrupted", "", "rolled_back")]
+        assert await log_of(storage, "plain") == [("running", "", "")]
+        # Once: a server that dies again finds nothing open.
+        await storage.claim({"a": None}, 10, 6)
+        await storage.recover(7, 100)
+        assert (await log_of(storage, "again"))[-2:] == [CLOSED[-1], ("running", "", "")]
+
+    on_storage(case)
+
+
 def test_an_abandoned_run_is_fenced_off(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
@@ -732,13 +827,15 @@ def test_a_read_of_events_is_bounded_by_their_number_and_their_size(on_storage: 
     on_storage(case)
 
 
-def test_values_are_rendered_when_they_are_read(on_storage: OnStorage) -> None:
+def test_states_of_values_are_read_with_them_or_left(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
         batch, _ = step(claim.attempt, 7)
         await storage.finish(claim.attempt, batch, Ending("completed"), 3)
         events = await storage.events("", "t", after=0, run_id="r1", limit=100)
-        assert [event.data for event in events if event.kind == "values"] == [b'{"n":7}']
+        assert [values_text(event) for event in events if event.kind == "values"] == [b'{"n":7}']
+        events = await storage.events("", "t", after=0, run_id="r1", limit=100, states=False)
+        assert [event.state for event in events if event.kind == "values"] == [None]
 
     on_storage(case)
 

@@ -81,6 +81,26 @@ class TestSummarize:
             example.Folder(folder="texts", sentences=0)
 
 
+class TestResearchTeam:
+    @pytest.fixture
+    def example(self) -> ModuleType:
+        return load("research_team")
+
+    def test_sentences_that_share_words_with_the_question_are_found_and_scored(self, example: ModuleType) -> None:
+        found = example.search(str(TEXTS), "bees.txt", "How do scouts find a quorum?")
+        assert {"scout", "quorum"} <= example.words(max(found, key=lambda passage: passage["score"])["text"])
+        assert all(passage["score"] and "\n" not in passage["text"] for passage in found)
+        assert example.search(str(TEXTS), "bees.txt", "Is it so?") == []
+
+    def test_figures_are_digits_or_words_with_what_they_count(self, example: ModuleType, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("The bridge has 1,200 bolts and Two towers. Twelve apples are here.")
+        assert "".join(example.figures(str(tmp_path), "bridge")) == "1,200 bolts\ntwo towers\n"
+
+    def test_a_folder_without_texts_is_refused_by_name(self, example: ModuleType, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="holds no text"):
+            example.list_files(str(tmp_path))
+
+
 SOURCE = '''"""A small bank."""
 
 LIMIT = 10

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from runyard.checkpoints import Question, State, apply
-from runyard.events import Entry
+from runyard.events import Entry, events_of
 from runyard.items import Item
+from runyard.protocol.frames import Face
 from runyard.runtime.channel import ThreadHost, ThreadInvocation
 from runyard.runtime.contract import (
     Ended,
@@ -29,6 +30,8 @@ from runyard.runtime.contract import (
 
 encode = msgspec.json.encode
 decode = msgspec.json.decode
+FACE = Face("camel")
+Frame = dict[str, Any]
 
 
 @contextlib.asynccontextmanager
@@ -58,12 +61,15 @@ class FakeEngine:
         self.writes = 0
         self.attempt = 0
         self.ended: Ended | None = None
-        self.run_id = ""
+        self.run_id = self.invocation = ""
+        self.cut_off_at = 0
+        """How many entries there were when an attempt was cut off, for tests that say so."""
+        self.keys_at_cut: list[tuple[str, str, int]] = []
 
     async def run(self, input: Any = None, **options: Any) -> Ended:
         """A new plain run: a new invocation."""
         self.base, self.records, self.questions, self.attempt = self.state, [], (), 0
-        self.run_id = str(uuid.uuid4())
+        self.run_id = self.invocation = str(uuid.uuid4())
         self.input = None if input is None else encode(input)
         return await self.again(**options)
 
@@ -95,7 +101,8 @@ class FakeEngine:
         self.attempt += 1
         self.ended = None
         about = {} if config is None else {"configurable": config}
-        run = RunInfo(self.run_id, self.thread_id, self.agent.agent.agent_id, "", self.attempt, metadata or {}, about)
+        agent_id = self.agent.agent.agent_id
+        run = RunInfo(self.run_id, self.thread_id, agent_id, "", self.attempt, metadata or {}, about, self.invocation)
         start = Start(
             run,
             self.input,
@@ -183,6 +190,12 @@ class FakeEngine:
     def log(self, kind: str) -> list[Any]:
         """The data of all entries of a kind, in order."""
         return [decode(entry.data) for entry in self.entries if entry.kind == kind]
+
+    def told(self, *methods: str) -> list[Frame]:
+        """What the streaming protocol tells of the log: the frames of these methods, of all without one, in order."""
+        events = events_of(self.run_id, 1, 0, self.entries)
+        frames = [decode(frame.text) for event in events if event.kind != "values" for frame in FACE.frames(event)]
+        return [frame for frame in frames if not methods or frame["method"] in methods]
 
     @property
     def keys(self) -> list[tuple[str, str, int]]:

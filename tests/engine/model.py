@@ -95,9 +95,9 @@ class Thread:
     points: list[Point] = field(default_factory=list[Point])
     seq: int = 0
     floor: int = 0
-    log: list[tuple[int, str, str]] = field(default_factory=list[tuple[int, str, str]])
+    log: list[tuple[int, str | None, str]] = field(default_factory=list[tuple[int, str, str]])
 
-    def tell(self, run: str, *what: str) -> None:
+    def tell(self, run: str | None, *what: str) -> None:
         for each in what:
             self.seq += 1
             self.log.append((self.seq, run, each))
@@ -404,6 +404,7 @@ class Engine:
         thread.asking = thread.asking and point.asks
         thread.points.append(point)
         thread.head = point
+        thread.tell(None, "values")
 
     def _held(self, run: Run) -> bool:
         """What a run has recorded is needed as long as its invocation may go on."""

@@ -15,14 +15,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from runyard import streams as streams_module
+from runyard import readers as readers_module
 from runyard.clock import Clock
 from runyard.events import Chunk, entry, lifecycle
+from runyard.readers import Reader
 from runyard.runs import Attempt, NewRun
 from runyard.storage.contract import Batch, Ending
 from runyard.storage.sqlite import SqliteStorage
 from runyard.storage.sqlite import replay as replay_module
-from runyard.streams import Reader, Streams, shown
+from runyard.streams import Streams, shown
 
 T = TypeVar("T")
 
@@ -97,9 +98,9 @@ class ReadersMachine(RuleBasedStateMachine):
         self.followers: list[Follower] = []
         self.numbers = 0
         self.patches = [
-            mock.patch.object(streams_module, "PAGE", 4),
-            mock.patch.object(streams_module, "PIECE", 600),
-            mock.patch.object(streams_module, "BESIDE", 10),
+            mock.patch.object(readers_module, "PAGE", 4),
+            mock.patch.object(readers_module, "PIECE", 600),
+            mock.patch.object(readers_module, "BESIDE", 10),
             mock.patch.object(replay_module, "READ_BYTES", 500),
             mock.patch.object(replay_module, "KEPT_BYTES", 2000),
         ]

@@ -721,7 +721,7 @@ def test_fields_of_graphs_are_refused_for_functions(server: Starter) -> None:
 
     fields: dict[str, Any] = {
         "context": {"a": 1}, "interrupt_before": "*", "interrupt_after": ["x"], "durability": "exit",
-        "stream_subgraphs": True, "stream_mode": "tasks",
+        "stream_mode": "tasks",
     }  # fmt: skip
 
     async def story() -> None:

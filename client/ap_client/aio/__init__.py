@@ -11,6 +11,7 @@ from ap_client.aio.runs_api import RunsApi
 from ap_client.aio.runyard import RunHandle, Runyard, StoreHandle, ThreadHandle
 from ap_client.aio.store_api import StoreApi
 from ap_client.aio.streaming_api import StreamingApi
+from ap_client.aio.thread_stream import Question, ThreadMessage, ThreadStream, ThreadSubscription
 from ap_client.aio.threads_api import ThreadsApi
 from ap_client.aio.webhooks_api import WebhooksApi
 
@@ -19,6 +20,7 @@ __all__ = [
     "ApiClient",
     "BackgroundRunsApi",
     "EventStream",
+    "Question",
     "RESTResponse",
     "RunHandle",
     "RunsApi",
@@ -27,6 +29,9 @@ __all__ = [
     "StoreHandle",
     "StreamingApi",
     "ThreadHandle",
+    "ThreadMessage",
+    "ThreadStream",
+    "ThreadSubscription",
     "ThreadsApi",
     "WebhooksApi",
 ]

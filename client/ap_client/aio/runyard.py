@@ -3,18 +3,21 @@
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TextIO, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TextIO, TypeVar, Unpack
 
 from ap_client import handles
 from ap_client.address import configuration_of
 from ap_client.aio.client import ApiClient
 from ap_client.aio.event_stream import EventStream
+from ap_client.aio.thread_stream import ThreadStream
+from ap_client.call import Id
 from ap_client.display import screen_for
 from ap_client.flow import Flow, then
 from ap_client.handles import Core, RunCore, ThreadCore
 from ap_client.models.run import Run
 from ap_client.models.thread import Thread
 from ap_client.sse import ServerEvent
+from ap_client.thread_core import StreamOptions
 
 C = TypeVar("C", bound=Core)
 R = TypeVar("R")
@@ -83,6 +86,10 @@ class ThreadHandle(ThreadCore):
     copy = does(then(handles.copy_thread, _thread))
     delete = does(handles.delete_thread)
 
+    def stream(self, agent_id: str | None = None, **options: Unpack[StreamOptions]) -> ThreadStream:
+        """Watch and steer it over one connection. See `ThreadStream` for the keywords."""
+        return ThreadStream(self.api_client, self.thread_id, agent_id, **options)
+
 
 class StoreHandle(Core):
     """The documents of a server, under namespaces and keys."""
@@ -114,6 +121,15 @@ class Runyard(Core):
     thread = does(then(handles.open_thread, _thread))
     threads = does(then(handles.search_threads, _threads))
     agents = does(handles.list_agents)
+
+    def stream(
+        self, thread_id: Id | None = None, agent_id: str | None = None, **options: Unpack[StreamOptions]
+    ) -> ThreadStream:
+        """Watch and steer a thread over one connection; one that is new is made when its first run is started.
+
+        See `ThreadStream` for the keywords.
+        """
+        return ThreadStream(self.api_client, thread_id, agent_id, **options)
 
     def watch(self, run: RunHandle, file: TextIO | None = None) -> EventStream:
         """The events of a run, each shown as `run.show()` would before it is yielded."""

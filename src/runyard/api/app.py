@@ -16,6 +16,7 @@ from runyard.api.context import ApiContext
 from runyard.api.gate import Gate, refuse
 from runyard.api.operation import Endpoint, Operation, operation
 from runyard.api.router import Router
+from runyard.api.streaming import routes as streaming
 from runyard.api.tracing import Traced
 
 Table = tuple[tuple[str, Mapping[str, Operation]], ...]
@@ -52,6 +53,10 @@ ROUTES: Table = (
     }),
     ("/threads/{thread_id}/history", {"GET": threads.get_thread_history}),
     ("/threads/{thread_id}/copy", {"POST": threads.copy_thread}),
+    ("/threads/{thread_id}/stream", {
+        "POST": streaming.open_thread_sse_stream, "GET": streaming.open_thread_websocket_stream,
+    }),
+    ("/threads/{thread_id}/commands", {"POST": streaming.send_thread_streaming_command}),
     ("/threads/{thread_id}/runs", {
         "POST": runs.create_run.on_thread("create_thread_run"), "GET": runs.search_thread_runs,
     }),

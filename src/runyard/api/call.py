@@ -117,6 +117,16 @@ class Call:
         self._ignored += shape.unknown(document)
         return value
 
+    async def document(self) -> dict[str, Any]:
+        """The body as plain data.
+
+        Raises:
+            InvalidInput: it is not a JSON object.
+            Refused, TooLarge: as `body`.
+        """
+        self._document = profile.decode(await self._read())
+        return self._document
+
     def body_hash(self, **more: str) -> str:
         """A digest of the parsed body (with what the path adds to it), whatever the order and spacing of its fields."""
         document = {**self._document, **more}

@@ -8,6 +8,7 @@ from typing import Any
 
 from runyard.api.auth import Keys
 from runyard.api.pulse import Pulse
+from runyard.api.streaming.detached import Detached
 from runyard.lifecycle import Lifecycle
 from runyard.storage.contract import Storage
 from runyard.streams import Streams
@@ -41,6 +42,8 @@ class ApiContext:
     spans: Spans | None = None
     """What makes spans of requests, where traces are on."""
     pulse: Pulse = field(init=False)
+    detached: Detached = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pulse", Pulse(self.heartbeat))
+        object.__setattr__(self, "detached", Detached(self.verbs.clock.now))

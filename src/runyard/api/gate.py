@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runyard.api import problems
 from runyard.api.problems import Headers, Refused
+from runyard.errors import RunyardError
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 """Who may be asked for when a server is bound to loopback and its settings say nothing else."""
@@ -89,16 +90,19 @@ async def _preflight(origin: bytes, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def refuse(scope: Scope, receive: Receive, send: Send, error: Refused) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, error: RunyardError) -> None:
     """Answers an error where there is no operation that could; closes a WebSocket."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008, "reason": error.message[:100]})
-        return
     status, body, headers = problems.answer(error)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    kind = "http"
+    if scope["type"] == "websocket":
+        await receive()
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": error.message[:100]})
+            return
+        kind = "websocket.http"
+    await send({"type": f"{kind}.response.start", "status": status, "headers": headers})
+    await send({"type": f"{kind}.response.body", "body": body})
 
 
 def _foreign_host(host: bytes) -> Refused:

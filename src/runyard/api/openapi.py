@@ -33,6 +33,7 @@ _REASONS = {
     413: "The body is too large",
     415: "The body is not declared as JSON",
     422: "Validation Error",
+    426: "A WebSocket is needed",
     429: "As many runs are pending as may be",
     503: "The server cannot take this now",
     504: "The run's code has not stopped within the grace period",
@@ -184,8 +185,10 @@ def _headers(operation: Operation) -> list[Json]:
 
 
 def _responses(path: str, operation: Operation, types: _Types) -> Json:
-    if operation.answer is None:
-        responses: Json = {"204": {"description": "Success"}}
+    if operation.socket is not None:
+        responses: Json = {"101": {"description": "Switching Protocols"}}
+    elif operation.answer is None:
+        responses = {"204": {"description": "Success"}}
     else:
         is_stream = operation.media == "text/event-stream"
         content = _STREAM if is_stream else {"schema": types.schema(operation.answer)}

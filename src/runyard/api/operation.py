@@ -12,11 +12,13 @@ from runyard.api import problems, wire
 from runyard.api.auth import Needs
 from runyard.api.call import Call, ClientGone
 from runyard.api.context import ApiContext
+from runyard.api.socket import Socket
 from runyard.api.validation import Shape
 from runyard.errors import RunyardError
 from runyard.telemetry import say
 
 Handler = Callable[[Call], Awaitable[None]]
+SocketHandler = Callable[[Socket], Awaitable[None]]
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +39,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()
     """Request headers that mean something to it."""
+    socket: SocketHandler | None = None
+    """What is done with a WebSocket that is opened here."""
 
     @property
     def text(self) -> str:
@@ -59,6 +63,7 @@ def operation(
     media: str = "application/json",
     errors: tuple[int, ...] = (),
     headers: tuple[str, ...] = (),
+    socket: SocketHandler | None = None,
 ) -> Callable[[Handler], Operation]:
     """Makes an operation of a handler; its name becomes the operation's id."""
 
@@ -74,6 +79,7 @@ def operation(
             media=media,
             errors=errors,
             headers=headers,
+            socket=socket,
         )
 
     return describe
@@ -87,6 +93,9 @@ class Endpoint:
         self.methods = dict(methods)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._open(Socket(self._api, scope, receive, send))
+            return
         call = Call(self._api, scope, receive, send, scope["runyard.headers"])
         try:
             method: str = scope["method"]
@@ -110,6 +119,24 @@ class Endpoint:
             say("request failed", error=error, method=scope["method"], path=scope["path"])
             if not call.started:
                 await call.answer(*_internal())
+
+    async def _open(self, socket: Socket) -> None:
+        """A WebSocket: it is refused like a request until it is accepted, and closed afterwards."""
+        found = self.methods.get("GET")
+        try:
+            if found is None or found.socket is None:
+                raise problems.no_such_path(socket.path)
+            socket.principal = self._api.keys.principal(socket.headers, found.needs)
+            await found.socket(socket)
+        except RunyardError as error:
+            if problems.status_of(error) == 500:
+                say("request failed", error=error, method="WEBSOCKET", path=socket.path)
+            await socket.refuse(error)
+        except ClientGone:
+            return
+        except Exception as error:
+            say("request failed", error=error, method="WEBSOCKET", path=socket.path)
+            await socket.fail()
 
 
 def _internal() -> tuple[bytes, int, problems.Headers]:

@@ -33,7 +33,7 @@ class Router:
         self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint, params = self._find(_below_root(scope)) if scope["type"] == "http" else (self._otherwise, {})
+        endpoint, params = self._find(_below_root(scope))
         scope["path_params"] = params
         await endpoint(scope, receive, send)
 

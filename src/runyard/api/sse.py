@@ -16,13 +16,14 @@ from runyard.api.call import Call
 from runyard.api.wire import StreamMode
 from runyard.errors import InvalidInput
 from runyard.events import Mode
+from runyard.readers import PIECE
 from runyard.runs import Run
-from runyard.streams import PIECE, frame, shown
+from runyard.streams import frame, shown
 
 DEFAULT_MODES: frozenset[Mode] = frozenset({"values"})
 
 _MODES: tuple[Mode, ...] = get_args(StreamMode)
-_HEADERS = (
+HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
@@ -31,8 +32,8 @@ LARGEST_PIECE = 2 * PIECE
 """Bytes that are sent at once: what a client does not take yet is kept for it alone."""
 _RETRY = b"retry: 1000\n\n"
 _BEAT = b": heartbeat\n\n"
-_DRAINING = b"retry: 1000\n: draining, reconnect with Last-Event-ID\n\n"
-_CUT = b": too slow and cut, reconnect with Last-Event-ID\n\n"
+DRAINING = b"retry: 1000\n: draining, reconnect with Last-Event-ID\n\n"
+CUT = b": too slow and cut, reconnect with Last-Event-ID\n\n"
 _START = ("-1", "-")
 _LONGEST_CURSOR = 18
 """Digits: any of so many is a number of 64 bits."""
@@ -91,20 +92,20 @@ async def stream(
         reader = await call.api.streams.join(run, after)
         run_id = run.run_id
         del run  # ten thousand idle readers would each hold its row
-        connection = _Connection(call)
+        connection = Connection(call)
         watch = asyncio.ensure_future(connection.watch(reader.close))
         try:
             call.tell(b"content-location", call.path(f"/runs/{run_id}"))
             if reader.missed is not None:
                 call.tell(b"runyard-missed", b"%d-%d" % reader.missed)
-            await call.begin(list(_HEADERS))
+            await call.begin(list(HEADERS))
             with call.api.pulse.joined(connection):
                 async for events in reader:
                     await connection.write([frame(event) for event in events if shown(event, modes, inner)])
                     del events  # they would be held until the next ones come
             connection.quieten()
             if not connection.left:
-                await call.finish(_DRAINING if reader.drained else _CUT if reader.cut else b"")
+                await call.finish(DRAINING if reader.drained else CUT if reader.cut else b"")
         finally:
             reader.close()
             watch.cancel()
@@ -112,7 +113,7 @@ async def stream(
         verbs.disconnected(call.owner, run_id)
 
 
-class _Connection:
+class Connection:
     """One client that reads a stream."""
 
     __slots__ = ("_beating", "_call", "_greeting", "_writing", "left")
@@ -123,6 +124,11 @@ class _Connection:
         self._writing = False
         self._greeting = _RETRY
         self._beating: asyncio.Task[None] | None = None
+
+    async def greet(self) -> None:
+        """Lets the client know at once that it is heard, where nothing may come for long."""
+        greeting, self._greeting = self._greeting, b""
+        await self._call.write(greeting)
 
     async def write(self, frames: list[bytes]) -> None:
         """Some frames, in one piece unless they are large; there may be none."""

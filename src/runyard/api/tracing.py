@@ -16,6 +16,10 @@ class Traced:
         self._spans = spans
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # It may be open for days; the runs that it begins have spans of their own.
+            await self._endpoint(scope, receive, send)
+            return
         with self._spans.request(scope["method"], self._route, scope["path"], scope["runyard.headers"]) as span:
 
             async def send_seen(message: Message) -> None:

@@ -228,7 +228,10 @@ class RunCreate(Wire, kw_only=True):
         | UnsetType
     ) = UNSET
     stream_subgraphs: (
-        Annotated[bool, Meta(description="Whether a stream shows what subgraphs tell, too; false where it is absent.")]
+        Annotated[
+            bool,
+            Meta(description="Whether a stream shows what subgraphs and sub-agents tell; false where it is absent."),
+        ]
         | UnsetType
     ) = UNSET
 
@@ -304,7 +307,10 @@ class StreamQuery(Wire, kw_only=True):
         | UnsetType
     ) = UNSET
     stream_subgraphs: (
-        Annotated[bool, Meta(description="What subgraphs tell, too. Where it is absent: as the run was created.")]
+        Annotated[
+            bool,
+            Meta(description="What subgraphs and sub-agents tell, too. Where it is absent: as the run was created."),
+        ]
         | UnsetType
     ) = UNSET
     since: (

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "Run an agent and show what comes out.",
     "runs": "List, show, follow and cancel runs.",
     "serve": "Serve agents over HTTP.",
+    "tail": "Show a thread's runs as a live tree.",
     "threads": "List and show threads and their history.",
     "webhooks": "List, show and re-send what webhooks are told.",
 }

@@ -94,6 +94,13 @@ def ago(when: object) -> str:
     return f"{seconds} s ago"
 
 
+def visible(text: str) -> str:
+    """A text from elsewhere without what would steer the terminal."""
+    return "".join(
+        letter if letter >= " " or letter in "\n\t" else "\ufffd" for letter in text.replace("\x7f", "\ufffd")
+    )
+
+
 def brief(value: Any, width: int = 60) -> str:
     """A value as JSON on one line, cut where it is longer than `width`."""
     text = "" if value is None else json.dumps(value, ensure_ascii=False)

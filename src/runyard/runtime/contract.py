@@ -32,7 +32,7 @@ PROCESS_LOST = "process_lost"
 """The code of an attempt whose process came to an end under it."""
 LOST = (LANE_LOST, PROCESS_LOST)
 """Codes of attempts that ended by what another's code may have done."""
-RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt"]
+RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt", "agent"]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -61,6 +61,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     attempt: int
     metadata: dict[str, Any]
     config: dict[str, Any]
+    invocation: str = ""
+    """Spans all attempts of the run, and of the runs that answer its questions."""
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -6,18 +6,20 @@ Nothing here waits. `Context` and `SyncContext` are two shells around this that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
 from runyard.checkpoints import Changes, Question, Source, State, apply, shown
-from runyard.events import Entry
+from runyard.events import Entry, Kind
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import CheckpointWrite, Record, RecordKind, RunInfo, Start, Write
-from runyard.runtime.journal import Journal
-from runyard.runtime.plain import check_name, encode, encode_stable, fingerprint
+from runyard.runtime.journal import WITHIN, Journal
+from runyard.runtime.plain import check_name, encode, encode_stable, fingerprint, too_large
 from runyard.runtime.signals import Asked, EndedRun, Nondeterministic, RecursionLimit, RunSignal
 from runyard.runtime.state import MESSAGES, Channels, Given, Merged, Reducer, StateView
 
@@ -51,6 +53,35 @@ class Body(msgspec.Struct, omit_defaults=True):
 _BODY = msgspec.json.Decoder(Body)
 
 
+class Scope(NamedTuple):
+    """Whose calls they are: the agent's own, or a sub-agent's."""
+
+    path: str = ""
+    """The namespace under which they are told, as entries of the log have it."""
+    records: str = ""
+    """What the names of their records begin with."""
+
+
+class Step(NamedTuple):
+    """A step that has begun. `record` is what an earlier attempt has kept of it."""
+
+    name: str
+    key: str
+    """Its name among the records."""
+    nth: int
+    record: Record | None
+
+    @property
+    def inside(self) -> str:
+        """What the names of records begin with that its function makes."""
+        return f"{self.key}::{self.nth}{WITHIN}"
+
+
+OWN = Scope()
+_ENCLOSING: contextvars.ContextVar[str] = contextvars.ContextVar("runyard_enclosing_steps", default="")
+"""What the names of records begin with that the code makes now, because it does so inside of steps."""
+
+
 class Execution:
     """One attempt of one run. Used by one thread at a time."""
 
@@ -74,7 +105,10 @@ class Execution:
         """The most bytes that a value of the code may take as JSON text."""
         self._channels = Channels(shown(start.head), reducers, new_id, self.limit)
         self._steps_left = start.steps_left
-        self._steps_running = 0
+        self._steps: set[str] = set()
+        """Those that have begun and not ended, by what is inside of them."""
+        self._asking: set[str] = set()
+        """Those of them whose functions wait for an answer."""
         self._parked: list[asyncio.Future[None]] = []
         self._frozen = False
         self._brought: list[tuple[Record, Body]] = []
@@ -168,8 +202,8 @@ class Execution:
             NotSerialisable, ValueTooLarge, RunSignal.
         """
         given = Given(value, place, self.limit)
-        of = given.fingerprint()
-        nth, record = self._match(kind, "", of)
+        of, key = given.fingerprint(), key_of(OWN)
+        nth, record = self._match(kind, key, of)
         if record is not None:
             self._pass_by(record)
             return
@@ -177,7 +211,7 @@ class Execution:
         self._take_step()
         merged = self._channels.merge(given)
         body = _ENCODER.encode(Body(of=of, changes=merged.changes))
-        write = Write(self._entries(merged), CheckpointWrite(merged.changes), (Record(kind, "", nth, body),))
+        write = Write(self._entries(merged), CheckpointWrite(merged.changes), (Record(kind, key, nth, body),))
         self._write(write, len(merged.delta) + len(body))
 
     def last(self, value: Any) -> Write | None:
@@ -203,7 +237,7 @@ class Execution:
 
     # messages in pieces
 
-    def message_begins(self, id: str | None) -> tuple[int, str, bool]:
+    def message_begins(self, scope: Scope, id: str | None) -> tuple[int, str, bool]:
         """The number and id of a message, and whether its pieces are new.
 
         Raises:
@@ -211,43 +245,71 @@ class Execution:
         """
         if id is not None:
             id = check_name(id, "the id of a message")
-        nth = self._journal.number("message", "")
-        known = self._journal.peek("message", "", nth)
+        key = key_of(scope)
+        nth = self._journal.number("message", key)
+        known = self._journal.peek("message", key, nth)
         if known is not None:
             return nth, id or _BODY.decode(known.body).id, False
         # In order, what comes before a record that is left was shown before.
         return nth, id or self.new_id(), self._journal.exhausted or not self._journal.ordered
 
-    def piece(self, id: str, role: str, text: str) -> None:
-        """Shows a piece of a message."""
-        data = encode([{"id": id, "role": role, "content": text, "delta": True}], "message", self.limit)
-        self._write(Write((Entry("messages", msgspec.Raw(data)),)), len(data))
+    def piece(self, scope: Scope, data: bytes, told: msgspec.Raw) -> None:
+        """Shows a piece of a message, given as JSON text; `told` is what the streaming protocol tells of it.
 
-    def message_ends(self, nth: int, message: dict[str, Any]) -> None:
-        """Upserts the whole message, as a step.
+        Raises:
+            ValueTooLarge.
+        """
+        if len(data) > self.limit:
+            raise too_large("message", len(data), self.limit)
+        self._write(Write((Entry("messages", msgspec.Raw(data), scope.path, told),)), len(data) + len(bytes(told)))
+
+    def message_ends(self, scope: Scope, nth: int, message: dict[str, Any], told: msgspec.Raw) -> None:
+        """Upserts the whole message, as a step; that of a sub-agent is shown, and no part of the thread's state.
 
         Raises:
             NotSerialisable, ValueTooLarge, RunSignal.
         """
-        record = self._find("message", "", nth)
+        key = key_of(scope)
+        record = self._find("message", key, nth)
         if record is not None:
             self._pass_by(record)
+            return
+        if scope.path:
+            text = encode([message], "message", self.limit)
+            entries = [Entry("messages", msgspec.Raw(text), scope.path, told)]
+            body = _ENCODER.encode(Body(id=message["id"]))
+            self._write(Write(entries, None, (Record("message", key, nth, body),)), len(text) + len(bytes(told)))
             return
         given = Given({MESSAGES: [message]}, "message", self.limit)
         self._live = True
         self._take_step()
         merged = self._channels.merge(given)
         body = _ENCODER.encode(Body(changes=merged.changes, id=message["id"]))
-        write = Write(self._entries(merged), CheckpointWrite(merged.changes), (Record("message", "", nth, body),))
+        entries = [
+            msgspec.structs.replace(entry, told=told) if entry.kind == "messages" else entry
+            for entry in self._entries(merged)
+        ]
+        write = Write(entries, CheckpointWrite(merged.changes), (Record("message", key, nth, body),))
         self._write(write, len(merged.delta) + len(body))
 
-    def message_fails(self, nth: int) -> None:
-        """Forgets a message whose block raised."""
-        self._journal.give_back("message", "", nth)
+    def message_fails(self, scope: Scope, nth: int, told: Sequence[Any]) -> None:
+        """Forgets a message whose block raised; `told` is what the streaming protocol tells of that."""
+        self._journal.give_back("message", key_of(scope), nth)
+        if told:
+            self.tell("blocks", told, scope)
 
     # calls that do not change the state
 
-    def emit(self, payload: Any, name: str | None) -> None:
+    def tell(self, kind: Kind, data: Any, scope: Scope, records: Sequence[Record] = ()) -> None:
+        """Adds an entry of plain data to the log.
+
+        Raises:
+            NotSerialisable, ValueTooLarge.
+        """
+        text = encode(data, kind, self.limit)
+        self._write(Write((Entry(kind, msgspec.Raw(text), scope.path),), None, records), len(text))
+
+    def emit(self, scope: Scope, payload: Any, name: str | None) -> None:
         """Shows a custom event.
 
         Raises:
@@ -256,68 +318,103 @@ class Execution:
         if name is not None:
             name = check_name(name, "the name of an event")
         data = encode({"payload": payload} if name is None else {"name": name, "payload": payload}, "event", self.limit)
-        nth = self._journal.emits(name or "")
+        key = key_of(scope, name or "")
+        nth = self._journal.emits(key)
         if nth is not None:
-            record = Record("emit", name or "", nth, b"null")
-            self._write(Write((Entry("custom", msgspec.Raw(data)),), None, (record,)), len(data))
+            record = Record("emit", key, nth, b"null")
+            self._write(Write((Entry("custom", msgspec.Raw(data), scope.path),), None, (record,)), len(data))
 
-    def step_begins(self, name: str) -> tuple[int, Record | None]:
-        """The number of a step, and its record if it was done before."""
+    def step_begins(self, scope: Scope, name: str) -> Step:
+        """A step, with its record if it was done before."""
         if check_name(name, "the name of a step") == STORE:
             raise ValueError(f"the step name {STORE!r} is reserved for the store's own records")
-        return self._begin_step(name)
+        return self._begin_step(scope, name)
 
-    def _begin_step(self, name: str) -> tuple[int, Record | None]:
-        nth = self._journal.number("step", name)
-        record = self._find("step", name, nth)
+    def _begin_step(self, scope: Scope, name: str) -> Step:
+        key = key_of(scope, name)
+        nth = self._journal.number("step", key)
+        if self._journal.peek("step", key, nth) is not None:
+            # Its function is not called again, and does not come by what was recorded inside of it.
+            for record in self._journal.skip(Step(name, key, nth, None).inside):
+                self._pass_by(record)
+        record = self._find("step", key, nth)
+        step = Step(name, key, nth, record)
         if record is not None:
             self._pass_by(record)
         else:
-            self._steps_running += 1
+            self._steps.add(step.inside)
+            self._journal.enter(step.inside)
             if self._journal.exhausted:
                 self._live = True
-        return nth, record
+        return step
 
-    def step_ends(self, name: str, nth: int, result: Any) -> tuple[int, Any]:
+    @contextlib.contextmanager
+    def inside(self, step: Step) -> Generator[None]:
+        """While a step's function is called: what it records is the step's."""
+        token = _ENCLOSING.set(step.inside)
+        try:
+            yield
+        finally:
+            _ENCLOSING.reset(token)
+
+    def step_ends(
+        self, step: Step, result: Any, entries: Callable[[bytes], Sequence[Entry]] | None = None
+    ) -> tuple[int, Any]:
         """Records a step's result: the number of the write that holds it, and the result as a replay gives it.
+        `entries` makes what is told of it from its JSON text.
 
         Raises:
             NotSerialisable, ValueTooLarge.
         """
         try:
-            body = encode(result, f"the result of step {name!r}", self.limit)
+            body = encode(result, f"the result of step {step.name!r}", self.limit)
         except BaseException:
-            self.step_fails(name, nth)
+            self.step_fails(step)
             raise
         self._journal.succeeded()
-        number = self._write(Write(records=(Record("step", name, nth, body),)), len(body))
-        self._step_over()
+        told = () if entries is None else entries(body)
+        number = self._write(Write(told, None, (Record("step", step.key, step.nth, body),)), len(body))
+        self._step_over(step)
         return number, msgspec.json.decode(body)
 
-    def step_fails(self, name: str, nth: int) -> None:
+    def step_fails(self, step: Step) -> None:
         """Forgets a step that raised."""
-        self._journal.give_back("step", name, nth)
-        self._step_over()
+        self._journal.give_back("step", step.key, step.nth)
+        self._step_over(step)
 
-    def _step_over(self) -> None:
-        self._steps_running -= 1
-        if self._frozen and not self._steps_running:
+    def _step_over(self, step: Step) -> None:
+        self._steps.discard(step.inside)
+        self._asking.discard(step.inside)
+        if self._frozen:
             self._let_asked_end()
 
-    def store_begins(self) -> tuple[int, bool]:
-        """The number of a write to the store, and whether it was done before."""
-        nth, record = self._begin_step(STORE)
-        return nth, record is not None
+    def part_begins(self, kind: RecordKind, key: str) -> tuple[int, Record | None]:
+        """The number of a part of the run that is recorded as it ends, and its record if it did before."""
+        nth = self._journal.number(kind, key)
+        self._journal.enter(f"{key}:{nth}{WITHIN}")
+        return nth, self._journal.peek(kind, key, nth)
+
+    def part_ends(self, kind: RecordKind, key: str, nth: int) -> bool:
+        """Whether it had ended before.
+
+        Raises:
+            Nondeterministic.
+        """
+        return self._find(kind, key, nth) is not None
+
+    def store_begins(self, scope: Scope) -> Step:
+        """A write to the store, with its record if it was done before."""
+        return self._begin_step(scope, STORE)
 
     # questions
 
-    def question(self, payload: Any, name: str) -> tuple[Any, bool]:
+    def question(self, scope: Scope, payload: Any, name: str) -> tuple[Any, bool]:
         """The answer to a question, and whether there is one; without it the question is open.
 
         Raises:
             NotSerialisable, ValueTooLarge, RunSignal.
         """
-        name = check_name(name, "the name of a question")
+        name = key_of(scope, check_name(name, "the name of a question"))
         text, stable = encode_stable(payload, "the question", self.limit)
         of = fingerprint(stable)
         nth, record = self._match("interrupt", name, of)
@@ -359,8 +456,14 @@ class Execution:
         """
         future: asyncio.Future[None] = self.end.loop.create_future()
         self._parked.append(future)
+        within = _ENCLOSING.get()
+        if within:
+            # A step whose function waits for the answer does not end by itself.
+            self._asking.update(step for step in self._steps if within.startswith(step))
         if len(self._parked) == 1:
             self.end.loop.call_soon(self._collect, 1)
+        elif self._frozen:
+            self.end.loop.call_soon(self._let_asked_end)
         return future
 
     def _collect(self, turn: int) -> None:
@@ -370,10 +473,12 @@ class Execution:
             self.end.loop.call_later(0.05, self._collect, turn + 1)
         else:
             self._frozen = True
-            if not self._steps_running:
-                self._let_asked_end()
+            self._let_asked_end()
 
     def _let_asked_end(self) -> None:
+        """Once the steps that began have ended."""
+        if not self._steps <= self._asking or not self._parked:
+            return
         signal = self.ask()
         parked, self._parked = self._parked, []
         for future in parked:
@@ -431,3 +536,8 @@ class Execution:
 
     def _write(self, write: Write, size: int) -> int:
         return self.end.write(write, size)
+
+
+def key_of(scope: Scope, name: str = "") -> str:
+    """The name of a call among the records."""
+    return f"{_ENCLOSING.get()}{scope.records}{name}"

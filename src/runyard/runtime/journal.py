@@ -8,12 +8,14 @@ that, and only the end shows whether a record was left over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from runyard.runtime.contract import Record, RecordKind
 from runyard.runtime.signals import Nondeterministic
 
 Key = tuple[RecordKind, str, int]
+WITHIN = "\x01"
+"""Ends each part of a record's name that says within which step or sub-agent it was made."""
 
 
 class Journal:
@@ -24,16 +26,20 @@ class Journal:
         self._highest: dict[tuple[RecordKind, str], int] = {}
         self._used: dict[tuple[RecordKind, str], int] = {}
         self._emitted: dict[str, int] = {}
+        self._within: dict[str, list[Key]] = {}
+        self._entered: set[str] = set()
         for record in sorted(records, key=lambda record: record.order):
             if record.kind == "emit":
                 self._emitted[record.name] = max(record.nth, self._emitted.get(record.name, 0))
             else:
                 self._left[record.kind, record.name, record.nth] = record
+                self._note_place(record)
                 self._highest[record.kind, record.name] = record.nth
         self.ordered = True
         """Whether calls come one after another; false once they came from more than one task."""
         self._detour = False
-        """Whether a step that failed before has succeeded now: steps that made up for it may stay unused."""
+        """Whether a step that failed before has succeeded now: steps and sub-agents that made up for it may stay
+        unused."""
 
     @property
     def exhausted(self) -> bool:
@@ -57,6 +63,16 @@ class Journal:
     def peek(self, kind: RecordKind, name: str, nth: int) -> Record | None:
         """The record of a call, if there is one that was not used; it stays unused."""
         return self._left.get((kind, name, nth))
+
+    def enter(self, within: str) -> None:
+        """Says that the code is within a step or a sub-agent now."""
+        if self._left:
+            self._entered.add(within)
+
+    def skip(self, within: str) -> list[Record]:
+        """Uses up the records of all calls that were made within a step; in their order."""
+        keys = self._within.pop(within, ())
+        return [record for key in keys if (record := self._left.pop(key, None)) is not None]
 
     def find(self, kind: RecordKind, name: str, nth: int) -> Record | None:
         """The record of a call, which is then used; None for a call that was not done before.
@@ -115,16 +131,31 @@ class Journal:
         Raises:
             Nondeterministic: there are records of calls that it did not do this time.
         """
-        left = next((r for r in self._left.values() if not (self._detour and r.kind == "step")), None)
+        left = next((r for r in self._left.values() if not (self._detour and self._may_make_up(r))), None)
         if left is not None:
             raise Nondeterministic(
                 f"the agent's code {how} without calling {_called(left.kind, left.name, left.nth)}, "
                 f"which it recorded before ({len(self._left)} records are left)"
             )
 
+    def _note_place(self, record: Record) -> None:
+        for within in _places(record.name):
+            self._within.setdefault(within, []).append((record.kind, record.name, record.nth))
+
+    def _may_make_up(self, record: Record) -> bool:
+        return record.kind in ("step", "agent") or any(at not in self._entered for at in _places(record.name))
+
     def _count(self, kind: RecordKind, name: str) -> int:
         nth = self._used[kind, name] = self._used.get((kind, name), 0) + 1
         return nth
+
+
+def _places(name: str) -> Iterator[str]:
+    """Within what a call was made, from the outside in."""
+    at = name.find(WITHIN)
+    while at >= 0:
+        yield name[: at + 1]
+        at = name.find(WITHIN, at + 1)
 
 
 def _carries(record: Record, payload: str) -> bool:
@@ -132,5 +163,8 @@ def _carries(record: Record, payload: str) -> bool:
 
 
 def _called(kind: RecordKind, name: str, nth: int) -> str:
+    *within, name = name.split(WITHIN)
     what = f"{kind} {name!r}" if name else kind
-    return f"{what} (use {nth})" if nth > 1 else what
+    if nth > 1:
+        what = f"{what} (use {nth})"
+    return f"{what} within {' > '.join(within)}" if within else what

@@ -38,7 +38,7 @@ _Questions = list[tuple[str, bytes, str, int]]
 class WriteParts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A `Write`."""
 
-    entries: list[tuple[Kind, bytes, str]]
+    entries: list[tuple[Kind, bytes, str, bytes]]
     checkpoint: CheckpointParts | None
     records: Sequence[Record]
     pending: Sequence[PendingWrite]
@@ -284,8 +284,8 @@ def _parts(write: Write) -> WriteParts:
         put.fresh,
         put.shows,
     )
-    entries: list[tuple[Kind, bytes, str]] = [
-        (entry.kind, bytes(entry.data), entry.namespace) for entry in write.entries
+    entries: list[tuple[Kind, bytes, str, bytes]] = [
+        (entry.kind, bytes(entry.data), entry.namespace, bytes(entry.told)) for entry in write.entries
     ]
     return WriteParts(entries, checkpoint, write.records, write.pending, write.settled)
 
@@ -300,7 +300,7 @@ def _whole(parts: WriteParts) -> Write:
         put.fresh,
         put.shows,
     )
-    entries = [Entry(kind, Raw(data), namespace) for kind, data, namespace in parts.entries]
+    entries = [Entry(kind, Raw(data), namespace, Raw(told)) for kind, data, namespace, told in parts.entries]
     return Write(entries, checkpoint, parts.records, parts.pending, parts.settled)
 
 

@@ -335,7 +335,9 @@ class Storage(Protocol):
         ...
 
     async def requeue(self, attempt: Attempt, batch: Batch, requeue: Requeue, now: int) -> Run:
-        """Puts the run back in line. Raises `LeaseLost`."""
+        """Puts the run back in line. What its log leaves open below it (see `close_nested`) is ended, as by every verb
+        that ends a run or its attempt for others; `append` and `finish` store what they are given. Raises `LeaseLost`.
+        """
         ...
 
     async def cancel(
@@ -415,9 +417,11 @@ class Storage(Protocol):
 
     # events
 
-    async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
-        """Events with a number above `after`, in order, `values` rendered; at most `limit` of them, fewer where they
-        are large. None only where there are no more."""
+    async def events(
+        self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int, states: bool = True
+    ) -> list[Event]:
+        """Events with a number above `after`, in order, `values` with their states unless `states` is false; at most
+        `limit` of them, fewer where they are large. None only where there are no more."""
         ...
 
     def last_seq(self, owner: str, thread_id: str) -> int:

@@ -406,9 +406,11 @@ class SqliteStorage:
 
     # events
 
-    async def events(self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int) -> list[Event]:
+    async def events(
+        self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int, states: bool = True
+    ) -> list[Event]:
         return await self._read(
-            lambda reader: self._replay.read(reader, owner, thread_id, after, run_id, limit), self._replays
+            lambda reader: self._replay.read(reader, owner, thread_id, after, run_id, limit, states), self._replays
         )
 
     def last_seq(self, owner: str, thread_id: str) -> int:

@@ -9,7 +9,7 @@ import msgspec
 from runyard import threads
 from runyard.checkpoints import State
 from runyard.errors import LeaseLost
-from runyard.events import Chunk, Entry, Lifecycle, Over, encode, entry
+from runyard.events import Chunk, Entry, Lifecycle, Over, close_nested, decode, encode, entry, note_nested
 from runyard.runs import Attempt, Failure, Outcome, Run, lifecycle_of, status_of
 from runyard.storage.sqlite.outbox_verbs import announce
 from runyard.storage.sqlite.rows import failure_value, run_of
@@ -76,9 +76,22 @@ def terminal_entries(run_id: str, outcome: Outcome, failure: Failure | None, rea
     """The events that end a run."""
     entries = [] if failure is None else [entry("error", failure)]
     event = Lifecycle(
-        event=lifecycle_of(outcome), run_id=run_id, status=status_of(outcome), outcome=outcome, reason=reason
-    )
+        event=lifecycle_of(outcome), run_id=run_id, status=status_of(outcome), outcome=outcome, reason=reason,
+        error=None if failure is None else failure.message,
+    )  # fmt: skip
     return [*entries, entry("lifecycle", event)]
+
+
+def closing_entries(t: Transaction, run: Run, entries: Sequence[Entry] = ()) -> list[Entry]:
+    """The events that end what a run's log, and `entries` behind it, leave open below the run: for an end, or an end of
+    an attempt, of which the executor does not know that."""
+    if run.started_at is None:
+        return []
+    opened: dict[str, None] = {}
+    for (body,) in t.all("nested_of_run", (run.owner, run.thread_id, run.first_seq, run.run_id)):
+        note_nested(opened, decode(body))
+    note_nested(opened, entries)
+    return close_nested(opened)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -129,7 +142,7 @@ def settle(t: Transaction, owner: str, thread_id: str, now: int) -> None:
 
 def end_pending(t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None) -> None:
     """Ends a run that does not execute, as cancelled or rolled back."""
-    entries = terminal_entries(run.run_id, outcome, None)
+    entries = [*closing_entries(t, run), *terminal_entries(run.run_id, outcome, None)]
     over = Over(run.agent_id, outcome, run.attempt)
     last = append_outside(t, run.owner, run.thread_id, run.run_id, now, entries, over=over)
     end(t, run, outcome, None, last, now, expires_at)
@@ -233,7 +246,7 @@ def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, reason
         run.thread_id,
         run.run_id,
         now,
-        terminal_entries(run.run_id, "rolled_back", None, reason),
+        [*closing_entries(t, run), *terminal_entries(run.run_id, "rolled_back", None, reason)],
         over=Over(run.agent_id, "rolled_back", run.attempt),
     )
     end(t, run, "rolled_back", None, last, now, expires_at, bury=True)

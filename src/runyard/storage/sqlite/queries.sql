@@ -577,6 +577,12 @@ INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body) VAL
 SELECT first_seq, last_seq, run_id, at, body FROM events
 WHERE owner = ? AND thread_id = ? AND last_seq > ? ORDER BY last_seq
 
+-- name: nested_of_run
+-- The pieces of a run's log that tell of subgraphs or sub-agents: those that hold `["nested",`.
+SELECT body FROM events
+WHERE owner = ? AND thread_id = ? AND last_seq > ? AND run_id = ? AND instr(body, x'5b226e6573746564222c')
+ORDER BY last_seq
+
 -- name: upsert_record
 INSERT INTO records (invocation, kind, name, nth, place, run_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET body = excluded.body

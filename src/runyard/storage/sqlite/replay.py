@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from itertools import islice
 
-from runyard import checkpoints
-from runyard.checkpoints import fold, render
-from runyard.events import Event, decode, lifecycle, pointer
+import msgspec
+
+from runyard.checkpoints import fold
+from runyard.events import Event, decode, events_of, lifecycle, pointer
 from runyard.storage.sqlite.writer import Transaction
 
 READ_BYTES = 64_000
@@ -27,7 +28,14 @@ class Replay:
         self._bytes = 0
 
     def read(
-        self, reader: Transaction, owner: str, thread_id: str, after: int, run_id: str | None, limit: int
+        self,
+        reader: Transaction,
+        owner: str,
+        thread_id: str,
+        after: int,
+        run_id: str | None,
+        limit: int,
+        states: bool = True,
     ) -> list[Event]:
         """As the storage's `events`."""
         found: list[Event] = []
@@ -40,26 +48,23 @@ class Replay:
             for event in islice(events, max(0, after + 1 - first_seq), None):
                 if len(found) >= limit or size >= READ_BYTES:
                     break
-                shown = _rendered(reader, event) if event.kind == "values" else event
+                shown = _with_state(reader, event) if states and event.kind == "values" else event
                 found.append(shown)
-                size += len(shown.data)
+                size += shown.size
             if len(found) >= limit or size >= READ_BYTES or (run_id is not None and _ends_run(events[-1])):
                 break
         cursor.close()
         return found
 
     def _chunk(self, first_seq: int, last_seq: int, run_id: str | None, at: int, body: bytes) -> list[Event]:
-        """The events of a row, `values` as they are stored."""
+        """The events of a row, `values` without their states."""
         # A thread's number may come again when the thread was deleted long ago; a run does not.
         key = (run_id or "", last_seq)
         kept = self._chunks.get(key)
         if kept is not None:
             self._chunks.move_to_end(key)
             return kept[0]
-        events = [
-            Event(seq, run_id, item.kind, at, bytes(item.data), None, item.namespace)
-            for seq, item in enumerate(decode(body), first_seq)
-        ]
+        events = events_of(run_id, first_seq, at, decode(body))
         weight = CHUNK_BYTES + EVENT_BYTES * len(events) + 2 * len(body)
         if run_id is not None and weight <= KEPT_BYTES // 2:
             self._chunks[key] = events, weight
@@ -69,9 +74,12 @@ class Replay:
         return events
 
 
-def _rendered(reader: Transaction, event: Event) -> Event:
-    state = fold(reader.all("chain", (pointer(event.data),)))
-    return Event(event.seq, event.run_id, event.kind, event.at, render(checkpoints.shown(state)), None, event.namespace)
+def _with_state(reader: Transaction, event: Event) -> Event:
+    chain = reader.all("chain", (pointer(event.data).checkpoint_id,))
+    if not chain:
+        return event  # undone, and swept away since
+    state = fold(chain)
+    return msgspec.structs.replace(event, state=state, frame=None, frames=None)
 
 
 def _ends_run(last: Event) -> bool:

@@ -508,6 +508,8 @@ def _end_attempt(t: Transaction, run: Run, written: Checkpoint | None, ending: E
 def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: int) -> Run:
     if t.begun is not None:
         t.begun.pop(attempt.run_id, None)
+    closing = line.closing_entries(t, row_of(t, attempt.run_id), batch.entries)
+    batch = msgspec.structs.replace(batch, entries=[*batch.entries, *closing])
     last = fenced_numbers(t, attempt, len(batch.entries))
     _store(t, attempt, batch, now, last)
     checkpoint = batch.last_checkpoint
@@ -590,7 +592,7 @@ def abandon(t: Transaction, run_id: str, now: int, expires_at: int | None) -> Ru
             run.thread_id,
             run_id,
             now,
-            line.terminal_entries(run_id, "abandoned", None, "still_stopping"),
+            [*line.closing_entries(t, run), *line.terminal_entries(run_id, "abandoned", None, "still_stopping")],
             over=Over(run.agent_id, "abandoned", run.attempt),
         )
         head = t.one("thread_standing", (run.owner, run.thread_id))[1]
@@ -653,13 +655,16 @@ def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
                 f"the server died during attempt {attempt} of this run, and max_attempts is {max_attempts}: "
                 "the run itself may be what ends the server",
             )
-            entries = line.terminal_entries(run_id, "lost", failure)
+            entries = [*line.closing_entries(t, run), *line.terminal_entries(run_id, "lost", failure)]
             over = Over(run.agent_id, "lost", attempt)
             last = line.append_outside(t, owner, thread_id, run_id, now, entries, over=over)
             t.run("end_attempt", (head, line.asking_after(t, run, head, "lost"), "lost", now, owner, thread_id))
             end(t, run, "lost", failure, last, now, expiry)
             lost.append(run_id)
         else:
+            closing = line.closing_entries(t, run)
+            if closing:
+                line.append_outside(t, owner, thread_id, run_id, now, closing)
             t.run("end_attempt", (head, line.asking_after(t, run, head, None), None, now, owner, thread_id))
             _count_loss(t, run_id, SUSPECT + 1 if innocent else max_attempts)
             t.one(

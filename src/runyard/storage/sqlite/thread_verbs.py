@@ -8,7 +8,8 @@ import msgspec
 
 from runyard.checkpoints import Checkpoint
 from runyard.errors import Conflict, checkpoint_not_found, thread_not_found
-from runyard.storage.sqlite.line import end_pending, line_of, row_of, settle
+from runyard.events import entry, point_to
+from runyard.storage.sqlite.line import append_outside, end_pending, line_of, row_of, settle
 from runyard.storage.sqlite.rows import checkpoint_values, thread_of
 from runyard.storage.sqlite.writer import Transaction
 from runyard.threads import Thread
@@ -89,6 +90,7 @@ def patch_thread(
         t.run("insert_checkpoint", checkpoint_values(owner, checkpoint))
         asking = int(thread.asking and checkpoint.asked is not None and checkpoint.parent_id == thread.head)
         t.run("move_head", (checkpoint.checkpoint_id, asking, now, owner, thread_id))
+        append_outside(t, owner, thread_id, None, now, [entry("values", point_to(checkpoint))])
         settle(t, owner, thread_id, now)
     if metadata is not None:
         merged = {**_decode(thread.metadata), **metadata}

@@ -1,0 +1,99 @@
+"""The operations of the streaming protocol."""
+
+from __future__ import annotations
+
+import asyncio
+
+from runyard.api import sse
+from runyard.api.call import Call
+from runyard.api.operation import operation
+from runyard.api.problems import Refused
+from runyard.api.streaming import commands, requests, websocket
+from runyard.api.streaming.feed import Feed
+from runyard.errors import InvalidInput, NotFound, RunyardError
+from runyard.protocol.frames import Face
+
+FACE = Face("camel")
+"""How the protocol is spelled under `/`."""
+
+
+@operation(
+    "Streaming",
+    needs="read",
+    body=requests.SHAPE,
+    answer=str,
+    media="text/event-stream",
+    headers=("Last-Event-ID",),
+)
+async def open_thread_sse_stream(call: Call) -> None:
+    """Stream Thread Events
+
+    Streams what happens on a thread, as server-sent events whose data are frames of the streaming protocol. It goes on
+    when a run ends, and may be opened before the thread is there. Without a cursor it begins with the state now, and
+    what the newest run has told.
+    """
+    thread_id = call.uuid("thread_id")
+    wish = requests.stream_request(await call.document(), call.header(b"last-event-id"))
+    reader = call.api.streams.join_thread(call.owner, thread_id)
+    reader.channels = wish.wanted.channels
+    feed = Feed(call.api, FACE, call.owner, thread_id)
+    connection = sse.Connection(call)
+    watch = asyncio.ensure_future(connection.watch(reader.close))
+    try:
+        await call.begin(list(sse.HEADERS))
+        await connection.greet()
+        with call.api.pulse.joined(connection):
+            async for frames in feed.replay((wish.wanted,), wish.after, reader.mark):
+                await connection.write([frame.sse() for frame in frames])
+                if connection.left or reader.cut:
+                    break
+            async for events in reader:
+                frames = await feed.live(events, (wish.wanted,))
+                await connection.write([frame.sse() for frame in frames])
+                del events, frames  # they would be held until the next ones come
+        connection.quieten()
+        if not connection.left:
+            await call.finish(sse.DRAINING if reader.drained else sse.CUT if reader.cut else b"")
+    finally:
+        reader.close()
+        watch.cancel()
+
+
+@operation("Streaming", needs="read", errors=(426,), socket=websocket.converse)
+async def open_thread_websocket_stream(call: Call) -> None:
+    """Open Thread WebSocket
+
+    A WebSocket over which a thread is watched and steered: commands go one way, their responses and events the other.
+    """
+    raise Refused(
+        426,
+        "upgrade_required",
+        "this is for a WebSocket: send `Upgrade: websocket`, or POST to it for server-sent events",
+        [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")],
+    )
+
+
+@operation("Streaming", needs="read", body=commands.ENVELOPE, answer=commands.StreamingCommandResponse, errors=(404,))
+async def send_thread_streaming_command(call: Call) -> None:
+    """Send Thread Command
+
+    Does a command of the streaming protocol: `run.start`, `input.respond`, `input.inject`, `agent.getTree`,
+    `state.get`, `state.listCheckpoints`, `state.fork`. One that fails is answered with 200, too: `type` says so.
+    """
+    thread_id = call.uuid("thread_id")
+    try:
+        command = requests.command(await call.document())
+    except InvalidInput as error:
+        await call.answer(commands.refusal(None, error), 422)
+        return
+    try:
+        if command.method.startswith("subscription."):
+            raise commands.only_websocket(command.method)
+        answer = await commands.Commands(call.api, call.principal, thread_id).respond(command, FACE.case)
+    except NotFound as error:
+        if error.reason == "thread_not_found":
+            raise
+        answer = commands.refusal(command.id, error)
+    except RunyardError as error:
+        answer = commands.refusal(command.id, error)
+    await call.answer(answer)

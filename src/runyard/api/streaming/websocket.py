@@ -1,0 +1,219 @@
+"""The streaming protocol over a WebSocket: commands in, responses and events out, in one order.
+
+One task does one thing after the other: a command with its response, a subscription's replay, the events that were just
+committed. So the response to a subscription comes before its replay, and no event overtakes another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from runyard.api.call import ClientGone
+from runyard.api.socket import RESTART, TOO_SLOW, Socket
+from runyard.api.sse import LARGEST_PIECE
+from runyard.api.streaming import commands, requests
+from runyard.api.streaming.commands import Commands
+from runyard.api.streaming.detached import Subscription
+from runyard.api.streaming.feed import Feed
+from runyard.errors import InvalidInput, NotFound, RunyardError
+from runyard.events import Event
+from runyard.protocol.frames import Cursor, Face, Frame
+from runyard.readers import ThreadReader
+
+MOST_SUBSCRIPTIONS = 100
+"""Subscriptions that one connection may have at once."""
+COUNTED = 2000
+"""Frames of a replay that are held to be counted."""
+
+Result = dict[str, Any]
+
+
+async def converse(socket: Socket) -> None:
+    """Speaks the protocol in camelCase until one side closes."""
+    await speak(socket, Face("camel"))
+
+
+async def speak(socket: Socket, face: Face) -> None:
+    """Speaks the protocol until one side closes."""
+    thread_id = socket.uuid("thread_id")
+    reader = socket.api.streams.join_thread(socket.principal.owner, thread_id)
+    try:
+        await socket.accept()
+        await Conversation(socket, face, thread_id, reader).go_on()
+    finally:
+        reader.close()
+
+
+class Conversation:
+    """One connection: its subscriptions, and how far it has been told."""
+
+    def __init__(self, socket: Socket, face: Face, thread_id: str, reader: ThreadReader) -> None:
+        self._socket = socket
+        self._face = face
+        self._owner = socket.principal.owner
+        self._thread_id = thread_id
+        self._reader = reader
+        self._feed = Feed(socket.api, face, self._owner, thread_id)
+        self._commands = Commands(socket.api, socket.principal, thread_id)
+        self._subscriptions: dict[str, Subscription] = {}
+        self._seen = reader.mark
+        """The number of the last event that was taken from the reader."""
+
+    async def go_on(self) -> None:
+        """Until one side closes; keeps the subscriptions for a client that comes back."""
+        asked: asyncio.Future[Result] = asyncio.ensure_future(self._socket.receive())
+        told: asyncio.Future[list[Event]] = asyncio.ensure_future(anext(self._reader))
+        try:
+            while True:
+                await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
+                if told.done():
+                    events = told.result()
+                    await self._tell(events)
+                    del events
+                    told = asyncio.ensure_future(anext(self._reader))
+                if asked.done():
+                    document, fault = _received(asked)
+                    asked = asyncio.ensure_future(self._socket.receive())
+                    await self._answer(document, fault)
+        except StopAsyncIteration:
+            await self._end()
+        except ClientGone:
+            pass
+        finally:
+            asked.cancel()
+            told.cancel()
+            await asyncio.gather(asked, told, return_exceptions=True)
+            for subscription in self._subscriptions.values():
+                subscription.seen = self._seen
+            self._socket.api.detached.keep(self._owner, self._thread_id, self._subscriptions)
+
+    async def _end(self) -> None:
+        if self._reader.cut:
+            await self._socket.close(TOO_SLOW, "too slow and cut: come back with the last eventId")
+        else:
+            await self._socket.close(RESTART, "draining: come back with the last eventId")
+
+    async def _tell(self, events: list[Event]) -> None:
+        filters = [subscription.wanted for subscription in self._subscriptions.values()]
+        if filters:
+            await self._send(await self._feed.live(events, filters))
+        self._seen = events[-1].seq
+
+    async def _send(self, frames: list[Frame]) -> None:
+        """Sends frames a piece at a time: what a client does not take yet is kept for it alone."""
+        piece: list[bytes] = []
+        size = 0
+        for frame in frames:
+            piece.append(frame.text)
+            size += len(frame.text)
+            if size >= LARGEST_PIECE:
+                await self._socket.send(*piece)
+                piece, size = [], 0
+        if piece:
+            await self._socket.send(*piece)
+
+    # commands
+
+    async def _answer(self, document: Result | None, fault: InvalidInput | None) -> None:
+        id: int | None = None
+        try:
+            if document is None:
+                assert fault is not None  # one of the two is there
+                raise fault
+            command = requests.command(document)
+            id = command.id
+            match command.method:
+                case "subscription.subscribe":
+                    await self._subscribe(command)
+                case "subscription.unsubscribe":
+                    await self._unsubscribe(command)
+                case "subscription.reconnect":
+                    await self._reconnect(command)
+                case _:
+                    await self._socket.send(await self._commands.respond(command, self._face.case))
+        except RunyardError as error:
+            await self._socket.send(commands.refusal(id, error))
+
+    async def _respond(self, command: requests.Command, result: Result) -> None:
+        await self._socket.send(commands.success(command, result, self._face.case, self._seen, []))
+
+    async def _subscribe(self, command: requests.Command) -> None:
+        if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
+            raise InvalidInput(
+                f"this connection has {MOST_SUBSCRIPTIONS} subscriptions, and may have no more", field="method"
+            )
+        wish = requests.subscription(command.params)
+        subscription = Subscription(wish.wanted, self._seen)
+        id = self._socket.api.verbs.clock.new_id()
+        await self._begin(command, {"subscriptionId": id}, {id: subscription}, wish.after, count=True)
+
+    async def _begin(
+        self,
+        command: requests.Command,
+        result: Result,
+        subscriptions: dict[str, Subscription],
+        after: Cursor | None,
+        *,
+        count: bool,
+    ) -> None:
+        """The response, then what the subscriptions have missed; what is told from now on they see live.
+
+        The response says how many events are replayed where they are few: it comes before them, and many are not held.
+        """
+        wanted = [subscription.wanted for subscription in subscriptions.values()]
+        replay = self._feed.replay(wanted, after, self._seen)
+        first: list[Frame] = []
+        over = True
+        async for frames in replay:
+            first += frames
+            if len(first) > COUNTED:
+                over = False
+                break
+        if over and count:
+            result["replayedEvents"] = len(first)
+        await self._respond(command, result)
+        await self._send(first)
+        del first
+        if not over:
+            async for frames in replay:
+                await self._send(frames)
+        self._subscriptions.update(subscriptions)
+        self._listen()
+
+    async def _unsubscribe(self, command: requests.Command) -> None:
+        id = command.params.get("subscriptionId")
+        if type(id) is not str or self._subscriptions.pop(id, None) is None:
+            raise NotFound(
+                f"subscriptionId is {str(id)[:60]!r}: this connection has no such subscription",
+                code="subscription_not_found",
+                field="subscriptionId",
+            )
+        self._listen()
+        await self._respond(command, {})
+
+    async def _reconnect(self, command: requests.Command) -> None:
+        asked = requests.reconnection(command.params)
+        _, root = await self._commands.steering.tree(self._owner, self._thread_id, asked.run_id)
+        kept = self._socket.api.detached.take(self._owner, self._thread_id, asked.subscriptions)
+        restored = bool(kept) and len(kept) == len(asked.subscriptions)
+        result: Result = {
+            "restored": restored,
+            "currentNamespaces": [{"namespace": node.namespace, "status": node.status} for node in root.walk()],
+        }
+        after = asked.after or Cursor(min((one.seen for one in kept.values()), default=self._seen))
+        gone = self._socket.api.storage.floor_seq(self._owner, self._thread_id) - after.after
+        if gone > 0:
+            result["missedEvents"] = gone
+        await self._begin(command, result, kept, after, count=False)
+
+    def _listen(self) -> None:
+        self._reader.channels = frozenset[str]().union(*(one.wanted.channels for one in self._subscriptions.values()))
+
+
+def _received(asked: asyncio.Future[Result]) -> tuple[Result | None, InvalidInput | None]:
+    """A message of the client, or what is wrong with it."""
+    try:
+        return asked.result(), None
+    except InvalidInput as fault:
+        return None, fault

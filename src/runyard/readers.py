@@ -1,0 +1,239 @@
+"""Readers of a thread's log: register, mark, replay, flush, follow.
+
+A reader registers first and takes the log's last number as its mark; it then reads what the log holds up to the mark
+and follows with what is told after commits. Whatever a commit tells has a larger number than the mark or is in the
+replay: no gap, no duplicate, no reordering at the seam. A reader that does not keep up is cut, never the run.
+
+What a reader has in hand of its own is small: it is given a piece at a time, and the next one when it has sent that.
+The events that wait for it are shared with all readers of its run or thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import islice
+from typing import Protocol, Self
+
+from runyard.events import Event, Lifecycle, entry, lifecycle
+from runyard.runs import Run, lifecycle_of
+from runyard.storage.contract import Storage
+
+PAGE = 500
+"""Events per read of a replay: bounds the length of a transaction and the memory of a reader far behind."""
+PIECE = 32_000
+"""Bytes of events after which a reader is given no more at once. What it is given becomes its own copy on the way to
+its client, and a thousand slow ones have one each."""
+BESIDE = 200
+"""Bytes that an event takes beside its data."""
+
+Commit = tuple[list[Event], int]
+"""The events that one commit appended for a run, and how much they count of what may wait for a reader."""
+
+
+class Home(Protocol):
+    """Where readers come from: what they tell it, and the log that it reads."""
+
+    storage: Storage
+    delivered: int
+    cut: int
+
+    def leave(self, reader: Reader) -> None:
+        """Nothing more is for this reader."""
+        ...
+
+
+class Reader:
+    """One reader. Iterate it for lists of events."""
+
+    __slots__ = ("_bytes", "_home", "_limit", "_over", "_seen", "_waiting", "_wake", "cut", "drained", "missed")
+
+    def __init__(self, home: Home, limit: int) -> None:
+        self._home = home
+        self._limit = limit
+        self._waiting: list[Commit] = []  # a deque would take ten times as much of an idle reader
+        self._bytes = 0
+        self._wake: asyncio.Future[None] | None = None
+        self._seen = 0
+        self._over = False
+        self.missed: tuple[int, int] | None = None
+        """The numbers (from, to) that retention has removed between the cursor and the log's floor."""
+        self.drained = False
+        """The server is stopping: the client should come back with its cursor."""
+        self.cut = False
+        """This reader was too slow: the client should come back with its cursor."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was committed it has still to take."""
+        return self._bytes
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        events = await self._from_log()
+        if events:
+            return self._deliver(events)
+        while True:
+            if self._over or self.cut:
+                raise StopAsyncIteration
+            if self._waiting:
+                events = self._take()
+                if events:
+                    return self._deliver(events)
+                continue
+            if self.drained:
+                raise StopAsyncIteration
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+
+    async def _from_log(self) -> list[Event]:
+        """What comes before the events that are told; none when that is over."""
+        raise NotImplementedError
+
+    def _take(self) -> list[Event]:
+        """What waits and was not replayed, up to about a piece of it."""
+        seen, waiting = self._seen, self._waiting
+        if self._bytes <= PIECE:
+            events = [event for batch, _ in waiting for event in batch if event.seq > seen]
+            waiting.clear()
+            self._bytes = 0
+            return events
+        events, size, taken = list[Event](), 0, 0
+        for batch, counted in waiting:
+            for event in islice(batch, max(0, seen + 1 - batch[0].seq), None):
+                if size >= PIECE:
+                    break
+                events.append(event)
+                size += event.size + BESIDE
+            if not events or events[-1] is batch[-1]:
+                taken += 1
+                self._bytes -= counted
+            if size >= PIECE:
+                break
+        del waiting[:taken]
+        return events
+
+    def close(self) -> None:
+        """Leaves; nothing more is kept for this reader."""
+        self._over = True
+        self._home.leave(self)
+        self._rouse()
+
+    def _deliver(self, events: list[Event]) -> list[Event]:
+        self._seen = max(self._seen, events[-1].seq)
+        self._home.delivered += len(events)
+        return events
+
+    def receive(self, commit: Commit) -> None:
+        """What was just committed."""
+        self._waiting.append(commit)
+        self._bytes += commit[1]
+        if self._bytes > self._limit:
+            self.cut = True
+            self._home.cut += 1
+            self._home.leave(self)
+            self._waiting.clear()
+            self._bytes = 0
+        self._rouse()
+
+    def drain(self) -> None:
+        """The server stops: it ends after what it has."""
+        self.drained = True
+        self._rouse()
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+class RunReader(Reader):
+    """One reader of one run. It ends after the run's terminal event."""
+
+    __slots__ = ("_first", "_log", "_mark", "run_id")
+
+    def __init__(self, home: Home, run_id: str, limit: int) -> None:
+        super().__init__(home, limit)
+        self.run_id = run_id
+        self._first: Event | None = None
+        self._log: Run | None = None
+        """The run, while its log is being read for this reader."""
+        self._mark = 0
+        """The log's last number when the reader registered: what is larger will be told, or is in the replay."""
+
+    def begin(self, *, first: Event | None, log: Run | None, mark: int, seen: int) -> None:
+        """How the reader starts: a made-up event, then the log from a cursor, then what is told."""
+        self._first, self._log, self._mark, self._seen = first, log, mark, seen
+
+    async def _from_log(self) -> list[Event]:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return [first]
+        while self._log is not None and not self._over:
+            events = await self._replay(self._log)
+            if events:
+                return events
+        return []
+
+    async def _replay(self, run: Run) -> list[Event]:
+        """The next events of the log. Where there are no more, the reader lets go of the log."""
+        events = await self._home.storage.events(
+            run.owner, run.thread_id, after=self._seen, run_id=run.run_id, limit=PAGE
+        )
+        if not events:
+            self._log = None
+            if run.finished:
+                # Its last event has left the log since: retention was faster.
+                return [ended(run)]
+        elif events[-1].seq >= self._mark:
+            self._log = None
+        return events
+
+    def _deliver(self, events: list[Event]) -> list[Event]:
+        super()._deliver(events)
+        last = events[-1]
+        if last.kind == "lifecycle" and lifecycle(last.data).terminal:
+            self._over = True
+            self._home.leave(self)
+        return events
+
+
+class ThreadReader(Reader):
+    """One reader of what happens on a thread from now on, across runs. It ends when it is closed, cut or drained."""
+
+    __slots__ = ("_hides", "channels", "mark", "owner", "thread_id")
+
+    def __init__(self, home: Home, owner: str, thread_id: str, limit: int, *, hides: Callable[[], bool] | None) -> None:
+        """`hides` says whether a thread that was not there when the reader came is one that nobody may see; None where
+        the thread was there."""
+        super().__init__(home, limit)
+        self.owner = owner
+        self.thread_id = thread_id
+        self.channels: frozenset[str] = frozenset()
+        """What it is subscribed to."""
+        self.mark = 0
+        """The log's last number when the reader came: what is larger will be told."""
+        self._hides = hides
+
+    def begin(self, mark: int) -> None:
+        """What is told begins behind the mark."""
+        self.mark = self._seen = mark
+
+    def receive(self, commit: Commit) -> None:
+        """What was just committed."""
+        if self._hides is not None:
+            if self._hides():
+                return
+            self._hides = None
+        super().receive(commit)
+
+    async def _from_log(self) -> list[Event]:
+        return []
+
+
+def ended(run: Run) -> Event:
+    """The end of a run, made up from its row."""
+    assert run.outcome is not None  # the run is finished
+    event = Lifecycle(event=lifecycle_of(run.outcome), run_id=run.run_id, status=run.status, outcome=run.outcome)
+    return Event(0, run.run_id, "lifecycle", run.updated_at, bytes(entry("lifecycle", event).data))
