@@ -50,6 +50,10 @@ bench: $(READY) ## Measure the server against its own baselines
 bench-graphs: $(READY) ## Measure graphs that are served beside the same graphs called directly
 	@$(BIN)/python -m bench.graphs $(ARGS)
 
+.PHONY: bench-threads
+bench-threads: $(READY) ## Measure the streaming protocol, over SSE and over WebSockets, beside bare streams
+	@$(BIN)/python -m bench.threads $(ARGS)
+
 .PHONY: bench-large
 bench-large: $(READY) ## Measure what operations cost on a file with a million finished runs
 	@$(BIN)/python -m bench.large $(ARGS)

@@ -137,17 +137,20 @@ def _stream(server: Server, agent: str, mode: str, input: Any) -> dict[str, floa
 
 def _tables(report: dict[str, Any]) -> list[str]:
     lines = [
-        "| graph | concurrency | processes | served/s | p50 ms | p99 ms | of no saver | of memory | of SQLite saver | target |",
+        "| graph | concurrency | processes | served/s | p50 ms | p99 ms | of no saver | of memory | of SQLite saver "
+        "| target |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     names = {"one": "one node", "forty": f"{STEPS} steps"}
     for row in report["rows"]:
         of, target = row["of"], TARGETS[row["concurrency"]] if row["graph"] == "one" else ""
         lines.append(
-            f"| {names[row['graph']]} | {row['concurrency']} | {row['processes']} | {row['per_second']:,.0f} | {row['p50_ms']:.1f} "
-            f"| {row['p99_ms']:.1f} | {of['none']:.2f} | {of['memory']:.2f} | {of['sqlite']:.2f} | {target} |"
+            f"| {names[row['graph']]} | {row['concurrency']} | {row['processes']} | {row['per_second']:,.0f} "
+            f"| {row['p50_ms']:.1f} | {row['p99_ms']:.1f} "
+            f"| {of['none']:.2f} | {of['memory']:.2f} | {of['sqlite']:.2f} | {target} |"
         )
-    ours, theirs, turns = report["conversation"]["ours"], report["conversation"]["theirs"], report["turns"]
+    conversation, turns = report["conversation"], report["turns"]
+    ours, theirs = conversation["ours"], conversation["theirs"]
     constant = (ours["kept_bytes"] - 3 * ours["state_bytes"]) / turns
     first, last = report["first_event_p50_ms"], report["first_event_p99_ms"]
     tokens, size = report["tokens_per_second"], report["bytes_per_token"]

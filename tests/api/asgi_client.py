@@ -1,5 +1,6 @@
-"""A client's connection to a server in this process, for answers that come in pieces: a test reads them as they come,
-stops reading, or leaves. And an agent that does what the test says, when it says it."""
+"""A client's connection to a server in this process, for what comes in pieces, as server-sent events or over a
+WebSocket: a test reads it as it comes, stops reading, or leaves. And an agent that does what the test says, when the
+test says it."""
 
 from __future__ import annotations
 
@@ -92,6 +93,16 @@ class Connection:
         """Until this text has come."""
         await self._server.until(lambda: mark.encode() in self.received)
 
+    @property
+    def reads(self) -> bool:
+        """The client takes what comes."""
+        return self._reads.is_set()
+
+    @property
+    def over(self) -> bool:
+        """The server is done with it."""
+        return self._handling.done()
+
     async def end(self) -> Connection:
         """Until the server is done with the request."""
         await self._handling
@@ -118,6 +129,114 @@ def connect(server: Server, method: str, path: str, body: Any = None, **headers:
     if body is not None:
         named.setdefault("content-type", "application/json")
     return Connection(server, method, path, {"host": "testserver", **named}, content)
+
+
+class Socket:
+    """One WebSocket. `received` is every message so far."""
+
+    def __init__(self, server: Server, path: str, headers: Mapping[str, str], *, refusals: bool = True) -> None:
+        self.accepted = False
+        self.status = 0
+        """Of the answer that refuses it."""
+        self.refusal = b""
+        self.received: list[Any] = []
+        self.closed: tuple[int, str] | None = None
+        """Why the server closed it."""
+        self._server = server
+        self._asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._asked.put_nowait({"type": "websocket.connect"})
+        self._left = False
+        self._reads = asyncio.Event()
+        self._reads.set()
+        self._number = 0
+        extensions: dict[str, Any] = {"websocket.http.response": {}} if refusals else {}
+        scope = {
+            "type": "websocket", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1",
+            "scheme": "ws", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "server": ("testserver", 80), "client": ("127.0.0.1", 1), "subprotocols": [], "extensions": extensions,
+        }  # fmt: skip
+        self._handling = asyncio.ensure_future(server.app(scope, self._asked.get, self._send))
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._reads.wait()
+        if self._left:
+            raise OSError("it has gone")
+        match message["type"]:
+            case "websocket.accept":
+                self.accepted = True
+            case "websocket.send":
+                self.received.append(json.loads(message["text"]))
+            case "websocket.close":
+                self.closed = message["code"], message.get("reason", "")
+                self._asked.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
+            case "websocket.http.response.start":
+                self.status = message["status"]
+            case _:
+                self.refusal += message.get("body", b"")
+
+    def say(self, text: str | bytes) -> None:
+        """Sends a message, whatever it is."""
+        name = "text" if isinstance(text, str) else "bytes"
+        self._asked.put_nowait({"type": "websocket.receive", name: text})
+
+    def command(self, method: str, params: Any = None) -> int:
+        """Sends a command; its number."""
+        self._number += 1
+        self.say(json.dumps({"id": self._number, "method": method, "params": params or {}}))
+        return self._number
+
+    async def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """The response to a command."""
+        number = self.command(method, params)
+        await self._server.until(lambda: bool(self._responses(number)) or self._handling.done())
+        return self._responses(number)[0]
+
+    def _responses(self, number: int) -> list[dict[str, Any]]:
+        return [one for one in self.received if one["type"] != "event" and one["id"] == number]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The events that came so far."""
+        return [message for message in self.received if message["type"] == "event"]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        await self._server.until(holds)
+
+    @property
+    def reads(self) -> bool:
+        """The client takes what comes."""
+        return self._reads.is_set()
+
+    @property
+    def over(self) -> bool:
+        """The server is done with it."""
+        return self._handling.done()
+
+    async def end(self) -> Socket:
+        """Until the server is done with it."""
+        await self._handling
+        return self
+
+    def stop_reading(self) -> None:
+        """From now on the server cannot get rid of anything."""
+        self._reads.clear()
+
+    def read_on(self) -> None:
+        self._reads.set()
+
+    async def leave(self) -> None:
+        """Closes it; returns when the server has dealt with that."""
+        self._left = True
+        self._reads.set()
+        self._asked.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await self._handling
+
+
+def speak(server: Server, thread_id: str, *, refusals: bool = True, **headers: str) -> Socket:
+    """Opens a thread's WebSocket; in the names of `headers` an underscore stands for a hyphen."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Socket(server, f"/threads/{thread_id}/stream", {"host": "testserver", **named}, refusals=refusals)
 
 
 Order = Callable[[Context], Awaitable[Any]]
@@ -155,6 +274,10 @@ class Puppet:
 
     def end(self) -> None:
         self._orders.append(None)
+
+    def forget(self) -> None:
+        """Takes back what it was told and has not begun."""
+        self._orders.clear()
 
 
 def emitting(payload: Any) -> Order:

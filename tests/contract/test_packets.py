@@ -19,6 +19,7 @@ from runyard.runtime.contract import (
     CheckpointWrite,
     Ended,
     FromAgent,
+    Injected,
     Record,
     RunInfo,
     Start,
@@ -36,7 +37,7 @@ from runyard.runtime.link import Link
 RUN = RunInfo("r", "t", "a", "mia", 2, {"m": [1, None, 2.5]}, {"configurable": {"k": "\u00e9"}}, "inv")
 PENDING = PendingWrite("n", "on", "task", -1, "channel", b"\x00\xff", "path", "r")
 RECORD = Record("step", "name", 3, b'{"x":1}', 7)
-QUESTION = Question("q", Raw(b'{"which":"one?"}'), "name", 2)
+QUESTION = Question("q", Raw(b'{"which":"one?"}'), "name", 2, "node:1")
 WRITE = Write(
     entries=[Entry("custom", Raw(b'{"payload": 1 }'), "node:1"), Entry("messages", Raw(b"[]"), "", Raw(b"[0,[0]]"))],
     checkpoint=CheckpointWrite(
@@ -50,7 +51,9 @@ CHECKPOINT = Checkpoint("c", "t", None, "r", 5, 0, "step", "full", b'{"x":1}', 7
 ASKED = Asked("inv", "a", None, [QUESTION], Raw(b'{"in":1}'))
 
 STARTS: dict[str, Start] = {
-    "plain": Start(RUN, None, {}, {}, [], [], {}, interrupt_before=[], interrupt_after="*", modes=[], writes=[]),
+    "plain": Start(
+        RUN, None, {}, {}, [], [], {}, interrupt_before=[], interrupt_after="*", modes=[], writes=[], injected=[]
+    ),
     "resume": Start(
         RUN,
         b"{}",
@@ -74,6 +77,7 @@ STARTS: dict[str, Start] = {
         writes=[PENDING],
         inner=True,
         apart=True,
+        injected=[Injected(1, b"{}")],
         max_value_bytes=2000,
     ),
 }
@@ -91,6 +95,7 @@ FROM_AGENT: dict[str, FromAgent] = {
 TO_AGENT: dict[str, ToAgent] = {
     "stored": Stored(3),
     "stop": Stop("lost"),
+    "injected": Injected(3, b'{"id":"m"}'),
     "items": StoreReply(1, [Item(("a",), "k", b"{}", 1, 2, 3)], [("a", "b")], None),
     "refused": StoreReply(1, [], [], ("code", "message")),
     "states": StateReply(

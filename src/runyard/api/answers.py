@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from runyard import agents, checkpoints, deliveries, items, runs, threads
 from runyard.api.wire import (
+    EVENT_ID,
     DeliveryStatus,
     JsonObject,
     Message,
@@ -137,6 +138,36 @@ class RunWaitResponse(Answer, kw_only=True):
     messages: list[Message] | UnsetType = UNSET
     error: Failure | UnsetType = UNSET
     interrupts: list[Interrupt] | UnsetType = UNSET
+
+
+class RunStreamEvent(Answer, kw_only=True):
+    """Server-sent events: `metadata` at the beginning of each attempt, those of the asked modes, `error`, and `end`."""
+
+    event: Annotated[
+        str,
+        Meta(
+            description="Of a subgraph or sub-agent: followed by `|` and its namespace.",
+            extra_json_schema={
+                "pattern": r"^(metadata|error|end|(values|updates|messages|custom|tasks|checkpoints|debug)(\|.+)?)$"
+            },
+        ),
+    ]
+    id: Annotated[str, Meta(description="The event's number.", extra_json_schema={"pattern": "^[0-9]+$"})] = ""
+    data: Annotated[str, Meta(extra_json_schema={"contentMediaType": "application/json"})]
+
+
+class ThreadStreamEvent(Answer, kw_only=True):
+    """Server-sent events whose data are frames of the streaming protocol."""
+
+    event: Annotated[str, Meta(description="The frame's `method`.")]
+    id: Annotated[
+        str,
+        Meta(
+            description="The frame's `eventId`, which is a cursor.",
+            extra_json_schema={"pattern": EVENT_ID},
+        ),
+    ] = ""
+    data: Annotated[str, Meta(extra_json_schema={"contentMediaType": "application/json"})]
 
 
 class WebhookData(RunWaitResponse, kw_only=True):

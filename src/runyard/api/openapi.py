@@ -13,8 +13,9 @@ import msgspec
 
 from runyard.api import answers
 from runyard.api.operation import Operation
+from runyard.api.streaming.requests import SHAPE as STREAM_REQUEST
 from runyard.api.system import PROTOCOL_VERSION
-from runyard.api.wire import CURSOR
+from runyard.api.wire import CURSOR, EVENT_ID
 
 Json = dict[str, Any]
 Paths = Iterable[tuple[str, Mapping[str, Operation]]]
@@ -49,22 +50,9 @@ _HEADERS: dict[str, Json] = {
         "schema": {"type": "string", "pattern": CURSOR},
     },
 }
-
-_STREAM: Json = {
-    "schema": {
-        "description": "Server-sent events: `id` is the event's number, `event` one of metadata, values, updates, "
-        "messages, custom, error, end, and `data` its JSON.",
-    },
-    # What OpenAPI has from 3.2 on for the pieces of such an answer; earlier readers pass over it.
-    "itemSchema": {
-        "type": "object",
-        "required": ["event", "data"],
-        "properties": {
-            "event": {"enum": ["metadata", "values", "updates", "messages", "custom", "error", "end"]},
-            "id": {"type": "string", "pattern": "^[0-9]+$"},
-            "data": {"type": "string", "contentMediaType": "application/json"},
-        },
-    },
+_FRAME_CURSOR: Json = {
+    "description": "Replay what comes behind the frame of this id, then go on. It counts where the body has no cursor.",
+    "schema": {"type": "string", "pattern": EVENT_ID},
 }
 
 
@@ -181,7 +169,8 @@ def _query_parameters(operation: Operation) -> list[Json]:
 
 
 def _headers(operation: Operation) -> list[Json]:
-    return [{"name": name, "in": "header", "required": False, **_HEADERS[name]} for name in operation.headers]
+    described = _HEADERS if operation.body is not STREAM_REQUEST else {**_HEADERS, "Last-Event-ID": _FRAME_CURSOR}
+    return [{"name": name, "in": "header", "required": False, **described[name]} for name in operation.headers]
 
 
 def _responses(path: str, operation: Operation, types: _Types) -> Json:
@@ -190,8 +179,10 @@ def _responses(path: str, operation: Operation, types: _Types) -> Json:
     elif operation.answer is None:
         responses = {"204": {"description": "Success"}}
     else:
-        is_stream = operation.media == "text/event-stream"
-        content = _STREAM if is_stream else {"schema": types.schema(operation.answer)}
+        content: Json = {"schema": types.schema(operation.answer)}
+        if operation.media == "text/event-stream":
+            # What OpenAPI has from 3.2 on for the pieces of such an answer; earlier readers pass over it.
+            content = {"schema": {"description": operation.answer.__doc__}, "itemSchema": content["schema"]}
         responses = {"200": {"description": "Success", "content": {operation.media: content}}}
     for status in sorted({*operation.errors, *_usual_errors(path, operation)}):
         content = _ERROR

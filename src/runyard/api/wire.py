@@ -19,6 +19,8 @@ JsonObject = dict[str, Any]
 
 CURSOR = "^([0-9]{1,18}|-1?)$"
 """The number of an event, or the start."""
+EVENT_ID = "^(snap:.*|missed:[0-9]{1,18}-[0-9]{1,18}|[0-9]{1,18}(-[0-9]{1,18})?)$"
+"""The id of a frame of the streaming protocol."""
 
 _LARGEST = 2**53 - 1
 _CENTURY_SECONDS = 3_155_760_000

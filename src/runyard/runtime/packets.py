@@ -20,6 +20,7 @@ from runyard.runtime.contract import (
     CheckpointWrite,
     Ended,
     FromAgent,
+    Injected,
     Record,
     Start,
     StateCall,
@@ -32,7 +33,7 @@ from runyard.runtime.contract import (
     Write,
 )
 
-_Questions = list[tuple[str, bytes, str, int]]
+_Questions = list[tuple[str, bytes, str, int, str]]
 
 
 class WriteParts(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -124,6 +125,13 @@ class Close(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
     """No attempt follows, and none executes: the process is to end in order."""
 
 
+class Inject(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
+    """`Injected`."""
+
+    number: int
+    message: Injected
+
+
 # from the agents' process
 
 
@@ -177,7 +185,7 @@ class ServerStoreAsked(msgspec.Struct, frozen=True, array_like=True, gc=False, t
     wanted: StoreCall
 
 
-ToProcess = Setup | Begin | Durable | Halt | StoreGave | StateGave | ServerStoreGave | Close
+ToProcess = Setup | Begin | Durable | Halt | StoreGave | StateGave | ServerStoreGave | Close | Inject
 FromProcess = Ready | Unable | Wrote | StoreAsked | StateAsked | Over | ServerStoreAsked
 
 pack = msgspec.msgpack.Encoder().encode
@@ -218,6 +226,8 @@ def to_agent(number: int, message: ToAgent) -> ToProcess:
         return Halt(number, message)
     if isinstance(message, StoreReply):
         return StoreGave(number, message)
+    if isinstance(message, Injected):
+        return Inject(number, message)
     snapshots = [
         (
             msgspec.structs.replace(one.checkpoint, asked=None),
@@ -229,7 +239,7 @@ def to_agent(number: int, message: ToAgent) -> ToProcess:
     return StateGave(number, msgspec.structs.replace(message, snapshots=()), snapshots)
 
 
-def message_to_agent(packet: Durable | Halt | StoreGave | StateGave) -> ToAgent:
+def message_to_agent(packet: Durable | Halt | StoreGave | StateGave | Inject) -> ToAgent:
     """The inverse."""
     if isinstance(packet, Durable):
         return Stored(packet.count)
@@ -237,6 +247,8 @@ def message_to_agent(packet: Durable | Halt | StoreGave | StateGave) -> ToAgent:
         return packet.stop
     if isinstance(packet, StoreGave):
         return packet.reply
+    if isinstance(packet, Inject):
+        return packet.message
     snapshots = [
         Snapshot(
             checkpoint if asked is None else msgspec.structs.replace(checkpoint, asked=_ASKED.decode(asked)), state
@@ -305,8 +317,10 @@ def _whole(parts: WriteParts) -> Write:
 
 
 def _plain(questions: Sequence[Question]) -> _Questions:
-    return [(question.id, bytes(question.value), question.name, question.nth) for question in questions]
+    return [
+        (question.id, bytes(question.value), question.name, question.nth, question.namespace) for question in questions
+    ]
 
 
 def _questions(plain: _Questions) -> list[Question]:
-    return [Question(id, Raw(value), name, nth) for id, value, name, nth in plain]
+    return [Question(id, Raw(value), name, nth, namespace) for id, value, name, nth, namespace in plain]

@@ -18,7 +18,17 @@ from collections import deque
 from collections.abc import Mapping
 
 from runyard.runtime import packets
-from runyard.runtime.contract import PROCESS_LOST, Ended, FromAgent, LoadedAgent, Start, Stop, StoreAnswer, ToAgent
+from runyard.runtime.contract import (
+    PROCESS_LOST,
+    Ended,
+    FromAgent,
+    Injected,
+    LoadedAgent,
+    Start,
+    Stop,
+    StoreAnswer,
+    ToAgent,
+)
 from runyard.runtime.inbox import Inbox
 from runyard.runtime.packets import FromProcess, Ready, ServerStoreAsked, ServerStoreGave, Setup, Unable
 from runyard.runtime.process import AgentProcess, Spawned, how_it_ended, spawn
@@ -36,7 +46,9 @@ MOST_APART = 4
 class ProcessInvocation(Inbox):
     """The engine's end of one attempt. Used in the engine's loop only."""
 
-    __slots__ = ("_host", "_placing", "_stop", "agent_id", "ended", "number", "process", "start", "written_off")
+    __slots__ = (
+        "_host", "_injected", "_placing", "_stop", "agent_id", "ended", "number", "process", "start", "written_off",
+    )  # fmt: skip
 
     def __init__(self, host: ProcessHost, number: int, agent_id: str, start: Start) -> None:
         super().__init__()
@@ -51,6 +63,8 @@ class ProcessInvocation(Inbox):
         """Whether the engine has given it up, since its code did not stop when it was told to."""
         self._host = host
         self._stop: Stop | None = None
+        self._injected: list[Injected] = []
+        """Those that came before it had a process."""
         self._placing: asyncio.Future[None] | None = None
 
     def send(self, message: ToAgent) -> None:
@@ -66,6 +80,8 @@ class ProcessInvocation(Inbox):
                 self._host.free(self.process)
         elif self._stop is not None:
             self.arrive(Ended("stopped"))
+        elif isinstance(message, Injected):
+            self._injected.append(message)
 
     async def placed(self) -> None:
         """Returns when it has a process, or has ended without one."""
@@ -86,6 +102,8 @@ class ProcessInvocation(Inbox):
         self._now_placed()
         try:
             process.send(packets.begin(self.number, start))
+            for message in self._injected:
+                process.send(packets.to_agent(self.number, message))
         except Exception as error:  # a value in it that msgpack does not have
             self.arrive(Ended("failed", code="internal_error", message=f"{type(error).__name__}: {error}"))
 

@@ -15,10 +15,11 @@ MOST_KEPT = 10_000
 
 
 class Subscription(msgspec.Struct):
-    """What is watched, and the number up to which it was told."""
+    """What is watched, and the number up to which it was told; `covered` is as in `Feed`."""
 
     wanted: Filter
     seen: int
+    covered: int = 0
 
 
 class Detached:

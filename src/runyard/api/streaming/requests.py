@@ -9,29 +9,24 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from runyard.api.validation import Shape, canonical_uuid
-from runyard.api.wire import Wire
+from runyard.api.wire import EVENT_ID, Wire
 from runyard.errors import InvalidInput
 from runyard.protocol.filters import Filter, check_channels
 from runyard.protocol.frames import Cursor, cursor_of
 from runyard.protocol.names import PARAMS, STREAM_REQUEST
 
 _LARGEST = 2**53 - 1
+_CHANNEL = "^(values|updates|messages|tools|lifecycle|input|checkpoints|tasks|custom|custom:.+)$"
 
 
 class EventStreamRequest(Wire, kw_only=True, rename="camel"):
     """Which events of a thread to stream, and from where."""
 
     channels: Annotated[
-        list[str],
+        list[Annotated[str, Meta(extra_json_schema={"pattern": _CHANNEL})]],
         Meta(
             min_length=1,
             description="values, updates, messages, tools, lifecycle, input, checkpoints, tasks, custom, custom:NAME",
-            extra_json_schema={
-                "items": {
-                    "type": "string",
-                    "pattern": "^(values|updates|messages|tools|lifecycle|input|checkpoints|tasks|custom|custom:.+)$",
-                }
-            },
         ),
     ]
     namespaces: (
@@ -54,7 +49,14 @@ class EventStreamRequest(Wire, kw_only=True, rename="camel"):
         | UnsetType
     ) = UNSET
     since_event_id: (
-        Annotated[str, Meta(description="The same, by the id of an event; it counts before since.")] | UnsetType
+        Annotated[
+            str,
+            Meta(
+                description="The same, by the id of an event; it counts before since.",
+                extra_json_schema={"pattern": EVENT_ID},
+            ),
+        ]
+        | UnsetType
     ) = UNSET
 
 
@@ -89,14 +91,13 @@ def subscription(params: Mapping[str, Any]) -> Wish:
 def _wish(document: dict[str, Any], last_event_id: str | None) -> Wish:
     asked = SHAPE.parse(document)
     check_channels(asked.channels)
+    sent = None if last_event_id is None else cursor_of(last_event_id, "Last-Event-ID")
     if asked.since_event_id is not UNSET:
         after = cursor_of(asked.since_event_id, "sinceEventId")
     elif asked.since is not UNSET:
         after = Cursor(asked.since)
-    elif last_event_id is not None:
-        after = cursor_of(last_event_id, "Last-Event-ID")
     else:
-        after = None
+        after = sent
     namespaces = None if asked.namespaces is UNSET else asked.namespaces
     depth = None if asked.depth is UNSET else asked.depth
     return Wish(Filter(asked.channels, namespaces, depth), after)
@@ -147,6 +148,8 @@ def command(document: Mapping[str, Any]) -> Command:
         InvalidInput: it has no `id` that is a number from 0 on, no `method`, or `params` that are no object.
     """
     id, method, params = document.get("id"), document.get("method"), document.get("params", {})
+    if type(id) is float and id.is_integer():  # a whole number, as JSON Schema has it
+        id = int(id)
     if type(id) is not int or not 0 <= id <= _LARGEST:
         raise InvalidInput(f"id is {_brief(id)}; a whole number from 0 to 2^53 - 1 is needed", field="id")
     if type(method) is not str:

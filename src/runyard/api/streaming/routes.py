@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from runyard.api import sse
+from runyard.api import answers, sse
 from runyard.api.call import Call
 from runyard.api.operation import operation
 from runyard.api.problems import Refused
 from runyard.api.streaming import commands, requests, websocket
 from runyard.api.streaming.feed import Feed
 from runyard.errors import InvalidInput, NotFound, RunyardError
-from runyard.protocol.frames import Face
+from runyard.protocol.filters import Filter
+from runyard.protocol.frames import Cursor, Face, Frame
 
 FACE = Face("camel")
 """How the protocol is spelled under `/`."""
@@ -21,7 +23,7 @@ FACE = Face("camel")
     "Streaming",
     needs="read",
     body=requests.SHAPE,
-    answer=str,
+    answer=answers.ThreadStreamEvent,
     media="text/event-stream",
     headers=("Last-Event-ID",),
 )
@@ -33,9 +35,9 @@ async def open_thread_sse_stream(call: Call) -> None:
     what the newest run has told.
     """
     thread_id = call.uuid("thread_id")
-    wish = requests.stream_request(await call.document(), call.header(b"last-event-id"))
+    wanted, after = await _asked(call)
     reader = call.api.streams.join_thread(call.owner, thread_id)
-    reader.channels = wish.wanted.channels
+    reader.channels = wanted[0].channels
     feed = Feed(call.api, FACE, call.owner, thread_id)
     connection = sse.Connection(call)
     watch = asyncio.ensure_future(connection.watch(reader.close))
@@ -43,14 +45,14 @@ async def open_thread_sse_stream(call: Call) -> None:
         await call.begin(list(sse.HEADERS))
         await connection.greet()
         with call.api.pulse.joined(connection):
-            async for frames in feed.replay((wish.wanted,), wish.after, reader.mark):
-                await connection.write([frame.sse() for frame in frames])
+            async for frames in feed.replay(wanted, after, reader.mark):
+                await connection.send(_pack(frames))
+                del frames
                 if connection.left or reader.cut:
                     break
             async for events in reader:
-                frames = await feed.live(events, (wish.wanted,))
-                await connection.write([frame.sse() for frame in frames])
-                del events, frames  # they would be held until the next ones come
+                await connection.send(await feed.pieces(events, wanted, (feed.covered,), _pack))
+                del events  # they would be held until the next ones come
         connection.quieten()
         if not connection.left:
             await call.finish(sse.DRAINING if reader.drained else sse.CUT if reader.cut else b"")
@@ -59,12 +61,23 @@ async def open_thread_sse_stream(call: Call) -> None:
         watch.cancel()
 
 
-@operation("Streaming", needs="read", errors=(426,), socket=websocket.converse)
+async def _asked(call: Call) -> tuple[tuple[Filter], Cursor | None]:
+    """What is to be streamed, and from where on."""
+    wish = requests.stream_request(await call.document(), call.header(b"last-event-id"))
+    return (call.api.filters.shared(wish.wanted),), wish.after
+
+
+def _pack(frames: Sequence[Frame]) -> list[bytes]:
+    return sse.joined([frame.sse() for frame in frames])
+
+
+@operation("Streaming", needs="read", errors=(422, 426), socket=websocket.converse)
 async def open_thread_websocket_stream(call: Call) -> None:
     """Open Thread WebSocket
 
     A WebSocket over which a thread is watched and steered: commands go one way, their responses and events the other.
     """
+    call.uuid("thread_id")
     raise Refused(
         426,
         "upgrade_required",
