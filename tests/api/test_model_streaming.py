@@ -357,11 +357,11 @@ class ThreadReadersMachine(RuleBasedStateMachine):
             self.do(self.check())
 
     async def check(self) -> None:
-        by_id = {frame["eventId"]: text_of(frame) if "type" in frame else UNREAD for frame in self.log}
         for follower in self.followers:
             if follower.attached and follower.connection is not None and follower.connection.reads:
                 await self.until_told(follower)
             follower.take()
+            by_id = {frame["eventId"]: text_of(frame) if "type" in frame else UNREAD for frame in self.log}
             got, wanted = compared(follower, self.log)
             assert [frame["eventId"] for frame in got] == wanted[: len(got)], (follower.wish, follower.begins)
             for frame in got:

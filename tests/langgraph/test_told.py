@@ -264,7 +264,9 @@ def test_a_question_inside_a_subgraph_interrupts_it_and_the_answer_starts_it_aga
             events = await events_of(s, first)
             told = check(events)
             assert [told.graph("sub").status, told.graph("sub", "deep").status] == ["interrupted"] * 2
-            assert [data["payload"] for data in said(events, "input.requested")] == ["how many?"]
+            (requested,) = (event["params"] for event in events if event["method"] == "input.requested")
+            assert requested["data"]["payload"] == "how many?"
+            assert [segment.partition(":")[0] for segment in requested["namespace"]] == ["sub", "deep"]
             (asked,) = (one for one in await log_of(s, first) if one.kind == "asked")
             (question,) = msgspec.json.decode(asked.data)["questions"]
             assert [segment.partition(":")[0] for segment in question["namespace"].split("|")] == ["sub", "deep"]
