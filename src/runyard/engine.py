@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import msgspec
 
@@ -21,7 +21,8 @@ from runyard.lifecycle import Lifecycle
 from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
-from runyard.runtime.contract import Host, LoadedAgent
+from runyard.runtime.contract import Host, LoadedAgent, UsesStore
+from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans, Telemetry
@@ -54,15 +55,6 @@ class Terms(msgspec.Struct, frozen=True):
     """Of a database that is shared."""
     works: bool = True
     """Whether runs are executed here."""
-
-
-@runtime_checkable
-class UsesStorage(Protocol):
-    """An agent whose code reads and writes what the storage holds when none of its runs executes, too."""
-
-    def attach(self, storage: Storage, clock: Clock) -> None:
-        """Gives it the open storage; called in the engine's loop."""
-        ...
 
 
 class Engine:
@@ -195,10 +187,12 @@ class Engine:
             await self._hints.close()
             await self.storage.close()
             raise
-        for loaded in self._agents.values():
-            if isinstance(loaded, UsesStorage):
-                loaded.attach(self.storage, self.clock)
+        answer = answering(self.storage, self.clock)
+        for user in (self._host, *self._agents.values()):
+            if isinstance(user, UsesStore):
+                user.attach(answer)
         if self._terms.works:
+            self._host.start()
             self.worker.start()
         self._leases.start()
         self.courier.start()
@@ -253,11 +247,10 @@ class Engine:
     def _reasons(self) -> list[str]:
         if self._state != "ready":
             return ["the server is starting" if self._state == "new" else "the server is stopping"]
-        return (
-            []
-            if self.worker.alive or not self._terms.works
-            else ["runs that wait are not claimed any more; restart the server"]
-        )
+        if not self._terms.works:
+            return []
+        reasons = [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
+        return reasons if self._host.trouble is None else [*reasons, self._host.trouble]
 
     async def exposition(self) -> tuple[bytes, bytes]:
         """The metrics: their content type and text. A database that does not answer costs its own figures only."""

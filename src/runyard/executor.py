@@ -24,6 +24,8 @@ from runyard.graphs import modes_of
 from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Failure, Outcome, Request
 from runyard.runtime.contract import (
+    LOST,
+    PROCESS_LOST,
     CheckpointWrite,
     Ended,
     Host,
@@ -143,6 +145,8 @@ class Execution:
             if self._apart:
                 self._help(self._acquit_later())
             ended = await self._follow(self._invocation)
+            if ended.code in LOST:
+                self._tell("attempt lost", reason=ended.code)
             await self._record(ended)
         except LeaseLost:
             self._tell("lease lost")
@@ -241,6 +245,7 @@ class Execution:
             begun=run.last_checkpoint is not None,
             writes=writes,
             inner=inner,
+            apart=self._apart,
             max_value_bytes=self._executor.max_value_bytes,
             injected=injected,
         )
@@ -325,7 +330,8 @@ class Execution:
                 await self._storage.requeue(self._attempt, batch, Requeue(refund=True), now)
                 self._end_span("drained")
             elif retry is not None and self._cancel is None:
-                await self._storage.requeue(self._attempt, batch, Requeue(due_at=retry), now)
+                lost = ended.code == PROCESS_LOST
+                await self._storage.requeue(self._attempt, batch, Requeue(due_at=retry, lost=lost), now)
                 self._executor.hints.publish("ready")
                 self._tell("attempt tried again", after=(retry - now) / 1e6, why=ended.message)
                 self._end_span("tried_again", ended=ended)
@@ -361,7 +367,7 @@ class Execution:
         limits = self._loaded.agent.limits
         if ended.how != "failed" or self._run.attempt >= limits.max_attempts:
             return None
-        if ended.code == "lane_lost":  # as when a server is lost: it may not have been this run's doing
+        if ended.code in LOST:  # as when a server is lost: it may not have been this run's doing
             return self._clock.now()
         if not set(limits.retry.on) & set(ended.exceptions):
             return None
@@ -629,6 +635,8 @@ class Execution:
             self._help(self._stop_after(timeout))
 
     async def _stop_after(self, seconds: float) -> None:
+        assert self._invocation is not None
+        await self._invocation.placed()
         await self._clock.sleep(seconds)
         self.stop("timeout")
 

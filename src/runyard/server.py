@@ -35,8 +35,10 @@ from runyard.logs import configure_logging
 from runyard.outbound.guard import parse_allowed
 from runyard.outbound.http import HttpOutbound
 from runyard.runtime.channel import ThreadHost
-from runyard.runtime.contract import LoadedAgent
+from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
+from runyard.runtime.packets import Setup
+from runyard.runtime.processes import ProcessHost
 from runyard.settings import Settings, check_role, is_loopback, without_password
 from runyard.sockets import Sockets
 from runyard.storage.sqlite.backup import copy_database
@@ -81,26 +83,40 @@ def create_app(
     drains. `tracer_provider` is an OpenTelemetry one, for the spans of this app; it turns traces on.
 
     Raises:
-        InvalidInput: a target that cannot be loaded, a default agent that is none of them, or traces without the
-            extra that they need.
+        InvalidInput: a target that cannot be loaded, a default agent that is none of them, agents as objects for
+            processes of their own, or traces without the extra that they need.
     """
-    return _app(settings or Settings(), agents or (), clock or Clock(), tracer_provider, api_app.ROUTES)
+    settings = settings or Settings()
+    if settings.processes and agents:
+        raise Unsupported(
+            f"processes is {settings.processes}, but agents were given as objects, which other processes do not have: "
+            "name them by settings.agents (targets), or set processes to 0",
+            field="processes",
+        )
+    return _app(settings, _host(settings), agents or (), clock or Clock(), tracer_provider, api_app.ROUTES)
 
 
 def _app(
-    settings: Settings, agents: Sequence[LoadedAgent], clock: Clock, tracer_provider: Any, table: api_app.Table
+    settings: Settings,
+    host: Host,
+    agents: Sequence[LoadedAgent],
+    clock: Clock,
+    tracer_provider: Any,
+    table: api_app.Table,
 ) -> App:
     check_role(settings)
     found = [*load_targets(settings.agents, Path.cwd()), *agents] if settings.workers else []
     loaded = {agent.agent.agent_id: agent for agent in found}
     if len(loaded) < len(found):
         raise InvalidInput("two agents have the same id: give one of them another with @agent(id=...)", field="agents")
+    if isinstance(host, ProcessHost):
+        host.expect({agent_id: agent.agent.version for agent_id, agent in loaded.items()})
     spans = _spans(settings, tracer_provider)
     adapters = _adapters(settings)
     engine = Engine(
         storage=adapters.storage,
         hints=adapters.hints,
-        host=ThreadHost(settings.agent_threads),
+        host=host,
         outbound=_outbound(settings),
         render=answers.webhook,
         clock=clock,
@@ -134,14 +150,35 @@ def _adapters(settings: Settings) -> Adapters:
     return sqlite_adapters(settings.database_path, settings.synchronous)
 
 
-LEASE = 60.0
+LEASE = 6.0
+"""Seconds of a lease where agents' code runs in processes of its own."""
+LEASE_IN_PROCESS = 60.0
 """Seconds of a lease where agents' code runs in the server's own process: it may let nothing else run for a while."""
 
 
 def _terms(settings: Settings) -> Terms:
-    settings = msgspec.structs.replace(settings, lease=settings.lease or LEASE)
+    settings = msgspec.structs.replace(
+        settings, lease=settings.lease or (LEASE if settings.processes else LEASE_IN_PROCESS)
+    )
     terms = msgspec.convert(settings, Terms, from_attributes=True)
     return msgspec.structs.replace(terms, works=settings.workers > 0)
+
+
+def _host(settings: Settings) -> Host:
+    """Where the agents run."""
+    if not (settings.processes and settings.workers):
+        return ThreadHost(settings.agent_threads)
+    setup = Setup(
+        targets=settings.agents,
+        folder=str(Path.cwd()),
+        path=sys.path.copy(),
+        threads=settings.agent_threads,
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+        traces=settings.traces,
+        version=version("runyard"),
+    )
+    return ProcessHost(settings.processes, setup)
 
 
 def _outbound(settings: Settings) -> HttpOutbound:
@@ -205,8 +242,11 @@ def _serve_table(settings: Settings, table: api_app.Table) -> int:
 
 
 def _serve_on(listening: socket.socket, settings: Settings, table: api_app.Table) -> int:
+    host = _host(settings)
+    if isinstance(host, ProcessHost):
+        host.spawn()
     with Doorway(listening, BACKLOG):
-        app = _app(settings, (), Clock(), None, table)
+        app = _app(settings, host, (), Clock(), None, table)
     if not app.engine.verbs.agents and settings.workers:
         raise InvalidInput("there is no agent to serve; name some: runyard serve examples/", field="agents")
     _spare_collections()

@@ -111,7 +111,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, description="How many runs may wait, delayed ones too; one more is refused with 429.")
     ] = 100_000
     max_pending_per_owner: Annotated[int, Meta(ge=1, description="How many of them may be of one owner.")] = 100_000
-    agent_threads: Annotated[int, Meta(ge=1, le=64, description="How many event-loop threads the agents share.")] = 2
+    processes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="How many processes of their own the agents run in; with 0 they run in the server's.",
+        ),
+    ] = 0
+    agent_threads: Annotated[
+        int, Meta(ge=1, le=64, description="How many event-loop threads the agents share, in each process.")
+    ] = 2
     max_body_bytes: Annotated[int, Meta(ge=1024, description="The largest request body that is read.")] = 4_000_000
     max_value_bytes: Annotated[
         int,

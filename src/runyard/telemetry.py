@@ -18,6 +18,7 @@ Subscriber = Callable[[str, dict[str, Any]], None]
 LEVELS: dict[str, int] = {
     # runs and attempts
     "attempt began": logging.DEBUG,
+    "attempt lost": logging.DEBUG,
     "attempt tried again": logging.INFO,
     "run ended": logging.DEBUG,
     "lease lost": logging.WARNING,
@@ -70,6 +71,11 @@ LEVELS: dict[str, int] = {
     "all lanes blocked": logging.ERROR,
     "lane goes on": logging.INFO,
     "lane died": logging.ERROR,
+    "process ready": logging.DEBUG,
+    "process ended": logging.ERROR,
+    "process killed": logging.WARNING,
+    "process does not start": logging.ERROR,
+    "process has other agents": logging.WARNING,
     "code waits in a closed event loop": logging.DEBUG,
     "step ended after its event loop": logging.DEBUG,
 }
@@ -90,6 +96,11 @@ _LOGGERS: dict[str, str] = {
     "all lanes blocked": "runyard.agent",
     "lane goes on": "runyard.agent",
     "lane died": "runyard.agent",
+    "process ready": "runyard.agent",
+    "process ended": "runyard.agent",
+    "process killed": "runyard.agent",
+    "process does not start": "runyard.agent",
+    "process has other agents": "runyard.agent",
     "code waits in a closed event loop": "runyard.agent",
     "step ended after its event loop": "runyard.agent",
 }

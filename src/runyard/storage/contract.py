@@ -96,10 +96,12 @@ class Ending(msgspec.Struct, frozen=True):
 
 class Requeue(msgspec.Struct, frozen=True):
     """How an attempt goes back to pending without ending its run: `due_at` delays a retry; a drain gives the attempt
-    back (`refund`)."""
+    back (`refund`); one that has `lost` its process makes the run a suspect as the loss of a server does (see
+    `recover`)."""
 
     due_at: int | None = None
     refund: bool = False
+    lost: bool = False
 
 
 class Recovered(msgspec.Struct, frozen=True):

@@ -523,8 +523,11 @@ async def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, 
     checkpoint = batch.last_checkpoint
     written = None if checkpoint is None else checkpoint.checkpoint_id
     head = written or (await t.one("thread_standing", (attempt.owner, attempt.thread_id)))[1]
-    asking = await line.asking_after(t, await row_of(t, attempt.run_id), head, None)
+    run = await row_of(t, attempt.run_id)
+    asking = await line.asking_after(t, run, head, None)
     await t.run("end_attempt", (head, asking, None, now, attempt.owner, attempt.thread_id))
+    if how.lost:
+        await _count_loss(t, attempt.run_id, run.max_attempts)
     moved = await t.one(
         "requeue_run",
         {
@@ -639,6 +642,11 @@ SUSPECT = 2
 """Losses in a row from which a run is suspected of ending the server."""
 
 
+async def _count_loss(t: Transaction, run_id: str, max_attempts: int) -> None:
+    # The last attempt of a run that has few is made apart as well: it has no other to lose.
+    await t.run("count_loss", (SUSPECT if max_attempts <= SUSPECT else 1, run_id))
+
+
 async def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
     await t.run("recall_deliveries", (now,))
     requeued: list[str] = []
@@ -679,8 +687,7 @@ async def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
             if closing:
                 await line.append_outside(t, owner, thread_id, run_id, now, closing)
             await t.run("end_attempt", (head, await line.asking_after(t, run, head, None), None, now, owner, thread_id))
-            # The last attempt of a run that has few is made apart as well: it has no other to lose.
-            await t.run("count_loss", (SUSPECT if max_attempts <= SUSPECT and not innocent else 1, run_id))
+            await _count_loss(t, run_id, SUSPECT + 1 if innocent else max_attempts)
             await t.one(
                 "requeue_run",
                 {"run_id": run_id, "due_at": None, "now": now, "refund": int(innocent), "last_checkpoint": None},
