@@ -63,7 +63,8 @@ class Postgres:
                 )
             ]
             await connection.close()
-        await self.execute("; ".join(f"DELETE FROM {table}" for table in self._tables), self._emptied)
+        emptying = [f"DELETE FROM {table}" for table in self._tables]
+        await self.execute("; ".join(["DROP TABLE IF EXISTS copy_progress", *emptying]), self._emptied)
         return self._emptied
 
     async def empty(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from runyard import databases
+from runyard import databases, moving
 from runyard.agents import Agent
 from runyard.api import answers
 from runyard.api import app as api_app
@@ -39,7 +39,7 @@ from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
 from runyard.runtime.packets import Setup
 from runyard.runtime.processes import ProcessHost
-from runyard.settings import Settings, check_role, is_loopback, without_password
+from runyard.settings import POSTGRES, SQLITE, Settings, check_role, is_loopback, without_password
 from runyard.sockets import Sockets
 from runyard.storage.sqlite.backup import copy_database
 from runyard.telemetry import Spans, say
@@ -48,6 +48,12 @@ BACKLOG = 4096
 """Connections that may wait to be taken."""
 STRAGGLERS = 2.0
 """Seconds that connections have to end after the drain, before they are cut."""
+OTHER_WAYS = {
+    (False, False): "`runyard backup` copies a file",
+    (True, True): "PostgreSQL's own pg_dump and pg_restore copy one of theirs",
+    (True, False): "there is no way back into a file",
+}
+"""What is there instead of a copy, by whether source and target are PostgreSQL databases."""
 
 
 class App:
@@ -407,6 +413,23 @@ def backup(settings: Settings, file: Path, *, overwrite: bool, progress: Callabl
     if settings.shared:
         raise InvalidInput("the database is a PostgreSQL one: PostgreSQL's own pg_dump copies it", field="database")
     return copy_database(settings.database_path, file, overwrite=overwrite, progress=progress)
+
+
+def copy(source: str, target: str, *, restart: bool, progress: moving.Progress) -> moving.Moved:
+    """Copies an SQLite database (its URL, or the path of its file) into a PostgreSQL one, which is empty or holds what
+    an earlier copy of the same has brought; the copy is compared with its source. With `restart` what was copied
+    earlier is removed first. `progress` is told what goes on, rows done and rows in all.
+
+    Raises:
+        InvalidInput: that direction is not copied, there is no such file, or the target holds something else.
+        Unavailable: a server has the source, the target cannot be reached, or another copy is under way.
+        StorageError: a schema does not fit, a row is refused, or the two are not the same in the end.
+    """
+    way = source.startswith(POSTGRES), target.startswith(POSTGRES)
+    if way in OTHER_WAYS:
+        raise InvalidInput(f"only an SQLite database is copied, into a PostgreSQL one: {OTHER_WAYS[way]}")
+    path = Settings(database=source).database_path if source.startswith(SQLITE) else Path(source)
+    return moving.move(path, target, restart=restart, progress=progress)
 
 
 def inspect(settings: Settings) -> dict[str, Any]:

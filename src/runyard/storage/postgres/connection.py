@@ -25,6 +25,8 @@ CONNECT_TIMEOUT = 10.0
 """Seconds."""
 LOCK_SPACE = 0x52756E79
 """The first half of the numbers of our advisory locks; the other half is the schema's name."""
+PROGRESS = "copy_progress"
+"""The table that is there while another database is copied into this one."""
 STOPPED_TIMEOUT_MS = 3_000
 """The same for a writer that has its turn. A server that was stopped, or cut off, in the middle of one holds up all
 others for so long, which is less than a lease."""
@@ -118,3 +120,17 @@ async def migrate(connection: Any) -> list[Migration]:
                 "INSERT INTO schema_versions (number, name) VALUES ($1, $2)", migration.number, migration.name
             )
     return known[version:]
+
+
+async def refuse_unfinished(connection: Any) -> None:
+    """Nobody serves half of a database.
+
+    Raises:
+        StorageError: a copy into it has not come to its end.
+    """
+    if await connection.fetchval(f"SELECT to_regclass('{PROGRESS}') IS NOT NULL"):
+        raise StorageError(
+            "a copy into the database is under way, or was cut: let `runyard copy` come to its end first; the same "
+            "command goes on where it stopped",
+            code="copy_unfinished",
+        )

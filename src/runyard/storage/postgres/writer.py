@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from runyard.errors import StorageError, Unavailable
-from runyard.storage.postgres.connection import STOPPED_TIMEOUT_MS, connect, migrate
+from runyard.storage.postgres.connection import STOPPED_TIMEOUT_MS, connect, migrate, refuse_unfinished
 from runyard.storage.postgres.faults import FAULTS, UNREACHABLE, translate, translated
 from runyard.storage.postgres.statements import Statement
 from runyard.storage.postgres.transaction import Transaction, Work
@@ -64,12 +64,13 @@ class Writer:
 
         Raises:
             Unavailable: the database cannot be reached.
-            StorageError: it is too old, or was written by a newer Runyard.
+            StorageError: it is too old, was written by a newer Runyard, or a copy into it has not come to its end.
         """
         await self._connect()
         try:
             with translated():
                 await migrate(self._connection)
+                await refuse_unfinished(self._connection)
         except BaseException:
             await self._drop()
             raise
