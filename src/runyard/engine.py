@@ -137,7 +137,11 @@ class Engine:
             cancel_grace=terms.cancel_grace,
             disconnect_grace=terms.disconnect_grace,
             admission=Admission(
-                count=storage.pending, clock=clock, most=terms.max_pending, most_of_owner=terms.max_pending_per_owner
+                count=storage.pending,
+                clock=clock,
+                most=terms.max_pending,
+                most_of_owner=terms.max_pending_per_owner,
+                shared=storage.shared,
             ),
             spans=spans,
         )

@@ -212,6 +212,32 @@ def test_the_concurrency_of_an_agent_holds_for_all_workers_together(on_cluster: 
     on_cluster(story)
 
 
+def test_the_cap_on_pending_runs_holds_for_all_servers_together(on_cluster: OnCluster) -> None:
+    async def story(cluster: Cluster) -> None:
+        held = Held()
+        servers = [await cluster.api(max_pending=6, max_pending_per_owner=6) for _ in range(3)]
+        worker = await cluster.worker(held.agent, max_runs=1, max_pending=6, max_pending_per_owner=6)
+        for each in servers:
+            await each.until(lambda: "held" in each.verbs.agents)  # noqa: B023
+        await servers[0].run(agent_id="held", input=0)
+        await held.began.acquire()
+        wish = {"agent_id": "held", "input": 1}
+        answers = [await servers[number % 3].post("/runs", wish) for number in range(12)]
+        assert [answer.status_code for answer in answers] == [200] * 6 + [429] * 6
+        assert answers[-1].json()["metadata"] == {"pending": 6, "limit": 6}
+        assert (await worker.post("/runs", wish)).status_code == 429
+        held.goes_on.set()
+        for answer in answers[:6]:
+            await servers[1].wait(answer.json()["run_id"])
+
+        async def let_in() -> bool:
+            return (await servers[0].post("/runs", wish)).status_code == 200
+
+        await servers[0].until(let_in)
+
+    on_cluster(story)
+
+
 def test_a_run_of_an_agent_that_no_worker_has_waits_and_is_told(on_cluster: OnCluster) -> None:
     async def story(cluster: Cluster) -> None:
         api = await cluster.api()
