@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from random import Random
 
-from chaos.caller import Caller
+from chaos.clients import Clients
 from chaos.cluster.fleet import LEASE_S, fleet
 from chaos.cluster.ordeal import endure
 from chaos.report import Progress, Rows, silent
@@ -30,7 +30,7 @@ async def _tell(
 ) -> Rows:
     killed: Counter[str] = Counter()
 
-    async def kill(caller: Caller, until: float) -> None:
+    async def kill(_: Clients, until: float) -> None:
         while time.monotonic() < until:
             await asyncio.sleep(interval)
             name = dice.choice(sorted(members))

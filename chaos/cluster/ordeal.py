@@ -38,8 +38,8 @@ class Endured:
         ]
 
 
-Harm = Callable[[Caller, float], Awaitable[None]]
-"""What is done to the fleet, until a time (of `time.monotonic`)."""
+Harm = Callable[[Clients, float], Awaitable[None]]
+"""What is done to the fleet while these clients work, until a time (of `time.monotonic`)."""
 
 
 async def endure(
@@ -54,7 +54,7 @@ async def endure(
     async with caller or Caller(fleet.urls, dice) as caller:
         crowd = Clients(caller, dice, path)
         working = asyncio.ensure_future(crowd.work(clients))
-        harming = asyncio.ensure_future(harm(caller, time.monotonic() + seconds))
+        harming = asyncio.ensure_future(harm(crowd, time.monotonic() + seconds))
         await asyncio.wait((working, harming), return_when=asyncio.FIRST_COMPLETED)
         crowd.stop.set()
         if working.done():
