@@ -1,4 +1,5 @@
-"""A real server: `runyard serve` in a process of its own, which can be killed, started again and looked at."""
+"""A real server: `runyard serve` or `runyard worker` in a process of its own, which can be killed, stopped for a while,
+started again and looked at."""
 
 from __future__ import annotations
 
@@ -26,23 +27,25 @@ class Server:
         folder: Path,
         *,
         agents: Sequence[Path] = (AGENTS,),
-        database: Path | None = None,
+        database: Path | str | None = None,
+        command: str = "serve",
         settings: Mapping[str, object] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
-        self.database = database or folder / "runyard.db"
+        self.database = folder / "runyard.db" if database is None or isinstance(database, str) else database
         self.starts = 0
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._paused: list[int] = []
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("RUNYARD_")}
         # Byte code as an installed server has it, whatever the shell says: the first start makes it, in the folder.
         self._env.pop("PYTHONDONTWRITEBYTECODE", None)
         self._env |= {"PYTHONPYCACHEPREFIX": str(folder / "bytecode"), **(env or {})}
-        self._command = [sys.executable, "-m", "runyard", "serve", *map(str, agents), "--port", str(self.port)]
-        self._command += ["--database", f"sqlite:///{self.database}"]
+        self._command = [sys.executable, "-m", "runyard", command, *map(str, agents), "--port", str(self.port)]
+        self._command += ["--database", database if isinstance(database, str) else f"sqlite:///{self.database}"]
         for name, value in (settings or {}).items():
             self._command += [f"--{name.replace('_', '-')}", str(value)]
 
@@ -93,9 +96,34 @@ class Server:
         self._process.kill()
         self._process.wait()
 
+    def pause(self, *, alone: bool = True) -> None:
+        """It stands still until `go_on`; where not alone, the processes of its agents with it, as its machine would."""
+        self._paused = [self.pid, *([] if alone else self._children())]
+        for pid in self._paused:
+            os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Nothing stands still any more."""
+        for pid in self._paused:
+            if self.running:
+                os.kill(pid, signal.SIGCONT)
+        self._paused = []
+
+    def _children(self) -> list[int]:
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def said(self, words: str) -> int:
+        """How often its log says so."""
+        return self.log.read_text(errors="replace").count(words) if self.log.exists() else 0
+
+    def terminate(self) -> None:
+        """Tells it to stop in order, without waiting for that."""
+        os.kill(self.pid, signal.SIGTERM)
+
     def end(self) -> None:
         """Leaves nothing behind."""
         if self._process is not None and self._process.poll() is None:
+            self.go_on()
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(5)

@@ -499,29 +499,33 @@ class Lifecycle:
         self._hints.publish(f"run:{run_id}")
 
     async def _wait_end(self, asked: Run, ending: Ending) -> None:
-        owner, run_id = asked.owner, asked.run_id
-        while True:
-            chunk = await ending
-            if chunk is not None:
-                if lifecycle(chunk.entries[-1].data).reason == "still_stopping":
-                    raise still_stopping(run_id, self._cancel_grace)
-                return
-            ending = self.streams.ending(run_id)
-            try:
-                run = await self.storage.run(owner, run_id)
-                if run.outcome == "abandoned":
-                    raise still_stopping(run_id, self._cancel_grace)
-                if run.finished:
+        run_id = asked.run_id
+        try:
+            while True:
+                chunk = await ending
+                if chunk is not None:
+                    if lifecycle(chunk.entries[-1].data).reason == "still_stopping":
+                        raise still_stopping(run_id, self._cancel_grace)
                     return
-            except NotFound:
-                # Rolled back: only its log still says how.
-                if await self._was_abandoned(asked):
-                    raise still_stopping(run_id, self._cancel_grace) from None
-                return
-            finally:
-                self.streams.forget(run_id, ending)
-            if self.streams.draining:
-                raise Unavailable(f"the server is stopping; run {run_id} is asked to stop all the same")
+                ending = self.streams.ending(run_id)
+                if await self._has_ended(asked):
+                    return
+                if self.streams.draining:
+                    raise Unavailable(f"the server is stopping; run {run_id} is asked to stop all the same")
+        finally:
+            self.streams.forget(run_id, ending)
+
+    async def _has_ended(self, asked: Run) -> bool:
+        """Raises `StillStopping`: it has, but not its code."""
+        try:
+            run = await self.storage.run(asked.owner, asked.run_id)
+            ended, abandoned = run.finished, run.outcome == "abandoned"
+        except NotFound:
+            # Rolled back: only its log still says how.
+            ended, abandoned = True, await self._was_abandoned(asked)
+        if abandoned:
+            raise still_stopping(asked.run_id, self._cancel_grace)
+        return ended
 
     async def _was_abandoned(self, run: Run) -> bool:
         """Whether the last event of a run that is over says that its code had not stopped."""
