@@ -39,7 +39,7 @@ from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
 from runyard.runtime.packets import Setup
 from runyard.runtime.processes import ProcessHost
-from runyard.settings import Settings, check_role, is_loopback, without_password
+from runyard.settings import Settings, check_processes, check_role, is_loopback, without_password
 from runyard.sockets import Sockets
 from runyard.storage.sqlite.backup import copy_database
 from runyard.telemetry import Spans, say
@@ -87,12 +87,15 @@ def create_app(
             processes of their own, or traces without the extra that they need.
     """
     settings = settings or Settings()
-    if settings.processes and agents:
+    check_processes(settings)
+    if agents and settings.processes:
         raise Unsupported(
             f"processes is {settings.processes}, but agents were given as objects, which other processes do not have: "
             "name them by settings.agents (targets), or set processes to 0",
             field="processes",
         )
+    if agents:
+        settings = msgspec.structs.replace(settings, processes=0)
     return _app(settings, _host(settings), agents or (), clock or Clock(), tracer_provider, api_app.ROUTES)
 
 
@@ -158,7 +161,7 @@ LEASE_IN_PROCESS = 60.0
 
 def _terms(settings: Settings) -> Terms:
     settings = msgspec.structs.replace(
-        settings, lease=settings.lease or (LEASE if settings.processes else LEASE_IN_PROCESS)
+        settings, lease=settings.lease or (LEASE if settings.agent_processes else LEASE_IN_PROCESS)
     )
     terms = msgspec.convert(settings, Terms, from_attributes=True)
     return msgspec.structs.replace(terms, works=settings.workers > 0)
@@ -166,7 +169,7 @@ def _terms(settings: Settings) -> Terms:
 
 def _host(settings: Settings) -> Host:
     """Where the agents run."""
-    if not (settings.processes and settings.workers):
+    if not (settings.agent_processes and settings.workers):
         return ThreadHost(settings.agent_threads)
     setup = Setup(
         targets=settings.agents,
@@ -178,7 +181,7 @@ def _host(settings: Settings) -> Host:
         traces=settings.traces,
         version=version("runyard"),
     )
-    return ProcessHost(settings.processes, setup)
+    return ProcessHost(settings.agent_processes, setup)
 
 
 def _outbound(settings: Settings) -> HttpOutbound:

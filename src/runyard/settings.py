@@ -103,8 +103,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=3600,
-            description="How long a worker that is not heard of keeps its runs, on a PostgreSQL database; 0 means 60, "
-            "because code of agents that lets nothing else of its process run must not cost a lease.",
+            description="How long a worker that is not heard of keeps its runs, on a PostgreSQL database; 0 means 6 "
+            "where agents run in processes of their own, and 60 where they run in the server's, because code that lets "
+            "nothing else of its process run must not cost a lease.",
         ),
     ] = 0.0
     max_pending: Annotated[
@@ -112,13 +113,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 100_000
     max_pending_per_owner: Annotated[int, Meta(ge=1, description="How many of them may be of one owner.")] = 100_000
     processes: Annotated[
-        int,
+        Annotated[int, Meta(ge=0, le=64)] | None,
         Meta(
-            ge=0,
-            le=64,
-            description="How many processes of their own the agents run in; with 0 they run in the server's.",
+            description="How many processes of their own the agents run in; with 0 they run in the server's. Where "
+            "nothing is said it is 1 on a PostgreSQL database, and 0 on SQLite.",
         ),
-    ] = 0
+    ] = None
+    in_process: Annotated[
+        bool, Meta(description="Run the agents in the server's own process: a word for `processes` being 0.")
+    ] = False
     agent_threads: Annotated[
         int, Meta(ge=1, le=64, description="How many event-loop threads the agents share, in each process.")
     ] = 2
@@ -249,6 +252,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database.startswith(POSTGRES)
 
     @property
+    def agent_processes(self) -> int:
+        """How many processes of their own the agents run in, where `processes` may not say."""
+        if self.in_process:
+            return 0
+        return int(self.shared) if self.processes is None else self.processes
+
+    @property
     def database_path(self) -> Path:
         """The file of an SQLite database; `sqlite:///a.db` is relative, `sqlite:////data/a.db` absolute.
 
@@ -322,7 +332,23 @@ def resolve_settings(
             settings.database_path  # noqa: B018  (a wrong one is refused here, with its source)
     except Unsupported as error:
         raise Unsupported(f"{error.message} (from {sources['database']})", field="database") from None
+    check_processes(settings, sources)
     return Resolved(settings, sources)
+
+
+def check_processes(settings: Settings, sources: Mapping[str, str] | None = None) -> None:
+    """Refuse to have agents in two places.
+
+    Raises InvalidInput that says what to do, and where each setting came from as far as `sources` tell.
+    """
+    if settings.in_process and settings.processes:
+        found = {name: f" (from {source})" for name, source in (sources or {}).items()}
+        raise InvalidInput(
+            f"in_process is true{found.get('in_process', '')}, and processes is {settings.processes}"
+            f"{found.get('processes', '')}: agents run in the server's own process, or in others; take one of the two "
+            "away",
+            field="processes",
+        )
 
 
 def check_role(settings: Settings) -> None:
@@ -485,7 +511,7 @@ def _convert(name: str, kind: inspect.Metadata, value: Any, source: str, *, stri
         if not isinstance(value, str | list):
             raise InvalidInput(f"webhook_secrets (from {source}): must be a list of secrets", field=name)
         return parse_webhook_secrets(cast("str | list[Any]", value), source)
-    inner = kind.type
+    inner = kind.type.types[0] if isinstance(kind.type, inspect.UnionType) else kind.type  # the other is None
     readable: Any = value
     if isinstance(value, str) and not strict:
         match inner:
@@ -493,8 +519,8 @@ def _convert(name: str, kind: inspect.Metadata, value: Any, source: str, *, stri
                 readable = [piece.strip() for piece in value.split(",") if piece.strip()]
             case inspect.BoolType():
                 readable = {"yes": True, "on": True, "no": False, "off": False}.get(value.lower(), value)
-            case inspect.UnionType():
-                strict = True  # Or "null" would be nothing instead of a name.
+            case _ if value == "null":
+                strict = True  # Or it would be nothing instead of a name.
             case _:
                 pass
     try:
