@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import uvicorn
@@ -115,7 +115,7 @@ def _app(
     if isinstance(host, ProcessHost):
         host.expect({agent_id: agent.agent.version for agent_id, agent in loaded.items()})
     spans = _spans(settings, tracer_provider)
-    adapters = _adapters(settings)
+    adapters = _adapters(settings, "worker" if table is api_app.HEALTH else "serve" if settings.workers else "api")
     engine = Engine(
         storage=adapters.storage,
         hints=adapters.hints,
@@ -147,9 +147,14 @@ def _app(
     return App(engine, api, table)
 
 
-def _adapters(settings: Settings) -> Adapters:
+def _adapters(settings: Settings, role: Literal["serve", "api", "worker"]) -> Adapters:
     if settings.shared:
-        return postgres_adapters(settings.database)
+        return postgres_adapters(
+            settings.database,
+            role,
+            connections=settings.database_connections,
+            statement_timeout=settings.database_statement_timeout,
+        )
     return sqlite_adapters(settings.database_path, settings.synchronous)
 
 

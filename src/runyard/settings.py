@@ -13,7 +13,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Meta, inspect
@@ -21,10 +20,12 @@ from msgspec import Meta, inspect
 from runyard.errors import InvalidInput, Unsupported
 from runyard.outbound.guard import parse_allowed
 from runyard.outbound.signing import Secret, parse_secret
+from runyard.storage import place
+from runyard.storage.place import without_password
 
 CONFIG_FILE = "runyard.toml"
 SQLITE = "sqlite:///"
-POSTGRES = ("postgresql://", "postgres://")
+POSTGRES = tuple(f"{scheme}://" for scheme in place.SCHEMES)
 SECRET = frozenset({"api_keys", "webhook_secrets"})
 """Settings whose values are told to nobody."""
 
@@ -63,6 +64,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "`postgresql://` and what is needed to reach a PostgreSQL database, which any number of servers share."
         ),
     ] = "sqlite:///.runyard/runyard.db"
+    database_connections: Annotated[
+        int,
+        Meta(
+            ge=4,
+            le=100,
+            description="How many connections to a PostgreSQL database the server opens at most: one writes, one "
+            "listens, one keeps the lease, the others read.",
+        ),
+    ] = 9
+    database_statement_timeout: Annotated[
+        float,
+        Meta(ge=1, le=3600, description="After how long a PostgreSQL database gives a statement up."),
+    ] = 60.0
     default_agent: Annotated[
         str | None,
         Meta(description="The agent that runs where a request names none; a single agent needs no mention."),
@@ -246,6 +260,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="The least important log lines that are written."),
     ] = "info"
 
+    def __repr__(self) -> str:
+        # Settings end up in logs and tracebacks; a password must not.
+        told = {**msgspec.structs.asdict(self), "database": without_password(self.database)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in told.items())})"
+
     @property
     def shared(self) -> bool:
         """Whether other servers may use the database at the same time: it is a PostgreSQL one."""
@@ -267,7 +286,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         path = self.database.removeprefix(SQLITE)
         if path == self.database or not path or path.endswith("/") or ":memory:" in path:
             raise Unsupported(
-                f"database is {self.database!r}: must be {SQLITE} and the path of a file, "
+                f"database is {without_password(self.database)!r}: must be {SQLITE} and the path of a file, "
                 f"such as {SQLITE}.runyard/runyard.db, or the {POSTGRES[0]} URL of a PostgreSQL database",
                 field="database",
             )
@@ -328,10 +347,12 @@ def resolve_settings(
             sources[name] = "default"
     settings = Settings(**values)
     try:
-        if not settings.shared:
+        if settings.shared:
+            place.read(settings.database)
+        else:
             settings.database_path  # noqa: B018  (a wrong one is refused here, with its source)
-    except Unsupported as error:
-        raise Unsupported(f"{error.message} (from {sources['database']})", field="database") from None
+    except InvalidInput as error:
+        raise type(error)(f"{error.message} (from {sources['database']})", field="database") from None
     check_processes(settings, sources)
     return Resolved(settings, sources)
 
@@ -362,15 +383,6 @@ def check_role(settings: Settings) -> None:
             "its runs; that takes a PostgreSQL database",
             field="workers",
         )
-
-
-def without_password(url: str) -> str:
-    """A database's URL for people's eyes."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    place = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}@{place[2]}"))
 
 
 def check_exposure(settings: Settings) -> None:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from runyard.errors import StorageError, Unavailable
+import asyncpg
+
+from runyard.errors import RunyardError, StorageError, Unavailable
 from runyard.storage.postgres.connection import STOPPED_TIMEOUT_MS, connect, migrate
 from runyard.storage.postgres.faults import FAULTS, UNREACHABLE, translate, translated
 from runyard.storage.postgres.statements import Statement
@@ -42,8 +44,10 @@ class Writer:
         statements: dict[str, Statement],
         deliver: Callable[[Sequence[Job], float], None],
         worker_id: str,
+        limits: Mapping[str, str],
     ) -> None:
-        """`worker_id`: whose runs are what is claimed here."""
+        """`worker_id`: whose runs are what is claimed here. `limits`: settings of PostgreSQL for its session."""
+        self._limits = limits
         self._url = url
         self._worker_id = worker_id
         self._name = name
@@ -134,7 +138,7 @@ class Writer:
             if self._connection is None or self._connection.is_closed():
                 await self._drop()
                 await self._connect()
-        except (*FAULTS, Unavailable, StorageError) as error:
+        except (*FAULTS, RunyardError) as error:
             self._fail(group, error)
             return
         if await self._together(group):
@@ -163,6 +167,12 @@ class Writer:
             if isinstance(error, UNREACHABLE):
                 self._begun.clear()
                 self._fail(group, error)
+                return True
+            if isinstance(error, asyncpg.LockNotAvailableError):
+                # Each verb by itself would wait as long again.
+                if await self._rolled_back(group, work):
+                    self._begun.clear()
+                    self._fail(group, error)
                 return True
             return not await self._rolled_back(group, work)
         self._committed()
@@ -212,7 +222,7 @@ class Writer:
                 await self._drop()
                 await self._connect()
                 outcome = await self._connection.fetchval("SELECT pg_xact_status($1::text::xid8)", number)
-            except (*FAULTS, Unavailable, StorageError):
+            except (*FAULTS, RunyardError):
                 await asyncio.sleep(0.1)
                 continue
             if outcome != "in progress":
@@ -254,6 +264,7 @@ class Writer:
         self._connection = await connect(
             self._url,
             self._name,
+            **self._limits,
             **{"runyard.worker": self._worker_id, "idle_in_transaction_session_timeout": str(STOPPED_TIMEOUT_MS)},
         )
 
