@@ -134,7 +134,9 @@ def test_who_waits_for_a_turn_that_does_not_come_is_told_so_after_one_wait(
         async with opened(url) as storage:
             held: Any = await asyncpg.connect(url)
             async with held.transaction():
-                await held.execute(connection.TURN)
+                await held.execute(
+                    f"SELECT pg_advisory_xact_lock({connection.LOCK_SPACE}, hashtext('write ' || current_schema()))"
+                )
                 begins: list[int] = []
                 began = storage._writer._one_by_one
 

@@ -14,7 +14,8 @@ from runyard.items import Item, ItemSearch, passes
 from runyard.storage.contract import Recovered
 from runyard.storage.place import read
 from runyard.storage.postgres.advice import named
-from runyard.storage.postgres.connection import PACKAGE, STATEMENT_TIMEOUT, open_pool
+from runyard.storage.postgres.attention import Attention
+from runyard.storage.postgres.connection import PACKAGE, STATEMENT_TIMEOUT, close_pool, open_pool
 from runyard.storage.postgres.statements import statements
 from runyard.storage.postgres.transaction import Reader
 from runyard.storage.postgres.workers import Workers
@@ -69,12 +70,19 @@ class PostgresStorage(VerbStorage):
         self._url = url
         self._name = name
         self._statements = statements(PACKAGE)
+        self._attention = Attention(url, name)
 
     async def open(self) -> None:
         writer = Writer(
-            self._url, f"{self._name}, writer", self._statements, self._deliver, self.worker_id, self._limits
+            self._url,
+            f"{self._name}, writer",
+            self._statements,
+            self._deliver,
+            self.worker_id,
+            self._attention,
+            self._limits,
         )
-        workers = Workers(self._url, f"{self._name}, lease", self._statements, self.worker_id)
+        workers = Workers(self._url, f"{self._name}, lease", self._statements, self.worker_id, self._attention)
         with named(self._place):
             await writer.open()
             try:
@@ -86,12 +94,12 @@ class PostgresStorage(VerbStorage):
                 raise
         self._workers = workers
         self._writer = writer
-        self._reader = Reader(self._pool, self._statements)
+        self._reader = Reader(self._pool, self._statements, self._attention)
 
     async def close(self) -> None:
         await self._writer.close()
         await self._workers.close()
-        await self._pool.close()
+        await close_pool(self._pool)
 
     @property
     def problem(self) -> str | None:

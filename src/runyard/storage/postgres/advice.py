@@ -71,6 +71,8 @@ def _refused(error: BaseException) -> RunyardError | None:
                 "each server takes up to database_connections: lower that, stop somebody else, or raise "
                 "max_connections of PostgreSQL"
             )
+        case asyncpg.DuplicatePreparedStatementError() | asyncpg.InvalidSQLStatementNameError():
+            return pooled()  # the session has what others prepared, or has not what we did
         case _:
             return None
     return Unavailable(f"the database lets us not in ({plainly(error)}): {told}", code=CODE)

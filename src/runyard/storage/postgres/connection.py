@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from runyard.errors import StorageError
 from runyard.storage.migrate import Migration, migrations
 from runyard.storage.place import read
 from runyard.storage.postgres.advice import reaching, standby, too_old
+from runyard.storage.postgres.attention import Connection, introduce, soon
+from runyard.storage.postgres.faults import FAULTS
 from runyard.storage.postgres.poolers import check_session
 
 PACKAGE = "runyard.storage.postgres"
@@ -26,8 +29,10 @@ LOCK_TIMEOUT_MS = 20_000
 ended by the database (`STOPPED_TIMEOUT_MS`): whoever waits for so long waits for somebody else than us."""
 IDLE_TIMEOUT_MS = 30_000
 """A transaction in which we ask for nothing for so long is ended by the database: it keeps dead rows from going."""
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 5.0
 """Seconds."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds in which connections have to say goodbye."""
 LOCK_SPACE = 0x52756E79
 """The first half of the numbers of our advisory locks; the other half is the schema's name."""
 STOPPED_TIMEOUT_MS = 3_000
@@ -35,9 +40,10 @@ STOPPED_TIMEOUT_MS = 3_000
 others for so long, which is less than a lease."""
 
 TURN = f"""
-SELECT pg_current_xact_id()::text FROM pg_advisory_xact_lock({LOCK_SPACE}, hashtext('write ' || current_schema()))
+INSERT INTO marks (writer, number)
+SELECT $1, $2 FROM pg_advisory_xact_lock({LOCK_SPACE}, hashtext('write ' || current_schema()))
 """
-"""Waits until it is the turn of this transaction, and gives its number. Statements after it see all that was written
+"""Waits until it is the turn of this transaction, and leaves its mark. Statements after it see all that was written
 in earlier turns: the lock goes when a commit can be seen, and each statement sees what was committed before it."""
 
 _SETTINGS = {
@@ -69,6 +75,7 @@ async def connect(url: str, name: str, **settings: str) -> Any:
         connection = await _driver.connect(**given)
     try:
         with reaching(given["timeout"]):
+            await introduce(connection)
             await check_session(connection, lambda: _driver.connect(**given))
             _check_server(connection)
             await fit(connection, settings)
@@ -95,6 +102,7 @@ def arguments(url: str, name: str) -> dict[str, Any]:
     place = read(url)
     return {
         "dsn": place.dsn,
+        "connection_class": Connection,
         "timeout": place.timeout or CONNECT_TIMEOUT,
         "statement_cache_size": 1000,
         "max_cached_statement_lifetime": 0,
@@ -105,7 +113,8 @@ def arguments(url: str, name: str) -> dict[str, Any]:
 async def fit(connection: Any, settings: Mapping[str, str] = {}) -> None:
     """Sets what a session of ours has. Not in the first packet of the connection, since poolers refuse that."""
     pairs = ", ".join(f"set_config('{key}', '{value}', false)" for key, value in {**_SETTINGS, **settings}.items())
-    await connection.execute(f"SELECT {pairs}")
+    with soon(connection):
+        await connection.execute(f"SELECT {pairs}")
 
 
 async def open_pool(url: str, name: str, size: int, **settings: str) -> Any:
@@ -118,10 +127,19 @@ async def open_pool(url: str, name: str, size: int, **settings: str) -> Any:
     given = arguments(url, name)
 
     async def begin(connection: Any) -> None:
+        await introduce(connection)
         await fit(connection, settings)
 
     with reaching(given["timeout"]):
         return await _driver.create_pool(min_size=1, max_size=size, init=begin, reset=_leave_as_it_is, **given)
+
+
+async def close_pool(pool: Any) -> None:
+    """Ends with what is being read; what does not answer is not waited for."""
+    try:
+        await asyncio.wait_for(pool.close(), CLOSE_TIMEOUT)
+    except (*FAULTS, TimeoutError):
+        pool.terminate()
 
 
 async def _leave_as_it_is(connection: Any) -> None:

@@ -9,27 +9,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import asyncpg
-
 from runyard.storage.postgres.advice import pooled
 
 _PID = "SELECT pg_backend_pid()"
-_NOT_OURS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
-"""What the prepared statements of others, or their absence, lead to."""
 
 
 async def check_session(connection: Any, another: Callable[[], Awaitable[Any]]) -> None:
-    """Looks at a connection that nobody else uses; `another` makes a second one.
+    """Looks at a connection that nobody else uses, and that was introduced; `another` makes a second one.
 
     Raises:
         InvalidInput: its transactions have other sessions than its own.
     """
-    try:
-        # PostgreSQL says at the beginning who serves; a pooler says something of its own.
-        if await connection.fetchval(_PID) != connection.get_server_pid() and not await _keeps(connection, another):
-            raise pooled()
-    except _NOT_OURS:
-        raise pooled() from None
+    # PostgreSQL says at the beginning who serves; a pooler says something of its own.
+    if connection.session.pid != connection.get_server_pid() and not await _keeps(connection, another):
+        raise pooled()
 
 
 async def _keeps(connection: Any, another: Callable[[], Awaitable[Any]]) -> bool:
