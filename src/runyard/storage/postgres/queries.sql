@@ -370,10 +370,49 @@ SELECT DISTINCT unnest(agents) FROM workers WHERE expires_at > clock_timestamp()
 SELECT 1 FROM threads WHERE owner = $1 AND thread_id = $2 AND lease = $3 AND deleted_at IS NULL
 
 -- name: numbers_of_many
--- The last numbers of many threads.
-SELECT threads.owner, threads.thread_id, last_seq
+-- What `numbers` tells, of many threads.
+SELECT threads.owner, threads.thread_id, last_seq, floor_seq
 FROM threads JOIN unnest($1::text[], $2::text[]) AS w (owner, thread_id)
   ON threads.owner = w.owner AND threads.thread_id = w.thread_id
+
+-- name: run_of_many
+-- What `run` tells, of many runs.
+SELECT runs.run_id, thread_id, runs.owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
+       max_attempts, outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq,
+       stateless, line, due_at, started_at, ended_at
+FROM runs JOIN unnest($1::text[], $2::text[]) AS w (owner, run_id) ON runs.run_id = w.run_id AND runs.owner = w.owner
+WHERE deleted_at IS NULL
+
+-- name: thread_of_many
+-- What `thread` tells, of many threads.
+SELECT threads.thread_id, threads.owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden,
+       floor_seq, asking
+FROM threads JOIN unnest($1::text[], $2::text[]) AS w (owner, thread_id)
+  ON threads.owner = w.owner AND threads.thread_id = w.thread_id
+WHERE deleted_at IS NULL
+
+-- name: state_of_many
+-- What `readable`, `chain` and `checkpoint` tell, of many checkpoints: the place of each among those that are wanted.
+SELECT w.place, chain.kinds, chain.bodies, c.checkpoint_id, c.thread_id, c.parent_id, c.run_id, c.created_at, c.step,
+       c.source, c.kind, c.body, c.full_size, c.chain_size, c.asked, c.namespace
+FROM checkpoints AS c
+JOIN unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) WITH ORDINALITY
+    AS w (owner, thread_id, checkpoint_id, undone, place)
+  ON c.checkpoint_id = w.checkpoint_id AND c.owner = w.owner
+CROSS JOIN LATERAL (
+    WITH RECURSIVE chain (parent_id, kind, body, depth) AS (
+        SELECT c.parent_id, c.kind, c.body, 0
+        UNION ALL
+        SELECT above.parent_id, above.kind, above.body, chain.depth + 1
+        FROM chain JOIN checkpoints AS above ON above.checkpoint_id = chain.parent_id
+        WHERE chain.kind = 'delta'
+    )
+    SELECT array_agg(kind ORDER BY depth DESC) AS kinds, array_agg(body ORDER BY depth DESC) AS bodies FROM chain
+) AS chain
+WHERE c.thread_id = w.thread_id
+  AND (c.gone = 0 OR w.undone AND EXISTS (SELECT 1 FROM runs AS r WHERE r.run_id = c.run_id))
+   OR EXISTS (SELECT 1 FROM inherited AS i WHERE i.checkpoint_id = w.checkpoint_id AND i.owner = w.owner
+              AND i.thread_id = w.thread_id AND i.gone = 0)
 
 -- name: put_checkpoint
 -- From outside any attempt.
