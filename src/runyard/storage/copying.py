@@ -21,6 +21,7 @@ BYTES = 8_000_000
 
 STAY = {
     "labels": "the target's triggers make them anew, from the metadata of runs and threads",
+    "marks": "writers ask by them what became of their own transactions, and each begins anew",
     "workers": "leases are by the clock of one database, and nobody executes anything while it is copied",
 }
 """Tables that stay behind, and why."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from runyard.errors import InvalidInput, StorageError, Unavailable
 from runyard.storage.copying import STAY, Columns, Row, Table, decode_key, encode_key, key_text
+from runyard.storage.place import read
 from runyard.storage.postgres.connection import LOCK_SPACE, PROGRESS, connect, migrate
 from runyard.storage.postgres.faults import FAULTS, UNREACHABLE, translated
 
@@ -42,7 +43,7 @@ class CopyTarget:
         Raises:
             Unavailable: it cannot be reached, or another copy is under way.
         """
-        self._connection = await connect(self._url, f"{self._name} copy", statement_timeout=str(STATEMENT_TIMEOUT_MS))
+        self._connection = await connect(self._url, f"{self._name}, copy", statement_timeout=str(STATEMENT_TIMEOUT_MS))
         with translated():
             mine = await self._connection.fetchval(
                 "SELECT pg_try_advisory_lock($1, hashtext('copy ' || current_schema()))", LOCK_SPACE
@@ -83,8 +84,8 @@ class CopyTarget:
     async def _refuse_others(self) -> None:
         servers = await self._connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND application_name LIKE $1 || '%'",
-            self._name,
+            "AND (application_name LIKE 'runyard%' OR starts_with(application_name, $1 || ','))",
+            read(self._url).named(self._name),
         )
         if servers:
             raise InvalidInput(
