@@ -110,7 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 1
     max_runs: Annotated[
-        int, Meta(ge=1, description="How many runs are executed at a time; the others wait in line.")
+        int, Meta(ge=1, description="How many runs a server executes at a time; the others wait in line.")
     ] = 200
     lease: Annotated[
         float,
@@ -123,7 +123,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0.0
     max_pending: Annotated[
-        int, Meta(ge=1, description="How many runs may wait, delayed ones too; one more is refused with 429.")
+        int,
+        Meta(
+            ge=1,
+            description="How many runs may wait, delayed ones too, of all servers together; one more is refused "
+            "with 429.",
+        ),
     ] = 100_000
     max_pending_per_owner: Annotated[int, Meta(ge=1, description="How many of them may be of one owner.")] = 100_000
     processes: Annotated[
