@@ -61,7 +61,7 @@ class Clients:
         self.stop = asyncio.Event()
         self.caller = caller
         self._dice = dice
-        self._steps = steps_journal
+        self.steps = steps_journal
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self._seen_steps: dict[str, dict[int, int]] = {}
 
@@ -206,7 +206,7 @@ class Clients:
         return {
             "agent_id": "walk",
             "input": {
-                "key": key, "steps": steps, "pause": self._dice.random() * 0.08, "journal": str(self._steps),
+                "key": key, "steps": steps, "pause": self._dice.random() * 0.08, "journal": str(self.steps),
             },
             "stream_mode": "custom",
         }  # fmt: skip
