@@ -30,7 +30,7 @@ class Fleet:
         self.postgres = postgres
         self.proxies = proxies
         """Through which members reach the database, those that have one."""
-        self._lease = lease
+        self._settings = settings
         self.members: dict[str, Server] = {}
         self._add("api", "serve", workers=0)
         self._add("both", "serve", processes=0)
@@ -46,7 +46,7 @@ class Fleet:
             agents=agents,
             database=self.proxies[name].url if name in self.proxies else self.postgres.url,
             command=command,
-            settings={"lease": self._lease, "log_level": "info", **settings},
+            settings={"log_level": "info", **self._settings, **settings},
             env={"PYTHONPYCACHEPREFIX": ""},  # that of the sources: all of them start at once
         )
 
@@ -124,7 +124,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(part: str, *, lease: float = LEASE_S, behind: Sequence[str] = ()) -> AsyncGenerator[Fleet]:
+async def fleet(
+    part: str, *, lease: float = LEASE_S, behind: Sequence[str] = (), settings: Mapping[str, object] | None = None
+) -> AsyncGenerator[Fleet]:
     """A fleet that is ready, on a PostgreSQL of its own, which has to survive its own crashes, but not those of the
     machine. Members in `behind` reach it through a proxy each.
 
@@ -136,7 +138,7 @@ async def fleet(part: str, *, lease: float = LEASE_S, behind: Sequence[str] = ()
         postgres = stack.enter_context(own_server(**SETTINGS))
         async with AsyncExitStack() as ways:
             proxies = {name: await ways.enter_async_context(Proxy(postgres.url)) for name in behind}
-            made = Fleet(Path(folder), postgres, proxies, lease=lease)
+            made = Fleet(Path(folder), postgres, proxies, {"lease": lease, **(settings or {})})
             try:
                 await made.start()
                 yield made
