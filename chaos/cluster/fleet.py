@@ -16,6 +16,7 @@ from chaos.server import AGENTS, Server
 from runyard.events import decode, lifecycle
 from tests.postgres_server import OwnServer, own_server
 
+ALL = ("api", "both", "worker", "apart")
 LEASE_S = 6.0
 PATIENCE_S = 30.0
 SETTINGS = {"synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on", "max_connections": "120"}
@@ -25,7 +26,9 @@ class Fleet:
     """One of each kind: an API server without workers, one with, a worker, and one whose agents run in a process of
     their own."""
 
-    def __init__(self, folder: Path, postgres: OwnServer, proxies: Mapping[str, Proxy], *, lease: float) -> None:
+    def __init__(
+        self, folder: Path, postgres: OwnServer, proxies: Mapping[str, Proxy], settings: Mapping[str, object]
+    ) -> None:
         self.folder = folder
         self.postgres = postgres
         self.proxies = proxies
@@ -56,9 +59,9 @@ class Fleet:
         return [self.members[name].url for name in ("api", "both")]
 
     @property
-    def workers(self) -> list[Server]:
-        """Those that do nothing but execute."""
-        return [self.members[name] for name in ("worker", "apart")]
+    def workers(self) -> list[str]:
+        """The names of those that do nothing but execute."""
+        return ["worker", "apart"]
 
     async def start(self) -> None:
         """Returns when all are ready."""

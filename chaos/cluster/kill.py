@@ -40,12 +40,12 @@ class Kills:
         self._progress = progress
         self._killed: Counter[str] = Counter()
 
-    async def harm(self, _: Clients, until: float) -> None:
+    async def harm(self, crowd: Clients, until: float) -> None:
         while time.monotonic() < until:
             await asyncio.sleep(self._interval)
-            self.once()
+            await self.one(crowd)
 
-    def once(self) -> None:
+    async def one(self, _: Clients) -> None:
         """Kills one. One that is just starting is killed too, as often as it comes."""
         name = self._dice.choice(sorted(self._found.members))
         member = self._found.members[name]

@@ -1,5 +1,5 @@
-"""All servers and workers restarted in order, one after the other (SIGTERM, as an upgrade does), while clients work that
-never send a request twice.
+"""All servers and workers restarted in order, one after the other (SIGTERM, as an upgrade does), while clients work
+that never send a request twice.
 
 Between them and the servers is what a load balancer would be: in turn, to those that say that they are ready.
 """
@@ -40,7 +40,7 @@ def run(*, seed: int, rounds: int, clients: int = 1, progress: Progress = silent
 
 async def _tell(seed: int, rounds: int, clients: int, progress: Progress) -> Rows:
     dice = Random(seed)
-    async with fleet("cluster-roll", settings={}) as found:
+    async with fleet("cluster-roll", settings={"drain_notice": NOTICE_S}) as found:
         rolls = Rolls(found, rounds, progress)
         balancer = Balancer([found.members[name] for name in ("api", "both")], dice)
         endured = await endure(
