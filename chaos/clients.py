@@ -61,16 +61,18 @@ class Clients:
         self.stop = asyncio.Event()
         self.caller = caller
         self._dice = dice
-        self._steps = steps_journal
+        self.steps = steps_journal
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self._seen_steps: dict[str, dict[int, int]] = {}
 
-    async def work(self, each: int) -> None:
-        """So many clients of each kind, until they are stopped and have got all their answers."""
+    async def work(self, each: int, *, reconnects: bool = True) -> None:
+        """So many clients of each kind, until they are stopped and have got all their answers. `reconnects`: whether
+        there are those that stay with one server, over its restarts."""
         kinds: list[Callable[[], Any]] = [
-            self._wait, self._walk, self._lose_answers, self._note, self._follow, self._follow_with_client,
-            self._ask, self._cancel, self._put,
+            self._wait, self._walk, self._lose_answers, self._note, self._follow, self._ask, self._cancel, self._put,
         ]  # fmt: skip
+        if reconnects:
+            kinds.append(self._follow_with_client)
         async with asyncio.TaskGroup() as group:
             for kind in kinds:
                 for _ in range(each):
@@ -206,7 +208,7 @@ class Clients:
         return {
             "agent_id": "walk",
             "input": {
-                "key": key, "steps": steps, "pause": self._dice.random() * 0.08, "journal": str(self._steps),
+                "key": key, "steps": steps, "pause": self._dice.random() * 0.08, "journal": str(self.steps),
             },
             "stream_mode": "custom",
         }  # fmt: skip

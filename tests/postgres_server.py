@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from runyard.storage.postgres.connection import migrate
+from runyard.storage.postgres.schema import migrate
 
 ENVIRONMENT = "RUNYARD_TEST_POSTGRES"
 UNPRIVILEGED = "nobody"

@@ -92,6 +92,8 @@ def migrate_postgres(url: str) -> int:
     try:
         from runyard.storage.postgres import connection as postgres
         from runyard.storage.postgres.advice import named
+        from runyard.storage.postgres.faults import translated
+        from runyard.storage.postgres.schema import migrate
     except ImportError as error:
         raise no_driver(error) from None
 
@@ -99,7 +101,8 @@ def migrate_postgres(url: str) -> int:
         with named(read(url)):
             connection = await postgres.connect(url, f"{NAME}, migrate")
         try:
-            return len(await postgres.migrate(connection))
+            with translated():
+                return len(await migrate(connection))
         finally:
             await connection.close()
 
@@ -142,6 +145,7 @@ def inspect_postgres(url: str, name: str) -> dict[str, Any]:
     }  # fmt: skip
     try:
         from runyard.storage.postgres import connection as postgres
+        from runyard.storage.postgres.schema import schema_version
         from runyard.storage.postgres.workers import standing
     except ImportError as error:
         return {**facts, "problem": no_driver(error).message}
@@ -150,7 +154,7 @@ def inspect_postgres(url: str, name: str) -> dict[str, Any]:
     async def look() -> None:
         connection = await postgres.connect(url, f"{NAME}, doctor")
         try:
-            facts["schema"] = await postgres.schema_version(connection)
+            facts["schema"] = await schema_version(connection)
             facts["exists"] = facts["schema"] > 0
             if facts["schema"] > facts["latest"]:
                 facts["problem"] = f"it has schema {facts['schema']}, written by a newer version"

@@ -8,8 +8,6 @@ from typing import Any
 
 import asyncpg
 
-from runyard.errors import StorageError
-from runyard.storage.migrate import Migration, migrations
 from runyard.storage.place import read
 from runyard.storage.postgres.advice import reaching, standby, too_old
 from runyard.storage.postgres.attention import Connection, introduce, soon
@@ -146,51 +144,3 @@ async def close_pool(pool: Any) -> None:
 
 async def _leave_as_it_is(connection: Any) -> None:
     """A reset would be a statement for each read."""
-
-
-async def schema_version(connection: Any) -> int:
-    """The number of the last migration that the database has; 0 for an empty one."""
-    there = await connection.fetchval("SELECT to_regclass('schema_versions') IS NOT NULL")
-    return int(await connection.fetchval("SELECT max(number) FROM schema_versions") or 0) if there else 0
-
-
-async def migrate(connection: Any) -> list[Migration]:
-    """Brings the schema up to date in one transaction, whoever else tries it at the same time; what was applied.
-
-    Raises:
-        StorageError: the database was written by a newer Runyard, or is not ours.
-    """
-    known = migrations(PACKAGE)
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext('migrate'))", LOCK_SPACE)
-        version = await schema_version(connection)
-        if version > len(known):
-            raise StorageError(
-                f"the database has schema {version}, this Runyard knows {len(known)}: a newer version wrote it",
-                schema=version,
-            )
-        if version == 0:
-            await connection.execute(
-                "CREATE TABLE schema_versions (number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz "
-                "NOT NULL DEFAULT clock_timestamp())"
-            )
-        for migration in known[version:]:
-            await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO schema_versions (number, name) VALUES ($1, $2)", migration.number, migration.name
-            )
-    return known[version:]
-
-
-async def refuse_unfinished(connection: Any) -> None:
-    """Nobody serves half of a database.
-
-    Raises:
-        StorageError: a copy into it has not come to its end.
-    """
-    if await connection.fetchval(f"SELECT to_regclass('{PROGRESS}') IS NOT NULL"):
-        raise StorageError(
-            "a copy into the database is under way, or was cut: let `runyard copy` come to its end first; the same "
-            "command goes on where it stopped",
-            code="copy_unfinished",
-        )

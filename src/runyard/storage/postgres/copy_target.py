@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from runyard.errors import InvalidInput, StorageError, Unavailable
 from runyard.storage.copying import STAY, Columns, Row, Table, decode_key, encode_key, key_text
 from runyard.storage.place import read
-from runyard.storage.postgres.connection import LOCK_SPACE, PROGRESS, connect, migrate
+from runyard.storage.postgres.connection import LOCK_SPACE, PROGRESS, connect
 from runyard.storage.postgres.faults import FAULTS, UNREACHABLE, translated
+from runyard.storage.postgres.schema import migrate
 
 STATEMENT_TIMEOUT_MS = 3_600_000
 """The statistics of a large table, or emptying it, may take a while."""

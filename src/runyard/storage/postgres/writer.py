@@ -19,8 +19,9 @@ import asyncpg
 
 from runyard.errors import RunyardError, StorageError, Unavailable
 from runyard.storage.postgres.attention import Attention, end_session, soon
-from runyard.storage.postgres.connection import STOPPED_TIMEOUT_MS, connect, migrate, refuse_unfinished
+from runyard.storage.postgres.connection import STOPPED_TIMEOUT_MS, connect
 from runyard.storage.postgres.faults import FAULTS, UNREACHABLE, translate, translated
+from runyard.storage.postgres.schema import migrate, refuse_unfinished
 from runyard.storage.postgres.statements import Statement
 from runyard.storage.postgres.transaction import Transaction, Work
 from runyard.storage.verbs.jobs import GROUP_LIMIT, Job, writer_died
