@@ -108,11 +108,16 @@ def test_who_is_stopped_gets_the_time_that_a_drain_takes(tmp_path: Path) -> None
     for name, service in COMPOSE["services"].items():
         if service["image"] == "runyard":
             seconds = float(service["stop_grace_period"].removesuffix("s"))
-            assert seconds >= by_name[f"compose {name}"].drain_grace + BEHIND_THE_DRAIN, name
+            settings = by_name[f"compose {name}"]
+            assert seconds >= settings.drain_notice + settings.drain_grace + BEHIND_THE_DRAIN, name
     for name, deployment in of_kind("Deployment").items():
-        before = container_of(deployment).get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", [0])
+        settings = by_name[name]
         seconds = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-        assert seconds >= float(before[-1]) + by_name[name].drain_grace + BEHIND_THE_DRAIN, name
+        assert seconds >= settings.drain_notice + settings.drain_grace + BEHIND_THE_DRAIN, name
+        if deployment["spec"]["template"]["metadata"]["labels"]["part"] == "api":
+            # Endpoints are told of a pod that goes, and by the probe, before it shuts its doors.
+            probe = container_of(deployment)["readinessProbe"]
+            assert settings.drain_notice > probe["periodSeconds"] * probe["failureThreshold"]
 
 
 def test_probes_ask_what_is_answered_without_a_key(tmp_path: Path) -> None:
