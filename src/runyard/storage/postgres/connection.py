@@ -40,12 +40,15 @@ _SETTINGS = {
     "jit": "off",
     "statement_timeout": str(STATEMENT_TIMEOUT_MS),
     "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
-    # Every statement is meant to follow an index, from its first execution on and however old the statistics are. A
-    # plan for each execution would cost more than most executions.
+    # Every statement is meant to follow an index, in its order where it wants one, from its first execution on and
+    # however old the statistics are. A plan for each execution would cost more than most executions.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "enable_incremental_sort": "off",
 }
 
 
