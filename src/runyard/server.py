@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import uvicorn
@@ -39,7 +39,7 @@ from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
 from runyard.runtime.packets import Setup
 from runyard.runtime.processes import ProcessHost
-from runyard.settings import Settings, check_role, is_loopback, without_password
+from runyard.settings import Settings, check_processes, check_role, is_loopback, without_password
 from runyard.sockets import Sockets
 from runyard.storage.sqlite.backup import copy_database
 from runyard.telemetry import Spans, say
@@ -87,12 +87,15 @@ def create_app(
             processes of their own, or traces without the extra that they need.
     """
     settings = settings or Settings()
-    if settings.processes and agents:
+    check_processes(settings)
+    if agents and settings.processes:
         raise Unsupported(
             f"processes is {settings.processes}, but agents were given as objects, which other processes do not have: "
             "name them by settings.agents (targets), or set processes to 0",
             field="processes",
         )
+    if agents:
+        settings = msgspec.structs.replace(settings, processes=0)
     return _app(settings, _host(settings), agents or (), clock or Clock(), tracer_provider, api_app.ROUTES)
 
 
@@ -112,7 +115,7 @@ def _app(
     if isinstance(host, ProcessHost):
         host.expect({agent_id: agent.agent.version for agent_id, agent in loaded.items()})
     spans = _spans(settings, tracer_provider)
-    adapters = _adapters(settings)
+    adapters = _adapters(settings, "worker" if table is api_app.HEALTH else "serve" if settings.workers else "api")
     engine = Engine(
         storage=adapters.storage,
         hints=adapters.hints,
@@ -144,9 +147,14 @@ def _app(
     return App(engine, api, table)
 
 
-def _adapters(settings: Settings) -> Adapters:
+def _adapters(settings: Settings, role: Literal["serve", "api", "worker"]) -> Adapters:
     if settings.shared:
-        return postgres_adapters(settings.database)
+        return postgres_adapters(
+            settings.database,
+            role,
+            connections=settings.database_connections,
+            statement_timeout=settings.database_statement_timeout,
+        )
     return sqlite_adapters(settings.database_path, settings.synchronous)
 
 
@@ -158,7 +166,7 @@ LEASE_IN_PROCESS = 60.0
 
 def _terms(settings: Settings) -> Terms:
     settings = msgspec.structs.replace(
-        settings, lease=settings.lease or (LEASE if settings.processes else LEASE_IN_PROCESS)
+        settings, lease=settings.lease or (LEASE if settings.agent_processes else LEASE_IN_PROCESS)
     )
     terms = msgspec.convert(settings, Terms, from_attributes=True)
     return msgspec.structs.replace(terms, works=settings.workers > 0)
@@ -166,7 +174,7 @@ def _terms(settings: Settings) -> Terms:
 
 def _host(settings: Settings) -> Host:
     """Where the agents run."""
-    if not (settings.processes and settings.workers):
+    if not (settings.agent_processes and settings.workers):
         return ThreadHost(settings.agent_threads)
     setup = Setup(
         targets=settings.agents,
@@ -178,7 +186,7 @@ def _host(settings: Settings) -> Host:
         traces=settings.traces,
         version=version("runyard"),
     )
-    return ProcessHost(settings.processes, setup)
+    return ProcessHost(settings.agent_processes, setup)
 
 
 def _outbound(settings: Settings) -> HttpOutbound:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 from postgres_server import Postgres
 
-from runyard.storage.postgres.connection import PACKAGE, connect, migrate
+from runyard.storage.postgres.connection import PACKAGE, connect
+from runyard.storage.postgres.schema import migrate
 from runyard.storage.postgres.statements import statements
 
 STATEMENTS = statements(PACKAGE)

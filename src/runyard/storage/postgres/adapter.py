@@ -14,7 +14,10 @@ from runyard.errors import RunyardError, run_not_found, thread_not_found
 from runyard.items import Item, ItemSearch, passes
 from runyard.runs import Run
 from runyard.storage.contract import Recovered
-from runyard.storage.postgres.connection import PACKAGE, open_pool
+from runyard.storage.place import read
+from runyard.storage.postgres.advice import named
+from runyard.storage.postgres.attention import Attention
+from runyard.storage.postgres.connection import PACKAGE, STATEMENT_TIMEOUT, close_pool, open_pool
 from runyard.storage.postgres.looks import Looks
 from runyard.storage.postgres.statements import statements
 from runyard.storage.postgres.transaction import Reader
@@ -27,8 +30,10 @@ from runyard.threads import Thread
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READERS = 6
-"""Connections that read. With the writer's, the one that listens and the one of the lease, a server has nine."""
+CONNECTIONS = 9
+"""That a server has: one writes, one listens (`hints.postgres`), one keeps the lease, the others read."""
+APART = 3
+"""Of them, those that do not read."""
 PROVEN_FOR = 5.0
 """Seconds for which a commit proves that the database can be written."""
 PROOF_PATIENCE = 2.0
@@ -46,34 +51,60 @@ class PostgresStorage(VerbStorage):
 
     shared = True
 
-    def __init__(self, url: str, *, name: str = "runyard") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "runyard",
+        connections: int = CONNECTIONS,
+        statement_timeout: float = STATEMENT_TIMEOUT,
+    ) -> None:
+        """`name` is how connections are named in the database's own lists, `connections` their number with the one of
+        the hints, and `statement_timeout` seconds after which the database gives a statement up.
+
+        Raises:
+            InvalidInput: the URL is wrong.
+        """
         super().__init__()
+        self._place = read(url)
+        self._readers = connections - APART
+        self._limits = {"statement_timeout": f"{statement_timeout * 1000:.0f}"}
         self.worker_id = Clock().new_id()
         """By which this process is known where it executes something."""
         self._url = url
         self._name = name
         self._statements = statements(PACKAGE)
+        self._attention = Attention(url, name)
 
     async def open(self) -> None:
-        writer = Writer(self._url, self._name, self._statements, self._deliver, self.worker_id)
-        workers = Workers(self._url, self._name, self._statements, self.worker_id)
-        await writer.open()
-        try:
-            await workers.open()
-            self._pool = await open_pool(self._url, self._name, READERS)
-        except BaseException:
-            await workers.close()
-            await writer.close()
-            raise
+        writer = Writer(
+            self._url,
+            f"{self._name}, writer",
+            self._statements,
+            self._deliver,
+            self.worker_id,
+            self._attention,
+            self._limits,
+        )
+        workers = Workers(self._url, f"{self._name}, lease", self._statements, self.worker_id, self._attention)
+        with named(self._place):
+            await writer.open()
+            try:
+                await workers.open()
+                self._pool = await open_pool(self._url, f"{self._name}, reader", self._readers, **self._limits)
+            except BaseException:
+                await workers.close()
+                await writer.close()
+                raise
         self._workers = workers
         self._writer = writer
-        self._reader = Reader(self._pool, self._statements)
+        self._reader = Reader(self._pool, self._statements, self._attention)
         self._looks = Looks(self._reader)
 
     async def close(self) -> None:
         await self._writer.close()
         await self._workers.close()
-        await self._pool.close()
+        await close_pool(self._pool)
 
     @property
     def problem(self) -> str | None:
