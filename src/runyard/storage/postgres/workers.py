@@ -70,7 +70,9 @@ class Workers:
 
     async def _ask(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
         try:
-            return await asyncio.wait_for(self._reader.all(query, values), ANSWER_PATIENCE)
+            # Not `wait_for`: that of Python 3.11 loses a cancel which comes with the answer, and who stops waits for ever.
+            async with asyncio.timeout(ANSWER_PATIENCE):
+                return await self._reader.all(query, values)
         except TimeoutError:
             raise Unavailable(
                 f"the database has not answered within {ANSWER_PATIENCE:g} s", code="database_unreachable"
