@@ -1,4 +1,7 @@
-"""For all rooms: the PostgreSQL that tests share, and the time budget of the suite.
+"""For all rooms: the database that tests are given, the PostgreSQL that they share, and the time budget of the suite.
+
+`--storage postgres` (or RUNYARD_TEST_STORAGE) gives PostgreSQL to every test that does not name its database. A test
+that is about a file says so, and why: `@pytest.mark.sqlite("its WAL is looked at")`.
 
 What each room of tests took, and which tests took it, is printed when the whole suite ran (no path was named), so that
 a slow test is seen on the day it is written.
@@ -7,9 +10,11 @@ a slow test is seen on the day it is written.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import postgres_server
 import pytest
@@ -27,6 +32,31 @@ GROUPS_S = {
     ("chaos", "cli", "client", "docs", "engine", "outbound"): 60.0,
 }
 SLOWEST = 15
+STORAGES = ("sqlite", "postgres")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    chosen = os.environ.get("RUNYARD_TEST_STORAGE", STORAGES[0])
+    parser.addoption("--storage", choices=STORAGES, default=chosen, help="where tests keep what they do not name")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("storage") == "postgres":
+        for item in items:
+            for mark in item.iter_markers("sqlite"):
+                item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+
+
+@pytest.fixture
+def shared(request: pytest.FixtureRequest) -> Postgres | None:
+    """The PostgreSQL, where it was chosen."""
+    return request.getfixturevalue("postgres") if request.config.getoption("storage") == "postgres" else None
+
+
+@pytest.fixture
+def database(shared: Postgres | None, tmp_path: Path) -> str:
+    """The URL of the test's database, which holds nothing."""
+    return f"sqlite:///{tmp_path}/runyard.db" if shared is None else asyncio.run(shared.emptied())
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -19,14 +18,14 @@ from runyard.settings import Settings
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Starter:
+def server(database: str) -> Starter:
     """`async with server(agent, ..., clock=..., **settings) as s`: a server on the test's database."""
 
     @asynccontextmanager
     async def start(
         *agents: LoadedAgent, clock: Clock | None = None, tracer_provider: Any = None, **settings: Any
     ) -> AsyncGenerator[Server]:
-        given = {"database": f"sqlite:///{tmp_path}/runyard.db", "default_agent": agents[0].agent.agent_id, **settings}
+        given = {"database": database, "default_agent": agents[0].agent.agent_id, **settings}
         app = create_app(Settings(**given), agents=agents, clock=clock, tracer_provider=tracer_provider)
         await app.engine.start()
         try:

@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 from unittest import mock
 
 import httpx2
+import pytest
 from asgi_client import Puppet
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from live_server import Server, at_once, holds
+from postgres_server import Postgres
 from streaming_frames import ENDS, Frame, check_whole
 from thread_followers import Follower, Wish, compared, text_of
 
@@ -114,12 +116,15 @@ def as_told(frame: protocol.Frame) -> Frame:
 
 
 class ThreadReadersMachine(RuleBasedStateMachine):
+    shared: Postgres | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.folder = tempfile.TemporaryDirectory(prefix="runyard-threads-", dir=fast)
         self.log: list[Frame] = []
+        self.database: str | None = None
         self.face = protocol.Face("camel")
         self.followers: list[Follower] = []
         self.run: str | None = None
@@ -145,7 +150,10 @@ class ThreadReadersMachine(RuleBasedStateMachine):
 
     async def serve(self) -> None:
         self.puppet = Puppet()
-        given = {"database": f"sqlite:///{self.folder.name}/runyard.db", "default_agent": "puppet"}
+        if self.database is None:
+            file = f"sqlite:///{self.folder.name}/runyard.db"
+            self.database = file if self.shared is None else await self.shared.emptied()
+        given = {"database": self.database, "default_agent": "puppet"}
         app = create_app(Settings(**given, reader_queue_bytes=65536, drain_grace=0), agents=[self.puppet.agent])
         await app.engine.start()
         tell = app.engine.storage.on_commit
@@ -415,6 +423,11 @@ class ThreadReadersMachine(RuleBasedStateMachine):
         for follower in self.followers:
             if follower.connection is not None:
                 follower.connection.read_on()
+
+
+@pytest.fixture(autouse=True)
+def chosen(shared: Postgres | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ThreadReadersMachine, "shared", shared)
 
 
 ThreadReadersMachine.TestCase.settings = settings(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from asgi_client import Puppet, Socket, connect, speak
+from at_rest import cut_log
 from live_server import Server, Starter, holds, play
 from streaming_frames import CHANNELS, Frame, check_event
 from watching import ALL, Transport, Watch, a_whole_story, everything, log_of, send, settled, watch, word
@@ -281,14 +279,14 @@ def test_the_thread_of_a_stateless_run_is_seen_by_nobody(server: Starter, transp
 @transports
 @pytest.mark.parametrize("gone", ["some", "all"])
 def test_a_cursor_older_than_the_log_is_told_what_is_missed(
-    server: Starter, tmp_path: Path, transport: Transport, gone: str
+    server: Starter, database: str, transport: Transport, gone: str
 ) -> None:
     async def story() -> None:
         async with server(everything) as s:
             thread = await a_whole_story(s)
             frames = await log_of(s, thread)
         floor = 7 if gone == "some" else numbered(frames)[-1]
-        cut(tmp_path, floor)
+        await cut_log(database, floor)
         async with server(everything) as s:
             left = [f for f, at in zip(frames, numbered(frames), strict=True) if at > floor]
             for channels, wish, first in [
@@ -313,14 +311,6 @@ def test_a_cursor_older_than_the_log_is_told_what_is_missed(
             await fresh.leave()
 
     play(story())
-
-
-def cut(folder: Path, floor: int) -> None:
-    """As retention does, while nobody serves."""
-    with closing(sqlite3.connect(folder / "runyard.db")) as database:
-        database.execute("DELETE FROM events WHERE last_seq <= ?", (floor,))
-        database.execute("UPDATE threads SET floor_seq = ?", (floor,))
-        database.commit()
 
 
 @transports

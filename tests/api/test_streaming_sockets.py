@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from asgi_client import Puppet, Socket, speak
+from at_rest import cut_log
 from live_server import MovableClock, Server, Starter, holds, play
 from streaming_frames import check_event, check_response
 from watching import ALL, Watch, a_whole_story, everything, log_of, send, settled, word
@@ -259,14 +260,12 @@ def test_what_is_not_kept_is_not_restored(server: Starter, clock: MovableClock) 
     play(story())
 
 
-def test_who_was_away_for_too_long_is_told_how_much_is_gone(server: Starter, tmp_path: Any) -> None:
-    from test_streaming_cursors import cut
-
+def test_who_was_away_for_too_long_is_told_how_much_is_gone(server: Starter, database: str) -> None:
     async def story() -> None:
         async with server(everything) as s:
             thread = await a_whole_story(s)
             frames = await log_of(s, thread)
-        cut(tmp_path, 20)
+        await cut_log(database, 20)
         async with server(everything) as s:
             socket = speak(s, thread)
             back = await reconnect(socket, frames[-1]["runId"], lastEventId="5")

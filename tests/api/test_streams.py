@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 from asgi_client import Connection, Puppet, WatchedClock, connect, frames
+from at_rest import cut_log
 from live_server import Server, Starter, holds, play
 
 from runyard import Context, agent
@@ -306,7 +304,7 @@ def test_a_cursor_that_is_no_number_is_refused(server: Starter, cursor: str) -> 
 
 
 @pytest.mark.parametrize("gone", ["some", "all"])
-def test_a_cursor_below_the_floor_of_the_log_is_told_what_is_gone(server: Starter, tmp_path: Path, gone: str) -> None:
+def test_a_cursor_below_the_floor_of_the_log_is_told_what_is_gone(server: Starter, database: str, gone: str) -> None:
     async def story() -> None:
         puppet = Puppet()
         async with server(puppet.agent) as s:
@@ -319,10 +317,7 @@ def test_a_cursor_below_the_floor_of_the_log_is_told_what_is_gone(server: Starte
             puppet.end()
             await first.end()
         floor = first.ids[1] if gone == "some" else first.ids[-1]
-        with closing(sqlite3.connect(tmp_path / "runyard.db")) as database:
-            database.execute("DELETE FROM events WHERE last_seq <= ?", (floor,))
-            database.execute("UPDATE threads SET floor_seq = ?", (floor,))
-            database.commit()
+        await cut_log(database, floor)
         async with server(puppet.agent) as s:
             late = await read(s, f"/runs/{run['run_id']}/stream?since=0")
             assert late.headers["runyard-missed"] == f"1-{floor}"

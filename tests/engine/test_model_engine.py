@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 import model
 import msgspec
 import pytest
+from at_rest import opened
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model import Engine, Point, Refused
+from postgres_server import Postgres
 
 from runyard import checkpoints
 from runyard.checkpoints import Asked, Checkpoint, Question, Snapshot, set_to
@@ -23,7 +25,6 @@ from runyard.errors import LeaseLost, NotFound, RunyardError
 from runyard.events import Chunk, Entry, Event, ValuesPointer, entry, lifecycle
 from runyard.runs import Attempt, Failure, NewRun, RunFilter
 from runyard.storage.contract import Batch, Ending, Requeue
-from runyard.storage.sqlite import SqliteStorage
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ PROFILE = settings(
 
 class EngineMachine(RuleBasedStateMachine):
     """Every rule is a verb, done on both."""
+
+    shared: Postgres | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,8 +72,7 @@ class EngineMachine(RuleBasedStateMachine):
             return error.reason
 
     def open(self) -> None:
-        self.storage = SqliteStorage(Path(self.folder.name) / "runyard.db", synchronous="normal")
-        self.do(self.storage.open())
+        self.storage = self.do(opened(Path(self.folder.name), self.shared))
         self.storage.on_commit = self.told.extend
 
     def teardown(self) -> None:
@@ -469,6 +471,11 @@ def plain(snapshot: Snapshot) -> dict[str, int]:
 
 def kind(event: Event) -> str:
     return lifecycle(event.data).event if event.kind == "lifecycle" else event.kind
+
+
+@pytest.fixture(autouse=True)
+def chosen(shared: Postgres | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EngineMachine, "shared", shared)
 
 
 EngineMachine.TestCase.settings = PROFILE

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
+import pytest
+from at_rest import opened
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from postgres_server import Postgres
 
 from runyard import readers as readers_module
 from runyard.clock import Clock
@@ -21,7 +24,6 @@ from runyard.events import Chunk, entry, lifecycle
 from runyard.readers import Reader
 from runyard.runs import Attempt, NewRun
 from runyard.storage.contract import Batch, Ending
-from runyard.storage.sqlite import SqliteStorage
 from runyard.storage.verbs import replay as replay_module
 from runyard.streams import Streams, shown
 
@@ -88,6 +90,8 @@ class Follower:
 
 
 class ReadersMachine(RuleBasedStateMachine):
+    shared: Postgres | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -113,8 +117,7 @@ class ReadersMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         async def begin() -> None:
-            self.storage = SqliteStorage(Path(self.folder.name) / "runyard.db", synchronous="normal")
-            await self.storage.open()
+            self.storage = await opened(Path(self.folder.name), self.shared)
             self.serve()
             await self.storage.create_thread("", "t", b"{}", 1, if_exists="raise")
             await self.create("t")
@@ -343,6 +346,11 @@ class ReadersMachine(RuleBasedStateMachine):
                 kept += [event.seq for event in page]
             assert kept == [seq for seq, _ in told]
         await self.storage.close()
+
+
+@pytest.fixture(autouse=True)
+def chosen(shared: Postgres | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReadersMachine, "shared", shared)
 
 
 ReadersMachine.TestCase.settings = settings(

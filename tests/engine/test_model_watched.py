@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
+import pytest
+from at_rest import opened
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from live_server import MovableClock
+from postgres_server import Postgres
 
 from runyard import watched as watched_module
 from runyard.events import Chunk, entry
@@ -22,8 +25,7 @@ from runyard.hints.contract import MISSED, thread_topic
 from runyard.hints.local import LocalHints
 from runyard.readers import Reader
 from runyard.runs import Attempt, NewRun
-from runyard.storage.contract import Batch, Ending
-from runyard.storage.sqlite import SqliteStorage
+from runyard.storage.contract import Batch, Ending, Storage
 from runyard.storage.verbs import replay as replay_module
 from runyard.streams import Streams
 
@@ -38,7 +40,7 @@ THREADS = ("t", "u")
 class Station:
     """What one server has of the cluster: its readers, those who wait for an end, and hints on their way to it."""
 
-    def __init__(self, storage: SqliteStorage) -> None:
+    def __init__(self, storage: Storage) -> None:
         self.clock = MovableClock()
         self.hints = LocalHints()
         self.streams = Streams(storage, self.clock, queue_bytes=10**9, hints=self.hints)
@@ -62,6 +64,8 @@ class Follower:
 
 
 class WatchedMachine(RuleBasedStateMachine):
+    shared: Postgres | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -88,8 +92,7 @@ class WatchedMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         async def begin() -> None:
-            self.storage = SqliteStorage(Path(self.folder.name) / "runyard.db", synchronous="normal")
-            await self.storage.open()
+            self.storage = await opened(Path(self.folder.name), self.shared)
             self.stations = [Station(self.storage) for _ in SERVERS]
             self.storage.on_commit = self.committed
             for thread_id in THREADS:
@@ -308,6 +311,11 @@ class WatchedMachine(RuleBasedStateMachine):
             assert station.streams.readers == 0
             assert not station.hints._listeners.keys() - {MISSED}, "somebody still listens"
         await self.storage.close()
+
+
+@pytest.fixture(autouse=True)
+def chosen(shared: Postgres | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WatchedMachine, "shared", shared)
 
 
 WatchedMachine.TestCase.settings = settings(

@@ -111,7 +111,8 @@ class PostgresHints:
         """Until there is something to be told, or the connection has to be looked at."""
         await asyncio.sleep(PAUSE)
         try:
-            await asyncio.wait_for(self._wake.wait(), HEARTBEAT)
+            async with asyncio.timeout(HEARTBEAT):  # that no cancel is lost in
+                await self._wake.wait()
         except TimeoutError:
             await self._connection.execute("SELECT 1", timeout=PATIENCE)
 
