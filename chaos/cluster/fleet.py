@@ -19,6 +19,7 @@ from tests.postgres_server import OwnServer, own_server
 ALL = ("api", "both", "worker", "apart")
 LEASE_S = 6.0
 PATIENCE_S = 30.0
+NEVER = ("writer died", "claim loop died", "attempt broke", "Traceback", "was never retrieved", "hint listener failed")
 SETTINGS = {"synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on", "max_connections": "120"}
 
 
@@ -92,6 +93,15 @@ class Fleet:
     def log_end(self) -> str:
         """The last of what each has printed."""
         return "\n".join(f"-- {name}\n{member.log_end()[-1500:]}" for name, member in self.members.items())
+
+    def sound(self) -> None:
+        """Raises:
+        Broken: one of them has said something that nothing done to it explains.
+        """
+        for name, member in self.members.items():
+            for words in NEVER:
+                if member.said(words):
+                    raise Broken(f"{name} has said {words!r}")
 
     async def audit(self) -> int:
         """Holds the log itself to its laws: numbers without a gap or a double, and one end for each run that has ended.
