@@ -17,6 +17,10 @@ from runyard.events import decode, lifecycle
 from tests.postgres_server import OwnServer, own_server
 
 ALL = ("api", "both", "worker", "apart")
+EXECUTE = ("both", "worker", "apart")
+"""Those that execute runs."""
+WORKERS = ("worker", "apart")
+"""Those that do nothing else."""
 LEASE_S = 6.0
 PATIENCE_S = 30.0
 NEVER = ("writer died", "claim loop died", "attempt broke", "Traceback", "was never retrieved", "hint listener failed")
@@ -58,11 +62,6 @@ class Fleet:
     def urls(self) -> list[str]:
         """Of the servers that have an API."""
         return [self.members[name].url for name in ("api", "both")]
-
-    @property
-    def workers(self) -> list[str]:
-        """The names of those that do nothing but execute."""
-        return ["worker", "apart"]
 
     async def start(self) -> None:
         """Returns when all are ready."""
@@ -138,7 +137,12 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(
-    part: str, *, lease: float = LEASE_S, behind: Sequence[str] = (), settings: Mapping[str, object] | None = None
+    part: str,
+    seed: int,
+    *,
+    lease: float = LEASE_S,
+    behind: Sequence[str] = (),
+    settings: Mapping[str, object] | None = None,
 ) -> AsyncGenerator[Fleet]:
     """A fleet that is ready, on a PostgreSQL of its own, which has to survive its own crashes, but not those of the
     machine. Members in `behind` reach it through a proxy each.
@@ -156,7 +160,8 @@ async def fleet(
                 await made.start()
                 yield made
             except Exception as error:
-                raise Broken(f"{part}: {_first(error)}\n{made.log_end()}") from error
+                again = f"again: make chaos ARGS='{part} --seed {seed}'"
+                raise Broken(f"{part}: {_first(error)}\n{again}\n{made.log_end()}") from error
             finally:
                 made.end()
 
