@@ -23,6 +23,7 @@ WORKERS = ("worker", "apart")
 """Those that do nothing else."""
 LEASE_S = 6.0
 PATIENCE_S = 30.0
+SUPERVISED_S = 0.5
 NEVER = ("writer died", "claim loop died", "attempt broke", "Traceback", "was never retrieved", "hint listener failed")
 SETTINGS = {"synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on", "max_connections": "120"}
 
@@ -66,6 +67,14 @@ class Fleet:
     async def start(self) -> None:
         """Returns when all are ready."""
         await asyncio.gather(*(member.start() for member in self.members.values()))
+
+    async def supervise(self) -> None:
+        """Starts again whoever has ended, as service managers do: who starts while the database is away ends at once."""
+        while True:
+            for member in self.members.values():
+                if not member.running:
+                    member.spawn()
+            await asyncio.sleep(SUPERVISED_S)
 
     async def ready(self) -> None:
         """Waits until all are.

@@ -60,6 +60,10 @@ async def _tell(seed: int, seconds: float, clients: int, lease: float, progress:
                 group.create_task(strike(crowd, until))
                 group.create_task(cancels.harm(crowd))
 
-        endured = await endure(found, harm, seconds=seconds, dice=dice, clients=clients)
+        supervising = asyncio.ensure_future(found.supervise())
+        try:
+            endured = await endure(found, harm, seconds=seconds, dice=dice, clients=clients)
+        finally:
+            supervising.cancel()
         rows = [*kills.rows(), *stops.rows(), *crashes.rows(), *cuts.rows(), *cancels.rows()]
     return [*rows, *endured.rows(), ("seed", str(seed))]
