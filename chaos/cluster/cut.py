@@ -70,13 +70,11 @@ class Cuts:
         """Of those that there were."""
         rows = [("times that connections were cut", f"{self._cuts}")]
         if self._rounds:
-            noticed = sum(member.said("taken for dead") for member in self._found.members.values())
             deaf = f"{len(self._deaf)}; {max(self._deaf):.1f} s"
             rows += [
                 ("runs created and waited for while no hint came; longest", deaf),
                 ("times that the network of a worker swallowed everything", f"{len(self._holes)}"),
-                ("its run went on elsewhere after: longest", f"{self.went_on:.1f} s"),
-                ("workers that found their lease over", f"{noticed}"),
+                ("its run went on elsewhere, and it noticed; after: longest", f"{self.went_on:.1f} s"),
                 ("times that the database was far away", f"{self._slow}"),
             ]
         return rows

@@ -76,11 +76,9 @@ class Stops:
         worker.go_on()
 
     def rows(self) -> Rows:
-        noticed = sum(self._found.members[name].said("taken for dead") for name in WORKERS)
         refused = sum(self._found.members[name].said("lease lost") for name in WORKERS)
         return [
             ("stops shorter than the lease", f"{self._short}"),
-            ("stops longer than the lease", f"{self._long}"),
-            ("workers that found their lease over", f"{noticed}"),
+            ("stops longer than the lease, noticed by who woke", f"{self._long}"),
             ("attempts refused after they had lost their runs", f"{refused}"),
         ]

@@ -19,8 +19,10 @@ STEPS, PAUSE_S = 40, 0.1
 """Long enough to be found where it executes; what is done there keeps it from ending."""
 
 _WHERE = """
-SELECT attempt, process FROM runs JOIN workers ON worker_id = worker WHERE run_id = $1 AND status = 'running'
+SELECT attempt, process FROM runs JOIN workers ON worker_id = worker
+WHERE run_id = $1 AND attempt > $2 AND status = 'running'
 """
+_LIVES = "SELECT 1 FROM workers WHERE process = $1 AND expires_at > clock_timestamp()"
 
 
 @dataclass
@@ -31,7 +33,6 @@ class Victim:
     member: str
     attempt: int
     _fleet: Fleet
-    _noticed: int
 
     @classmethod
     async def found(cls, fleet: Fleet, crowd: Clients, key: str, among: Collection[str]) -> Victim:
@@ -46,7 +47,7 @@ class Victim:
             run_id = await _long_walk(crowd, f"{key}-{number}")
             attempt, member = await _executes(fleet, run_id, but=0)
             if member in among:
-                return cls(run_id, member, attempt, fleet, fleet.members[member].said("taken for dead"))
+                return cls(run_id, member, attempt, fleet)
         raise Broken(f"no run executes on any of {among}")
 
     async def goes_on(self) -> None:
@@ -58,16 +59,13 @@ class Victim:
         await _executes(self._fleet, self.run_id, but=self.attempt)
 
     async def notices(self) -> None:
-        """Waits until its worker has noticed that it has lost its lease.
+        """Waits until its worker, whose lease has ended and which is back, has noticed: it lives again.
 
         Raises:
             Broken: it does not.
         """
-        deadline = time.monotonic() + PATIENCE_S
-        while self._fleet.members[self.member].said("taken for dead") == self._noticed:
-            if time.monotonic() > deadline:
-                raise Broken(f"{self.member} does not notice that it has lost its lease")
-            await asyncio.sleep(0.05)
+        member = self._fleet.members[self.member]
+        await _found(self._fleet, _LIVES, member.pid, f"{self.member} does not notice that it has lost its lease")
 
 
 async def _long_walk(crowd: Clients, key: str) -> str:
@@ -80,16 +78,21 @@ async def _long_walk(crowd: Clients, key: str) -> str:
 
 
 async def _executes(fleet: Fleet, run_id: str, but: int) -> tuple[int, str]:
-    """The attempt that executes, not that one, and its member."""
+    """The attempt that executes, after that one, and its member."""
+    row = await _found(fleet, _WHERE, run_id, but, f"run {run_id} does not execute after attempt {but}")
+    return row["attempt"], next(name for name, member in fleet.members.items() if member.pid == row["process"])
+
+
+async def _found(fleet: Fleet, question: str, *asked: Any) -> Any:
+    """The answer of the database, once there is one; the last of what is asked says what it means if none comes."""
+    *values, otherwise = asked
     connection: Any = await asyncpg.connect(fleet.postgres.url)
     deadline = time.monotonic() + PATIENCE_S
     try:
         while time.monotonic() < deadline:
-            row = await connection.fetchrow(_WHERE, run_id)
-            if row is not None and row["attempt"] != but:
-                members = fleet.members.items()
-                return row["attempt"], next(name for name, member in members if member.pid == row["process"])
+            if (row := await connection.fetchrow(question, *values)) is not None:
+                return row
             await asyncio.sleep(0.02)
     finally:
         await connection.close()
-    raise Broken(f"run {run_id} does not execute any more" if but else f"run {run_id} does not execute")
+    raise Broken(otherwise)
