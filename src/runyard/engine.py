@@ -273,14 +273,22 @@ class Engine:
             free=self.worker.free,
         )
 
+    def announce_stop(self) -> None:
+        """From now on the server says that it is not ready. It works as ever, until it is drained."""
+        if self._state == "ready":
+            self._state = "stopping"
+
     async def drain(self) -> bool:
         """Ends all work: attempts stop or go back in line at no cost, streams end. Whether all code has ended."""
-        if self._state != "ready":
+        if self._state not in ("ready", "stopping"):
             return True
         self._state = "draining"
         self._lag.stop()
         self.verbs.close()
-        ended = await self.worker.drain(self._terms.drain_grace)
+        ended, _ = await asyncio.gather(
+            self.worker.drain(self._terms.drain_grace),
+            self.verbs.answered(self._terms.drain_grace if self.storage.shared else 0.0),
+        )
         self.streams.drain()
         await self._leases.stop()
         await self._directory.stop()

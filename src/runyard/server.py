@@ -237,7 +237,8 @@ def work(settings: Settings) -> int:
         )
     if not settings.workers:
         raise InvalidInput("workers is 0: a worker that executes nothing has nothing to do", field="workers")
-    return _serve_table(settings, api_app.HEALTH)
+    # Nobody distributes requests to it.
+    return _serve_table(msgspec.structs.replace(settings, drain_notice=0.0), api_app.HEALTH)
 
 
 def _serve_table(settings: Settings, table: api_app.Table) -> int:
@@ -271,7 +272,12 @@ def _serve_on(listening: socket.socket, settings: Settings, table: api_app.Table
 
 async def _serve(app: App, listening: socket.socket, settings: Settings) -> tuple[bool, bool]:
     await app.engine.start()
-    server = _Server(_uvicorn_config(app, settings), app.engine, programs_read=settings.log_format == "json")
+    server = _Server(
+        _uvicorn_config(app, settings),
+        app.engine,
+        notice=settings.drain_notice,
+        programs_read=settings.log_format == "json",
+    )
     try:
         await server.serve([listening])
     finally:
@@ -358,9 +364,11 @@ class _Server(uvicorn.Server):
     """Uvicorn that drains the engine between closing its doors and waiting for open connections, so that streams end
     with a clean last event instead of being cut; a second signal ends the process at once."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, *, programs_read: bool) -> None:
+    def __init__(self, config: uvicorn.Config, engine: Engine, *, notice: float, programs_read: bool) -> None:
+        """`notice`: seconds for which it says that it is about to close its doors."""
         super().__init__(config)
         self._engine = engine
+        self._notice = notice
         self._programs_read = programs_read
         """Standard error holds log lines for programs, and nothing else."""
 
@@ -379,6 +387,8 @@ class _Server(uvicorn.Server):
         return f"http://{host}:{listening[1]}"
 
     async def shutdown(self, sockets: Any = None) -> None:
+        self._engine.announce_stop()
+        await asyncio.sleep(self._notice)
         for server in self.servers:
             server.close()
         await self._engine.drain()

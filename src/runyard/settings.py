@@ -171,6 +171,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="How long a run with `on_disconnect=cancel` goes on when nobody is connected to it.",
         ),
     ] = 5.0
+    drain_notice: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=600,
+            description="How long a server that is told to stop says so by `/ready` before it takes no more "
+            "requests, so that whoever distributes them sends it no more.",
+        ),
+    ] = 0.0
     drain_grace: Annotated[
         float,
         Meta(ge=0, description="How long running attempts may take to end when the server is told to stop."),

@@ -298,6 +298,25 @@ def test_a_worker_that_is_taken_for_dead_stops_what_goes_on_elsewhere(on_cluster
     on_cluster(story)
 
 
+def test_who_waits_for_a_cancel_looks_again_as_often_as_it_takes(on_cluster: OnCluster) -> None:
+    async def story(cluster: Cluster) -> None:
+        api, held = await cluster.api(), Held(stubborn=True)
+        await cluster.worker(held.agent)
+        await api.until(lambda: "held" in api.verbs.agents)
+        run = await api.run(agent_id="held", input=1)
+        await held.began.acquire()
+        streams = api.app.engine.streams
+        cancelling = asyncio.ensure_future(api.post(f"/runs/{run['run_id']}/cancel?wait=1"))
+        for _ in range(2):
+            await api.until(lambda: run["run_id"] in streams._endings)
+            streams._look_again()
+        held.goes_on.set()
+        assert (await cancelling).status_code == 204
+        assert (await api.get(f"/runs/{run['run_id']}")).json()["status"] == "success"
+
+    on_cluster(story)
+
+
 def test_hints_that_do_not_come_cost_latency_only(on_cluster: OnCluster, monkeypatch: Any) -> None:
     for place in ("watched", "streams", "worker"):
         monkeypatch.setattr(f"runyard.{place}.RECHECK", 0.2)
