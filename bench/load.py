@@ -37,6 +37,7 @@ async def main(port: int, path: str, body: str, concurrency: int, seconds: float
     print(
         json.dumps(
             {
+                "count": len(took),
                 "per_second": len(took) / spent,
                 "p50_ms": took[len(took) // 2] * 1e3,
                 "p99_ms": took[int(len(took) * 0.99)] * 1e3,

@@ -30,7 +30,7 @@ from chaos.cluster import kill as kill_members
 from chaos.report import Broken, Progress, Rows, on_terminal, silent, table
 
 EPILOG = """examples:
-  python -m chaos                              everything: about 35 minutes
+  python -m chaos                              everything: about 40 minutes
   python -m chaos kill --minutes 1 --seed 7    a minute of kills, again as they were
   python -m chaos points --points 500          the first 500 crash points
 """

@@ -44,6 +44,8 @@ class Leases:
         self._agents = agents
         self._retention = int(retention * 1e6)
         self._doubt = doubt
+        self._away = False
+        """Whether the database could not be reached when it was looked at last."""
         self._loops: list[asyncio.Task[None]] = []
         self._renewed_at = 0
         """The last time, by our clock, at which a renewal was asked for that came about."""
@@ -74,6 +76,14 @@ class Leases:
         if recovered.requeued or recovered.lost:
             self._telemetry.tell("recovered", requeued=len(recovered.requeued), lost=len(recovered.lost))
 
+    async def look_once(self) -> None:
+        """The same, but not right after the database was away: nobody could renew meanwhile, and those who are alive do
+        it now."""
+        if not self._away:
+            await self.recover_once()
+        elif await self._storage.trouble() is None:
+            self._away = False
+
     async def renew_once(self) -> None:
         """Renews the lease. Where it has ended, another begins, and everything that executes here is in doubt."""
         assert self._lease is not None  # nobody renews what there is not
@@ -91,7 +101,7 @@ class Leases:
             return
         if self._lease is not None:
             self._repeat(self._lease / RENEWALS, self.renew_once, self._not_renewed)
-        self._repeat(RECOVERY, self.recover_once, self._not_recovered)
+        self._repeat(RECOVERY, self.look_once, self._not_recovered)
 
     async def stop(self) -> None:
         """Nothing executes here any more."""
@@ -109,6 +119,7 @@ class Leases:
         self._telemetry.tell("lease not renewed", why=str(error) or repr(error))
 
     def _not_recovered(self, error: Exception) -> None:
+        self._away = True
         self._telemetry.tell("not recovered", why=str(error) or repr(error))
 
     def _repeat(

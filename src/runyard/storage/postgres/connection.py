@@ -50,12 +50,15 @@ _SETTINGS = {
     "statement_timeout": f"{STATEMENT_TIMEOUT * 1000:.0f}",
     "lock_timeout": str(LOCK_TIMEOUT_MS),
     "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
-    # Every statement is meant to follow an index, from its first execution on and however old the statistics are. A
-    # plan for each execution would cost more than most executions.
+    # Every statement is meant to follow an index, in its order where it wants one, from its first execution on and
+    # however old the statistics are. A plan for each execution would cost more than most executions.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "enable_incremental_sort": "off",
 }
 
 

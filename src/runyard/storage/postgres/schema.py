@@ -26,7 +26,8 @@ PAUSE = 1.0
 
 _PATIENTLY = """
 SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
-SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on
+SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on;
+SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_incremental_sort = on
 """
 """Another server may take its time to migrate, and so may a change of all rows of a table."""
 

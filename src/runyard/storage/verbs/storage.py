@@ -167,9 +167,10 @@ class VerbStorage(ABC):
         kept = self._snapshots.get((owner, checkpoint_id))  # two owners may have threads of the same name
         if kept is not None and kept.checkpoint.thread_id == thread_id and undone:
             return kept
+        return self._keep(owner, await self._found_snapshot(owner, thread_id, checkpoint_id, undone))
 
-        found = await self._read(lambda reader: states.found_snapshot(reader, owner, thread_id, checkpoint_id, undone))
-        return self._keep(owner, found)
+    async def _found_snapshot(self, owner: str, thread_id: str, checkpoint_id: str, undone: bool) -> Snapshot:
+        return await self._read(lambda reader: states.found_snapshot(reader, owner, thread_id, checkpoint_id, undone))
 
     async def history(
         self, owner: str, thread_id: str, *, before: str | None, limit: int, namespace: str = ""
