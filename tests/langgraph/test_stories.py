@@ -44,17 +44,19 @@ def test_a_graph_goes_on_after_kill_9_from_the_step_it_was_in(serve: Serve, tmp_
 
 def test_two_clients_on_one_thread_with_each_strategy(serve: Serve, tmp_path: Path) -> None:
     server = serve(GRAPHS)
+    whole = ["first", "done first", "second", "done second"]
     expected = {
-        "reject": ["first", "done first"],
-        "enqueue": ["first", "done first", "second", "done second"],
-        "interrupt": ["first", "second", "done second"],
-        "rollback": ["second", "done second"],
+        "reject": [["first", "done first"]],
+        "enqueue": [whole],
+        # A node that ends before the word to stop has come to it has ended.
+        "interrupt": [["first", "second", "done second"], whole],
+        "rollback": [["second", "done second"]],
     }
     with httpx2.Client(base_url=server.url, timeout=20) as one, httpx2.Client(base_url=server.url, timeout=20) as two:
-        for strategy, log in expected.items():
+        for strategy, logs in expected.items():
             folder = tmp_path / strategy
             folder.mkdir()
-            assert _meet(one, two, folder, strategy, server.log_text) == log, strategy
+            assert _meet(one, two, folder, strategy, server.log_text) in logs, strategy
 
 
 def _meet(one: httpx2.Client, two: httpx2.Client, folder: Path, strategy: str, told: Callable[[], str]) -> list[str]:

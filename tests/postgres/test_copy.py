@@ -398,7 +398,7 @@ def test_another_schema_is_refused_with_what_to_do(source: Path, target: str, nu
 def test_a_target_of_a_newer_version_is_refused(source: Path, target: str, postgres: Postgres) -> None:
     asyncio.run(postgres.execute("INSERT INTO schema_versions VALUES (999, 'later')", target))
     try:
-        with pytest.raises(StorageError, match="a newer version wrote it"):
+        with pytest.raises(StorageError, match="a newer version has written it"):
             copied(source, target)
     finally:
         asyncio.run(postgres.execute("DELETE FROM schema_versions WHERE number = 999", target))

@@ -17,6 +17,7 @@ from server_process import EXAMPLES, ServerProcess, free_port
 COMMANDS = (
     "agents",
     "backup",
+    "copy",
     "demo",
     "doctor",
     "migrate",
