@@ -113,7 +113,9 @@ def _rows(
         progress(f"{what} at {concurrency}, round {number + 1} of {rounds}")
         store.append(run("load.py", bare.port, f"/{what}", BODY, concurrency, seconds, seconds=seconds)["per_second"])
         for setup in setups:
-            seen[setup.name].append(run("load.py", setup.server.port, path, body, concurrency, seconds, seconds=seconds))
+            seen[setup.name].append(
+                run("load.py", setup.server.port, path, body, concurrency, seconds, seconds=seconds)
+            )
     time.sleep(UNTOLD)
     rows: list[PostgresRow] = []
     for setup in setups:

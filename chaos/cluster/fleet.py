@@ -69,7 +69,7 @@ class Fleet:
         await asyncio.gather(*(member.start() for member in self.members.values()))
 
     async def supervise(self) -> None:
-        """Starts again whoever has ended, as service managers do: who starts while the database is away ends at once."""
+        """Starts again whoever has ended, as service managers do: who starts while the database is away does."""
         while True:
             for member in self.members.values():
                 if not member.running:
