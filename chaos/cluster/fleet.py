@@ -69,7 +69,7 @@ class Fleet:
         await asyncio.gather(*(member.start() for member in self.members.values()))
 
     async def supervise(self) -> None:
-        """Starts again whoever has ended, as service managers do: who starts while the database is away ends at once."""
+        """Starts again whoever has ended, as service managers do: who starts while the database is away does."""
         while True:
             for member in self.members.values():
                 if not member.running:
@@ -172,7 +172,7 @@ async def fleet(
                 again = f"again: make chaos ARGS='{part} --seed {seed}'"
                 raise Broken(f"{part}: {_first(error)}\n{again}\n{made.log_end()}") from error
             finally:
-                made.end()
+                await asyncio.to_thread(made.end)  # they say goodbye to their database through the proxies
 
 
 def _first(error: Exception) -> str:
