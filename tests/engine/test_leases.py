@@ -209,9 +209,9 @@ def test_nobody_is_taken_for_dead_right_after_the_database_was_away() -> None:
         await case.begin()
         case.storage.away = True
         await case.pass_by(RECOVERY)
-        await case.pass_by(STORAGE_PATIENCE)
+        await case.pass_by(STORAGE_PATIENCE)  # it still is
         case.storage.away = False
-        await case.pass_by(STORAGE_PATIENCE)
+        await case.pass_by(RECOVERY)
         assert case.storage.count("recover") == 1, "that of the start"
         await case.pass_by(RECOVERY)
         assert case.storage.count("recover") == 2
