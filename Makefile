@@ -59,7 +59,7 @@ bench-large: $(READY) ## Measure what operations cost on a file with a million f
 	@$(BIN)/python -m bench.large $(ARGS)
 
 .PHONY: chaos
-chaos: $(READY) ## Kill servers, break disks, crowd and soak, for half an hour (ARGS="kill --minutes 1")
+chaos: $(READY) ## Kill servers, break disks, crowd, soak, upset clusters, for 40 minutes (ARGS="kill --minutes 1")
 	@$(BIN)/python -m chaos $(ARGS)
 
 .PHONY: fuzz

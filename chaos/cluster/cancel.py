@@ -36,7 +36,7 @@ def run(*, seed: int, races: int, clients: int = 1, progress: Progress = silent)
 
 async def _tell(seed: int, races: int, clients: int, progress: Progress) -> Rows:
     dice = Random(seed)
-    async with fleet("cluster-cancel") as found:
+    async with fleet("cluster-cancel", seed) as found:
         cancels = Cancels(found, dice, races, progress)
         endured = await endure(found, cancels.harm, seconds=0, dice=dice, clients=clients)
     return [*cancels.rows(), *endured.rows(), ("seed", str(seed))]

@@ -7,18 +7,15 @@ import time
 from random import Random
 from typing import Any
 
-import asyncpg
-
 from chaos.caller import Answer
 from chaos.clients import Clients
-from chaos.cluster.fleet import ALL, LEASE_S, Fleet, fleet
+from chaos.cluster.fleet import ALL, EXECUTE, LEASE_S, Fleet, fleet
 from chaos.cluster.ordeal import endure
+from chaos.cluster.victim import Victim
 from chaos.report import Broken, Progress, Rows, silent
 
 GOES_ON_S = 10.0
 """Within this time the runs of a worker that is cut off go on elsewhere: so it is promised for a lease of 6 s."""
-NOTICES_S = 30.0
-"""Seconds in which a worker that is reached again has to have noticed that it had lost its lease."""
 SLOW_S = 0.01
 """Seconds that everything takes on a slow way to the database, each way."""
 
@@ -34,7 +31,7 @@ def run(*, seed: int, rounds: int, clients: int = 1, progress: Progress = silent
 
 async def _tell(seed: int, rounds: int, clients: int, progress: Progress) -> Rows:
     dice = Random(seed)
-    async with fleet("cluster-cut", lease=LEASE_S, behind=ALL) as found:
+    async with fleet("cluster-cut", seed, lease=LEASE_S, behind=ALL) as found:
         cuts = Cuts(found, dice, rounds, progress)
         endured = await endure(found, cuts.harm, seconds=0, dice=dice, clients=clients)
         rows = cuts.rows()
@@ -73,13 +70,11 @@ class Cuts:
         """Of those that there were."""
         rows = [("times that connections were cut", f"{self._cuts}")]
         if self._rounds:
-            noticed = sum(member.said("taken for dead") for member in self._found.members.values())
             deaf = f"{len(self._deaf)}; {max(self._deaf):.1f} s"
             rows += [
                 ("runs created and waited for while no hint came; longest", deaf),
                 ("times that the network of a worker swallowed everything", f"{len(self._holes)}"),
-                ("its run went on elsewhere after: longest", f"{self.went_on:.1f} s"),
-                ("workers that found their lease over", f"{noticed}"),
+                ("its run went on elsewhere, and it noticed; after: longest", f"{self.went_on:.1f} s"),
                 ("times that the database was far away", f"{self._slow}"),
             ]
         return rows
@@ -112,37 +107,14 @@ class Cuts:
 
     async def hole(self, crowd: Clients) -> None:
         """A worker's network swallows everything: its runs go on elsewhere, and it can write nothing any more."""
-        key = f"cut-off-{len(self._holes)}"
-        run_id = crowd.journal.accepted(key, await crowd.caller.call("POST", "/runs", _long_walk(crowd, key), key=key))
-        begun, name = await self._executes(run_id, None)
-        member, proxy = self._found.members[name], self._found.proxies[name]
-        noticed = member.said("taken for dead")
+        victim = await Victim.found(self._found, crowd, f"cut-off-{len(self._holes)}", EXECUTE)
+        proxy = self._found.proxies[victim.member]
         proxy.hole()
         holed = time.monotonic()
-        await self._executes(run_id, begun)
+        await victim.goes_on()
         self._holes.append(time.monotonic() - holed)
         proxy.heal()
-        while member.said("taken for dead") == noticed:
-            if time.monotonic() > holed + NOTICES_S:
-                raise Broken(f"{name} was cut off, and does not notice that it has lost its lease")
-            await asyncio.sleep(0.05)
-
-    async def _executes(self, run_id: str, elsewhere: int | None) -> tuple[int, str]:
-        """The attempt that executes, and the member; another attempt than `elsewhere`."""
-        connection: Any = await asyncpg.connect(self._found.postgres.url)
-        deadline = time.monotonic() + 3 * GOES_ON_S
-        try:
-            while time.monotonic() < deadline:
-                row = await connection.fetchrow(_WHERE, run_id)
-                if row is not None and row["attempt"] != elsewhere:
-                    members = self._found.members.items()
-                    return row["attempt"], next(name for name, member in members if member.pid == row["process"])
-                await asyncio.sleep(0.02)
-        finally:
-            await connection.close()
-        raise Broken(
-            f"run {run_id} does not execute" if elsewhere is None else f"run {run_id} does not go on elsewhere"
-        )
+        await victim.notices()
 
     async def slow(self, _: Clients) -> None:
         """The database is far away for a while."""
@@ -152,17 +124,3 @@ class Cuts:
         await asyncio.sleep(2 + self._dice.random())
         for proxy in self._found.proxies.values():
             proxy.heal()
-
-
-_WHERE = """
-SELECT attempt, process FROM runs JOIN workers ON worker_id = worker WHERE run_id = $1 AND status = 'running'
-"""
-
-
-def _long_walk(crowd: Clients, key: str) -> dict[str, Any]:
-    """A run that takes steps for as long as it takes to be lost and found."""
-    return {
-        "agent_id": "walk",
-        "input": {"key": key, "steps": 150, "pause": 0.1, "journal": str(crowd.steps)},
-        "stream_mode": "custom",
-    }

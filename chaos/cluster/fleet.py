@@ -17,8 +17,14 @@ from runyard.events import decode, lifecycle
 from tests.postgres_server import OwnServer, own_server
 
 ALL = ("api", "both", "worker", "apart")
+EXECUTE = ("both", "worker", "apart")
+"""Those that execute runs."""
+WORKERS = ("worker", "apart")
+"""Those that do nothing else."""
 LEASE_S = 6.0
 PATIENCE_S = 30.0
+SUPERVISED_S = 0.5
+NEVER = ("writer died", "claim loop died", "attempt broke", "Traceback", "was never retrieved", "hint listener failed")
 SETTINGS = {"synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on", "max_connections": "120"}
 
 
@@ -58,14 +64,17 @@ class Fleet:
         """Of the servers that have an API."""
         return [self.members[name].url for name in ("api", "both")]
 
-    @property
-    def workers(self) -> list[str]:
-        """The names of those that do nothing but execute."""
-        return ["worker", "apart"]
-
     async def start(self) -> None:
         """Returns when all are ready."""
         await asyncio.gather(*(member.start() for member in self.members.values()))
+
+    async def supervise(self) -> None:
+        """Starts again whoever has ended, as service managers do: who starts while the database is away does."""
+        while True:
+            for member in self.members.values():
+                if not member.running:
+                    member.spawn()
+            await asyncio.sleep(SUPERVISED_S)
 
     async def ready(self) -> None:
         """Waits until all are.
@@ -92,6 +101,15 @@ class Fleet:
     def log_end(self) -> str:
         """The last of what each has printed."""
         return "\n".join(f"-- {name}\n{member.log_end()[-1500:]}" for name, member in self.members.items())
+
+    def sound(self) -> None:
+        """Raises:
+        Broken: one of them has said something that nothing done to it explains.
+        """
+        for name, member in self.members.items():
+            for words in NEVER:
+                if member.said(words):
+                    raise Broken(f"{name} has said {words!r}")
 
     async def audit(self) -> int:
         """Holds the log itself to its laws: numbers without a gap or a double, and one end for each run that has ended.
@@ -128,17 +146,23 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(
-    part: str, *, lease: float = LEASE_S, behind: Sequence[str] = (), settings: Mapping[str, object] | None = None
+    part: str,
+    seed: int,
+    *,
+    lease: float = LEASE_S,
+    behind: Sequence[str] = (),
+    settings: Mapping[str, object] | None = None,
+    database: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Fleet]:
     """A fleet that is ready, on a PostgreSQL of its own, which has to survive its own crashes, but not those of the
-    machine. Members in `behind` reach it through a proxy each.
+    machine. Members in `behind` reach it through a proxy each. `database`: settings of PostgreSQL.
 
     Raises:
         Broken: as its body, with what the members have said.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"runyard-{part}-"))
-        postgres = stack.enter_context(own_server(**SETTINGS))
+        postgres = stack.enter_context(own_server(**{**SETTINGS, **(database or {})}))
         async with AsyncExitStack() as ways:
             proxies = {name: await ways.enter_async_context(Proxy(postgres.url)) for name in behind}
             made = Fleet(Path(folder), postgres, proxies, {"lease": lease, **(settings or {})})
@@ -146,7 +170,8 @@ async def fleet(
                 await made.start()
                 yield made
             except Exception as error:
-                raise Broken(f"{part}: {_first(error)}\n{made.log_end()}") from error
+                again = f"again: make chaos ARGS='{part} --seed {seed}'"
+                raise Broken(f"{part}: {_first(error)}\n{again}\n{made.log_end()}") from error
             finally:
                 made.end()
 

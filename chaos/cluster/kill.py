@@ -24,7 +24,7 @@ def run(*, seed: int, seconds: float, interval: float = 1.0, clients: int = 1, p
 
 async def _tell(seed: int, seconds: float, interval: float, clients: int, progress: Progress) -> Rows:
     dice = Random(seed)
-    async with fleet("cluster-kill", lease=LEASE_S) as found:
+    async with fleet("cluster-kill", seed, lease=LEASE_S) as found:
         kills = Kills(found, dice, interval, progress)
         endured = await endure(found, kills.harm, seconds=seconds, dice=dice, clients=clients)
     return [*kills.rows(), *endured.rows(), ("seed", str(seed))]

@@ -32,7 +32,7 @@ def run(*, seed: int, seconds: float, clients: int = 1, lease: float = LEASE_S, 
 
 async def _tell(seed: int, seconds: float, clients: int, lease: float, progress: Progress) -> Rows:
     dice = Random(seed)
-    async with fleet("cluster-mix", lease=lease, behind=ALL) as found:
+    async with fleet("cluster-mix", seed, lease=lease, behind=ALL) as found:
         kills, stops = Kills(found, dice, 1.0), Stops(found, dice, lease)
         crashes, cuts = Crashes(found, dice, 0), Cuts(found, dice, 0)
         cancels = Cancels(found, dice, int(seconds * CANCELS_PER_S))
@@ -60,6 +60,10 @@ async def _tell(seed: int, seconds: float, clients: int, lease: float, progress:
                 group.create_task(strike(crowd, until))
                 group.create_task(cancels.harm(crowd))
 
-        endured = await endure(found, harm, seconds=seconds, dice=dice, clients=clients)
+        supervising = asyncio.ensure_future(found.supervise())
+        try:
+            endured = await endure(found, harm, seconds=seconds, dice=dice, clients=clients)
+        finally:
+            supervising.cancel()
         rows = [*kills.rows(), *stops.rows(), *crashes.rows(), *cuts.rows(), *cancels.rows()]
     return [*rows, *endured.rows(), ("seed", str(seed))]

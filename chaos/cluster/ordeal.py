@@ -73,4 +73,5 @@ async def endure(
         await fleet.ready()
         await settled(caller)
         await judge(caller, crowd.journal)
+        fleet.sound()
         return Endured(crowd.journal, Steps.of(path), await fleet.audit(), caller.unanswered)

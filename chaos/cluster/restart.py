@@ -34,7 +34,7 @@ def run(*, seed: int, restarts: int, clients: int = 1, progress: Progress = sile
 
 async def _tell(seed: int, restarts: int, clients: int, progress: Progress) -> Rows:
     dice = Random(seed)
-    async with fleet("cluster-restart") as found:
+    async with fleet("cluster-restart", seed) as found:
         crashes = Crashes(found, dice, restarts, progress)
         endured = await endure(found, crashes.harm, seconds=0, dice=dice, clients=clients)
         rows = crashes.rows()

@@ -40,7 +40,7 @@ def run(*, seed: int, rounds: int, clients: int = 1, progress: Progress = silent
 
 async def _tell(seed: int, rounds: int, clients: int, progress: Progress) -> Rows:
     dice = Random(seed)
-    async with fleet("cluster-roll", settings={"drain_notice": NOTICE_S}) as found:
+    async with fleet("cluster-roll", seed, settings={"drain_notice": NOTICE_S}) as found:
         rolls = Rolls(found, rounds, progress)
         balancer = Balancer([found.members[name] for name in ("api", "both")], dice)
         endured = await endure(

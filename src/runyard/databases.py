@@ -120,6 +120,7 @@ def inspect_sqlite(path: Path) -> dict[str, Any]:
         "problem": None,
         "workers": None,
         "unoffered": {},
+        "unsafe": (),
     }
     try:
         if facts["exists"]:
@@ -141,12 +142,12 @@ def inspect_postgres(url: str, name: str) -> dict[str, Any]:
     """What there is to tell of a database (see `runyard.server.inspect`)."""
     facts: dict[str, Any] = {
         "path": name, "exists": False, "schema": 0, "latest": 0, "holder": None, "problem": None,
-        "workers": [], "unoffered": {},
+        "workers": [], "unoffered": {}, "unsafe": (),
     }  # fmt: skip
     try:
         from runyard.storage.postgres import connection as postgres
         from runyard.storage.postgres.schema import schema_version
-        from runyard.storage.postgres.workers import standing
+        from runyard.storage.postgres.workers import standing, unsafe
     except ImportError as error:
         return {**facts, "problem": no_driver(error).message}
     facts["latest"] = len(migrations(postgres.PACKAGE))
@@ -156,6 +157,7 @@ def inspect_postgres(url: str, name: str) -> dict[str, Any]:
         try:
             facts["schema"] = await schema_version(connection)
             facts["exists"] = facts["schema"] > 0
+            facts["unsafe"] = await unsafe(connection)
             if facts["schema"] > facts["latest"]:
                 facts["problem"] = f"it has schema {facts['schema']}, written by a newer version"
             elif facts["schema"] == facts["latest"]:

@@ -250,7 +250,7 @@ class Engine:
         if not self._terms.works:
             return []
         reasons = [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
-        return reasons if self._host.trouble is None else [*reasons, self._host.trouble]
+        return reasons + [trouble for trouble in (self._leases.trouble, self._host.trouble) if trouble is not None]
 
     async def exposition(self) -> tuple[bytes, bytes]:
         """The metrics: their content type and text. A database that does not answer costs its own figures only."""

@@ -47,12 +47,27 @@ class Leases:
         self._away = False
         """Whether the database could not be reached when it was looked at last."""
         self._loops: list[asyncio.Task[None]] = []
+        self._renewed_at = 0
+        """The last time, by our clock, at which a renewal was asked for that came about."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why others may have been given what executes here; None while the lease holds, and where there is none."""
+        if self._lease is None or not self._loops:
+            return None
+        late = (self._clock.now() - self._renewed_at) / 1e6
+        return None if late <= self._lease else f"the worker's lease is over: it was not renewed for {late:.0f} s"
 
     async def take_over(self) -> None:
         """At the start: what was left executing by whoever is not alive."""
         if self._lease is not None:
-            await self._storage.join(self._lease, self._agents)
+            await self._join(self._lease)
         await self.recover_once()
+
+    async def _join(self, lease: float) -> None:
+        asked_at = self._clock.now()
+        await self._storage.join(lease, self._agents)
+        self._renewed_at = asked_at
 
     async def recover_once(self) -> None:
         """Puts back in line, or ends, what executes on workers that are not alive."""
@@ -72,8 +87,11 @@ class Leases:
     async def renew_once(self) -> None:
         """Renews the lease. Where it has ended, another begins, and everything that executes here is in doubt."""
         assert self._lease is not None  # nobody renews what there is not
-        if not await self._storage.renew(self._lease):
-            await self._storage.join(self._lease, self._agents)
+        asked_at = self._clock.now()
+        if await self._storage.renew(self._lease):
+            self._renewed_at = asked_at
+        else:
+            await self._join(self._lease)
             self._telemetry.tell("worker was taken for dead")
             self._doubt()
 
@@ -90,6 +108,7 @@ class Leases:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops.clear()
         if self._lease is not None:
             try:
                 await self._storage.leave()

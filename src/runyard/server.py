@@ -429,8 +429,8 @@ def backup(settings: Settings, file: Path, *, overwrite: bool, progress: Callabl
 
 def inspect(settings: Settings) -> dict[str, Any]:
     """What `runyard doctor` looks at: the database (`path`, `exists`, `schema`, `latest`, `holder`, `problem`), for
-    one that is shared its `workers` and what runs wait for none of them (`unoffered`: agent id -> runs), and the agents
-    (`agents`, `agents_problem`). Changes nothing."""
+    one that is shared its `workers`, what runs wait for none of them (`unoffered`: agent id -> runs) and its settings
+    by which something may be lost (`unsafe`), and the agents (`agents`, `agents_problem`). Changes nothing."""
     if settings.shared:
         facts = databases.inspect_postgres(settings.database, without_password(settings.database))
     else:

@@ -243,15 +243,17 @@ class Worker:
             execution.stop("drain")
         await self._all_over(STOPPING)
         left = tuple(self._executing.values())
-        for execution, _ in left:
-            try:
-                await execution.release()
-            except LeaseLost:
-                continue  # it ended at this very moment
-            except RunyardError as error:
-                self._telemetry.tell("not given back", run_id=execution.run_id, why=error.message)
+        await asyncio.gather(*(self._give_back(execution) for execution, _ in left))  # in one commit
         self._telemetry.tell("still executing" if left else "drained", executing=len(left))
         return not left
+
+    async def _give_back(self, execution: Execution) -> None:
+        try:
+            await execution.release()
+        except LeaseLost:
+            pass  # it ended at this very moment
+        except RunyardError as error:
+            self._telemetry.tell("not given back", run_id=execution.run_id, why=error.message)
 
     async def _all_placed(self) -> None:
         """Waits, not for long, until every place that was reserved is used or given back: what a creation on its way to

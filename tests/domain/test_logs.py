@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runyard.logs import JsonFormatter, TextFormatter
+from runyard.logs import REMEMBERED, REPEATED, JsonFormatter, Repeats, TextFormatter
 from runyard.runtime.contract import RunInfo
 from runyard.telemetry import LEVELS, Telemetry, run_of_code, say
 
@@ -146,3 +146,72 @@ def test_a_subscriber_that_raises_harms_nobody_but_itself() -> None:
     assert heard == [("drained", {"executing": 0})]
     assert "telemetry subscriber failed told=drained" in written.getvalue()
     assert "cannot bear it" in written.getvalue()
+
+
+# what is told again and again
+
+
+class Now:
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@contextmanager
+def seldom(formatter: logging.Formatter, now: Now) -> Iterator[io.StringIO]:
+    """As `lines`, without what is repeated."""
+    with lines(formatter) as stream:
+        logging.getLogger("runyard").handlers[-1].addFilter(Repeats(now))
+        yield stream
+
+
+def test_a_warning_is_told_once_in_a_while_and_then_how_often_it_was_not() -> None:
+    now = Now()
+    with seldom(TextFormatter(), now) as written:
+        for _ in range(20):
+            say("lease not renewed", why="the database is away")
+            say("hints do not come", why="the database is away")
+        now.time += REPEATED
+        say("lease not renewed", why="the database is away")
+        say("lease not renewed", why="something else")
+        now.time += REPEATED
+        say("lease not renewed", why="the database is away")
+    told = [line.partition(": ")[2] for line in written.getvalue().splitlines()]
+    assert told == [
+        'lease not renewed why="the database is away"',
+        'hints do not come why="the database is away"',
+        'lease not renewed why="the database is away" repeated=19',
+        'lease not renewed why="something else"',
+        'lease not renewed why="the database is away"',
+    ]
+
+
+def test_programs_are_told_how_often_too() -> None:
+    now = Now()
+    with seldom(JsonFormatter(), now) as written:
+        for _ in range(3):
+            say("claim failed", why="away")
+        now.time += REPEATED
+        say("claim failed", why="away")
+    first, second = map(json.loads, written.getvalue().splitlines())
+    assert "repeated" not in first
+    assert (second["repeated"], second["fields"]) == (2, {"why": "away"})
+
+
+def test_errors_and_what_agents_log_are_always_told() -> None:
+    with seldom(TextFormatter(), Now()) as written:
+        for _ in range(3):
+            say("claim loop died")
+            logging.getLogger("runyard.agent").warning("the oven is hot")
+    assert len(written.getvalue().splitlines()) == 6
+
+
+def test_no_more_than_so_many_warnings_are_remembered() -> None:
+    repeats = Repeats(Now())
+    with lines(TextFormatter()):
+        logging.getLogger("runyard").handlers[-1].addFilter(repeats)
+        for number in range(REMEMBERED + 50):
+            say("lease not renewed", why=str(number))
+    assert len(repeats._told) == REMEMBERED

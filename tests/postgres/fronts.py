@@ -58,11 +58,26 @@ class Tls:
     def __init__(self, url: str, context: ssl.SSLContext | None) -> None:
         self._url = url
         self._context = context
+        self._whole = True
+        self._through: set[asyncio.StreamWriter] = set()
         self.secured = 0
         """Connections over TLS."""
         self.plain = 0
 
+    def cut(self) -> None:
+        """Ends all connections, and every new one, until it is mended."""
+        self._whole = False
+        for writer in self._through:
+            writer.transport.abort()
+        self._through.clear()
+
+    def mend(self) -> None:
+        self._whole = True
+
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._whole:
+            return
+        self._through.add(writer)
         first = await reader.readexactly(8)
         if struct.unpack("!ii", first)[1] == SSL_REQUEST:
             writer.write(b"N" if self._context is None else b"S")

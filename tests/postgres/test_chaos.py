@@ -16,7 +16,7 @@ def count(figure: str) -> int:
 
 
 def test_a_cluster_that_is_killed_stopped_cut_off_and_crashed_keeps_its_promises() -> None:
-    found = dict(mix.run(seed=5, seconds=6, lease=3))
+    found = dict(mix.run(seed=5, seconds=6, lease=4))
     assert count(found["kills"]) >= 2
     assert count(found["crashes of PostgreSQL, each with a start"]) >= 1
     assert count(found["times that connections were cut"]) >= 5

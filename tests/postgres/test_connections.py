@@ -165,6 +165,22 @@ def test_what_the_url_sets_for_sessions_is_set(on_database: OnDatabase) -> None:
     on_database(case)
 
 
+def test_a_schema_of_the_url_has_all_that_is_made(on_database: OnDatabase) -> None:
+    async def case(url: str) -> None:
+        there = f"{url}&options=-c%20search_path%3Dyard"
+        with pytest.raises(StorageError, match="CREATE SCHEMA makes it"):
+            await PostgresStorage(there).open()
+        await asked(url, "CREATE SCHEMA yard")
+        async with opened(there) as storage:
+            await storage.create_thread("", "t", b"{}", 1, if_exists="raise")
+            assert await storage.thread("", "t")
+        assert (await asked(url, "SELECT count(*) FROM yard.threads"))[0][0] == 1
+        assert (await asked(url, "SELECT count(*) FROM public.threads"))[0][0] == 0
+        await asked(url, "DROP SCHEMA yard CASCADE")
+
+    on_database(case)
+
+
 # TLS
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from postgres_server import Postgres
+from postgres_server import OwnServer, Postgres, own_server
 
 from chaos.cluster.proxy import Link, Proxy
 from runyard.errors import Unavailable
@@ -257,3 +257,44 @@ def test_old_marks_go(on_proxy: OnProxy, monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def cut_writer(storage: PostgresStorage) -> None:
     storage._writer._connection.terminate()
+
+
+def test_a_commit_that_a_crash_has_undone_is_not_taken_for_the_one_that_got_its_number() -> None:
+    """The database gives out again the number of a transaction that was not yet on its disk."""
+
+    async def story(crashing: OwnServer) -> None:
+        async with Proxy(crashing.url) as proxy:
+            storage = PostgresStorage(proxy.url)
+            await storage.open()
+            attempt = await attempt_of(storage, "r1")
+            arrived = asyncio.Event()
+
+            def withhold(link: Link, piece: bytes) -> bool:
+                if b"COMMIT" in piece:
+                    arrived.set()
+                return b"COMMIT" not in piece
+
+            proxy.on_sent = withhold
+            appending = asyncio.ensure_future(storage.append(attempt, Batch([entry("custom", 1)]), 2))
+            await arrived.wait()
+            direct: Any = await asyncpg.connect(crashing.url)
+            number = await direct.fetchval(
+                "SELECT backend_xid::text FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+            )
+            crashing.stop()
+            proxy.on_sent = None
+            proxy.close()
+            crashing.start()
+            direct = await asyncpg.connect(crashing.url)
+            for _ in range(5):  # others were faster
+                await direct.execute("SELECT pg_current_xact_id()")
+            assert await direct.fetchval("SELECT pg_xact_status($1::text::xid8)", number) == "committed"
+            proxy.heal()
+            with pytest.raises(Unavailable):
+                await appending
+            assert await direct.fetchval("SELECT max(last_seq) FROM events") == 2
+            await storage.close()
+            await direct.close()
+
+    with own_server(synchronous_commit="on") as crashing:
+        asyncio.run(story(crashing))

@@ -14,7 +14,8 @@ from live_server import holds
 from postgres_server import Postgres
 from test_cluster import Held, count, events_of
 
-from chaos.cluster.proxy import Proxy
+from chaos.cluster.proxy import Link, Proxy
+from runyard.hints.postgres import PostgresHints
 
 
 @pytest.fixture(autouse=True)
@@ -123,5 +124,31 @@ def test_a_connection_for_hints_that_hears_nothing_costs_latency_only(postgres: 
             await api.until(lambda: hints._connection is not None and not hints._connection.is_closed())  # type: ignore[attr-defined]
             again = await api.run(agent_id="count", input=3)
             assert (await api.wait(again["run_id"]))["values"] == {"counted": 3}
+
+    asyncio.run(story())
+
+
+def test_hints_come_although_the_answer_to_the_first_wish_for_them_was_lost(postgres: Postgres) -> None:
+    async def story() -> None:
+        url = await postgres.emptied()
+        async with Proxy(url) as proxy:
+
+            def lose(link: Link, piece: bytes) -> bool:
+                if b"LISTEN" in piece:
+                    proxy.on_sent = None
+                    link.dead = True
+                return True
+
+            proxy.on_sent = lose
+            deaf, other = PostgresHints(proxy.url), PostgresHints(url)
+            heard = asyncio.Event()
+            deaf.subscribe("ready", lambda _: heard.set())
+            await deaf.open()
+            await other.open()
+            while not heard.is_set():
+                other.publish("ready")
+                await asyncio.sleep(0.01)
+            await deaf.close()
+            await other.close()
 
     asyncio.run(story())

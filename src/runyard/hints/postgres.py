@@ -136,7 +136,8 @@ class PostgresHints:
         )
         try:
             channel = await connection.fetchval(_CHANNEL, timeout=PATIENCE)
-            await connection.add_listener(channel, self._heard)
+            async with asyncio.timeout(PATIENCE):
+                await connection.add_listener(channel, self._heard)
         except BaseException:
             connection.terminate()
             raise

@@ -85,6 +85,10 @@ async def _next(connection: Any, known: list[Migration]) -> Migration | None:
                 f"the database does not permit its user to make the layout ({error}): GRANT USAGE, CREATE ON SCHEMA "
                 "... TO that user, or make it the owner of the database"
             ) from None
+        except asyncpg.InvalidSchemaNameError:
+            raise StorageError(
+                "the database has no schema of the name that search_path in its URL says: CREATE SCHEMA makes it"
+            ) from None
         except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError, asyncpg.DuplicateFunctionError) as error:
             raise StorageError(
                 f"the database has something of somebody else's under a name that Runyard needs ({error}): give "
