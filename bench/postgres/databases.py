@@ -52,9 +52,7 @@ class Database:
     @property
     def transactions(self) -> int:
         """Those that were ever committed, of sessions that have been idle for a while (`UNTOLD`)."""
-        return asyncio.run(
-            _ask(self._admin, f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{self.name}'")
-        )
+        return asyncio.run(_ask(self._admin, f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{self.name}'"))
 
     def commit_ms(self, times: int = 200) -> float:
         """Milliseconds of a commit of one row, median."""

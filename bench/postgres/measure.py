@@ -25,8 +25,8 @@ EMBEDDED = "embedded (SQLite)"
 
 @dataclass(frozen=True)
 class PostgresRow:
-    """One set-up under one load: medians over the rounds; ratios are medians of each round's ratio. `transactions`: of a
-    run, all that the database counted."""
+    """One set-up under one load: medians over the rounds; ratios are medians of each round's ratio. `transactions`: of
+    a run, all that the database counted."""
 
     what: str
     concurrency: int
@@ -109,11 +109,12 @@ def _rows(
     progress("what was counted")
     time.sleep(UNTOLD)
     before = {setup.name: setup.database.transactions for setup in setups if setup.database}
+    how = (concurrency, seconds)
     for number in range(rounds):
         progress(f"{what} at {concurrency}, round {number + 1} of {rounds}")
-        store.append(run("load.py", bare.port, f"/{what}", BODY, concurrency, seconds, seconds=seconds)["per_second"])
+        store.append(run("load.py", bare.port, f"/{what}", BODY, *how, seconds=seconds)["per_second"])
         for setup in setups:
-            seen[setup.name].append(run("load.py", setup.server.port, path, body, concurrency, seconds, seconds=seconds))
+            seen[setup.name].append(run("load.py", setup.server.port, path, body, *how, seconds=seconds))
     time.sleep(UNTOLD)
     rows: list[PostgresRow] = []
     for setup in setups:

@@ -56,11 +56,11 @@ async def cost(asked: Asked, server: Server, at_once: int, **wish: Any) -> tuple
 
 
 COSTS = {
-    ("without a thread", 1): (4, 8),
-    ("on threads", 1): (4, 13),
-    ("elsewhere", 1): (11, 21),
-    ("without a thread", BUSY): (0.5, 1),
-    ("on threads", BUSY): (0.5, 3),
+    ("without a thread", 1): (4, 6),
+    ("on threads", 1): (5, 11),
+    ("elsewhere", 1): (11, 18),
+    ("without a thread", BUSY): (0.5, 0.8),
+    ("on threads", BUSY): (0.5, 1.2),
     ("elsewhere", BUSY): (1.5, 3),
 }
 """Transactions and round trips that a run may cost, by where it executes and how many do so at a time: what it takes,

@@ -37,12 +37,17 @@ STOPPED_TIMEOUT_MS = 3_000
 """The same for a writer that has its turn. A server that was stopped, or cut off, in the middle of one holds up all
 others for so long, which is less than a lease."""
 
-TURN = f"""
-INSERT INTO marks (writer, number)
-SELECT $1, $2 FROM pg_advisory_xact_lock({LOCK_SPACE}, hashtext('write ' || current_schema()))
-"""
-"""Waits until it is the turn of this transaction, and leaves its mark. Statements after it see all that was written
-in earlier turns: the lock goes when a commit can be seen, and each statement sees what was committed before it."""
+
+def turn(writer: str, number: int) -> str:
+    """Begins a transaction, waits until it is its turn, and leaves its mark. Statements after it see all that was
+    written in earlier turns: the lock goes when a commit can be seen, and each statement sees what was committed before
+    it. One round trip: values would make it two."""
+    quoted = writer.replace("'", "''")
+    return (
+        f"BEGIN; INSERT INTO marks (writer, number) SELECT '{quoted}', {number} "
+        f"FROM pg_advisory_xact_lock({LOCK_SPACE}, hashtext('write ' || current_schema()))"
+    )
+
 
 _SETTINGS = {
     "default_transaction_isolation": "read committed",

@@ -39,6 +39,19 @@ WHERE owner = $1 AND thread_id = $2 AND deleted_at IS NULL AND hidden + 0 = 0 AN
     WHERE runs.owner = $1 AND runs.thread_id = $2 AND status IN ('pending', 'running')
 )
 
+-- name: thread_alone_of_many
+-- The same of many: the place of each among those that are wanted.
+SELECT w.place, t.head, t.last_seq, t.lease
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (owner, thread_id, place)
+CROSS JOIN LATERAL (
+    SELECT head, last_seq, lease FROM threads
+    WHERE owner = w.owner AND thread_id = w.thread_id AND deleted_at IS NULL AND hidden + 0 = 0 AND NOT EXISTS (
+        SELECT 1 FROM runs
+        WHERE runs.owner = w.owner AND runs.thread_id = w.thread_id AND status IN ('pending', 'running')
+    )
+    OFFSET 0
+) AS t
+
 -- name: search_threads
 -- Newest first.
 SELECT thread_id, owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden, floor_seq, asking
@@ -303,6 +316,22 @@ SELECT runs.run_id, runs.thread_id, runs.owner, agent_id, runs.status, runs.crea
        )
 FROM runs JOIN threads ON threads.owner = runs.owner AND threads.thread_id = runs.thread_id
 WHERE runs.run_id = $1 AND runs.status || '' = 'running' AND threads.lease = $2 AND threads.deleted_at IS NULL
+
+-- name: attempt_standing_of_many
+-- The same of many: the place of each among those that are wanted.
+SELECT w.place, runs.run_id, runs.thread_id, runs.owner, agent_id, runs.status, runs.created_at, runs.updated_at,
+       runs.metadata, request, attempt, max_attempts, outcome, failure, cancel, invocation, base, prior_head,
+       last_checkpoint, first_seq, runs.last_seq, stateless, line, due_at, started_at, ended_at,
+       threads.last_seq, head,
+       (
+           SELECT count(*) FROM runs AS others
+           WHERE others.owner = runs.owner AND others.thread_id = runs.thread_id
+             AND others.status IN ('pending', 'running') AND others.run_id <> runs.run_id
+       ) > 0
+FROM runs
+JOIN unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (run_id, lease, place) ON runs.run_id = w.run_id
+JOIN threads ON threads.owner = runs.owner AND threads.thread_id = runs.thread_id
+WHERE runs.status || '' = 'running' AND threads.lease + 0 = w.lease AND threads.deleted_at IS NULL
 
 -- name: end_run
 -- Guarded: a run ends once.

@@ -7,19 +7,22 @@ threads needs no transaction around it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from runyard.events import Chunk
 from runyard.storage.postgres.attention import Attention
-from runyard.storage.postgres.connection import TURN
+from runyard.storage.postgres.connection import turn
 from runyard.storage.postgres.faults import FAULTS, translate
-from runyard.storage.postgres.statements import Statement
-from runyard.storage.verbs.transaction import Begun, Poisoned
+from runyard.storage.postgres.statements import Statement, together
+from runyard.storage.verbs.transaction import Begun, Look, Poisoned
 
 LOG_PAGE = 32
 """Rows of a log that are asked for at once: more than one reader takes at a time, mostly."""
 
+
+ALONE = {"begin_alone", "insert_trace"}
+"""What nobody else can know of while it is written."""
 
 Evidence = tuple[str, tuple[Any, ...]]
 """A statement and its values: it finds a row where a transaction was committed."""
@@ -31,7 +34,9 @@ _BEGUN: str = "SELECT 1 FROM runs WHERE run_id = $1"
 class Work:
     """What a group does on the writer's connection."""
 
-    __slots__ = ("_about", "_mark", "_rows", "added", "changed", "connection", "evidence", "open", "statements")
+    __slots__ = (
+        "_about", "_known", "_mark", "_rows", "added", "changed", "connection", "evidence", "open", "statements",
+    )  # fmt: skip
 
     def __init__(self, connection: Any, statements: dict[str, Statement], mark: tuple[str, int]) -> None:
         """`mark`: the writer's id, and the number of its transaction."""
@@ -48,6 +53,8 @@ class Work:
         self._mark = mark
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._about: set[str] = set()
+        self._known: dict[tuple[str, tuple[Any, ...]], Any] = {}
+        """What looks have found that nothing was written after."""
 
     @property
     def waiting(self) -> int:
@@ -58,7 +65,7 @@ class Work:
     def begins_alone(self) -> bool:
         """Whether all there is to do is that runs begin on new threads, which nobody else can know of: that needs no
         turn, and is one statement."""
-        return not self.open and self._rows.keys() == {"begin_alone"}
+        return not self.open and "begin_alone" in self._rows and self._rows.keys() <= ALONE
 
     def concerns(self, about: str) -> bool:
         """Whether a row about that has been put off: a thread (its id), or an idempotency key."""
@@ -78,13 +85,34 @@ class Work:
     async def begin(self) -> None:
         """Begins the transaction, where that has not been done, and waits for its turn."""
         if not self.open:
-            await self.connection.execute("BEGIN")
             self.open = True
-            await self.connection.execute(TURN, *self._mark)
+            await self.connection.execute(turn(*self._mark))
+
+    async def foresee(self, looks: Sequence[Look]) -> None:
+        """Looks that verbs are about to ask for, those of a kind in one statement."""
+        kinds: dict[str, list[tuple[Any, ...]]] = {}
+        for query, values in looks:
+            kinds.setdefault(query, []).append(values)
+        for query, wanted in kinds.items():
+            if len(wanted) > 1:
+                await self.begin()
+                statement = self.statements[f"{query}_of_many"]
+                found = await self.connection.fetch(statement.sql, *map(list, zip(*wanted, strict=True)))
+                self._known.update({(query, values): None for values in wanted})
+                self._known.update({(query, wanted[row[0] - 1]): tuple(row)[1:] for row in found})
+
+    async def look(self, query: str, values: tuple[Any, ...]) -> Any:
+        """The first row, or None, of a statement that was foreseen, or is asked now."""
+        if (query, values) in self._known:
+            return self._known[query, values]
+        rows = await self.fetch(query, values)
+        return rows[0] if rows else None
 
     async def fetch(self, query: str, values: Any) -> list[Any]:
         await self.begin()
         statement = self.statements[query]
+        if statement.writes:
+            self._known.clear()
         rows: list[Any] = [tuple(row) for row in await self.connection.fetch(statement.sql, *statement.bound(values))]
         if statement.writes:
             self.changed += len(rows)
@@ -92,6 +120,7 @@ class Work:
 
     async def execute(self, query: str, values: Any) -> int:
         """How many rows it has changed."""
+        self._known.clear()
         await self.begin()
         statement = self.statements[query]
         changed = rows_of(await self.connection.execute(statement.sql, *statement.bound(values)))
@@ -119,12 +148,22 @@ class Work:
         """
         rows, self._rows = self._rows, {}
         self._about.clear()
-        for query, waiting in rows.items():
-            written = rows_of(
-                await self.connection.execute(self.statements[query].sql, *map(list, zip(*waiting, strict=True)))
-            )
-            if written != len(waiting):
+        self._known.clear()
+        riders = [query for query in rows if self.statements[query].rides]
+        others = [query for query in rows if query not in riders]
+        if riders and not others:
+            others = [riders.pop()]
+        for query in others:
+            sql, values = self.statements[query].sql, _columns(rows[query])
+            if query == others[-1] and riders:
+                sql = together([self.statements[rider].sql for rider in riders], sql)
+                values = [column for rider in riders for column in _columns(rows[rider])] + values
+            if rows_of(await self.connection.execute(sql, *values)) != len(rows[query]):
                 raise Poisoned
+
+
+def _columns(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
+    return [[*column] for column in zip(*rows, strict=True)]
 
 
 def rows_of(status: str) -> int:
@@ -178,8 +217,7 @@ class Transaction:
     async def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
         """The first row, or None, of a named statement about nothing but one thread and its runs, or one key."""
         work = await self._settled() if self._work.concerns(about) else self._work
-        rows = await work.fetch(query, values)
-        return rows[0] if rows else None
+        return await work.look(query, values)
 
     async def log(self, owner: str, thread_id: str, after: int) -> AsyncGenerator[Any]:
         """The rows of a thread's log behind a number."""

@@ -24,6 +24,7 @@ from runyard.storage.postgres.faults import FAULTS, UNREACHABLE, translate, tran
 from runyard.storage.postgres.schema import migrate
 from runyard.storage.postgres.statements import Statement
 from runyard.storage.postgres.transaction import Transaction, Work
+from runyard.storage.verbs.foreseen import foreseen
 from runyard.storage.verbs.jobs import GROUP_LIMIT, Job, writer_died
 from runyard.storage.verbs.transaction import Begun, Poisoned
 from runyard.storage.verbs.transaction import Transaction as VerbTransaction
@@ -183,6 +184,7 @@ class Writer:
         """Whether the group is done with: committed whole, or failed for a reason that is nobody's verb."""
         work = self._work()
         try:
+            await work.foresee([look for job in group if (look := foreseen(job, self._begun)) is not None])
             for job in group:
                 changed, added = work.changed, work.added
                 await self._attempt(job, Transaction(work, self._begun))

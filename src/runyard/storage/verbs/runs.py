@@ -124,8 +124,20 @@ async def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
     return Created(run, Claim(run, attempt, 0))
 
 
+def may_begin_next(new: NewRun) -> bool:
+    """Whether a run executes at once where its thread is there and nothing is in line on it."""
+    return (
+        new.claim
+        and not new.stateless
+        and not new.resumes
+        and new.base is None
+        and new.due_at is None
+        and new.concurrency is None
+    )
+
+
 async def _create_on_thread(t: Transaction, new: NewRun) -> Created:
-    if new.claim and not new.resumes and new.base is None and new.due_at is None and new.concurrency is None:
+    if may_begin_next(new):
         row = await t.look("thread_alone", (new.owner, new.thread_id), new.thread_id)
         if row is not None:
             return _begin_on_thread(t, new, *row)
@@ -407,7 +419,7 @@ async def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
 
 async def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
     begun = None if t.begun is None else t.begun.pop(attempt.run_id, None)
-    if begun is not None and begun.lease == attempt.lease and _plain(ending):
+    if begun is not None and begun.lease == attempt.lease and plain(ending):
         entries = [*batch.entries, *line.terminal_entries(attempt.run_id, ending.outcome, ending.failure)]
         last = begun.last_seq + len(entries)
         return await _end_alone(t, attempt, begun.run, batch, ending, now, entries, last, begun.head, seen=False)
@@ -448,7 +460,8 @@ async def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending,
     return await row_of(t, run.run_id)
 
 
-def _plain(ending: Ending) -> bool:
+def plain(ending: Ending) -> bool:
+    """Whether the end of an attempt on a thread that has nothing else in line follows from the ending alone."""
     return ending.cancel is None and not ending.delete_thread and ending.outcome not in ("asked", "rolled_back")
 
 

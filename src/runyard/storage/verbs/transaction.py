@@ -14,6 +14,9 @@ from runyard.runs import Run
 
 T = TypeVar("T")
 
+Look = tuple[str, tuple[Any, ...]]
+"""A named statement about nothing but one thread and its runs, and its values."""
+
 MOST_BEGUN = 10_000
 """Attempts that are remembered."""
 
