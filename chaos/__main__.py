@@ -16,6 +16,7 @@ cluster-cut      hints that do not come, cut connections, networks that swallow 
 cluster-cancel   a thousand runs cancelled at random moments, from another server
 cluster-roll     all restarted in order, while no request fails
 cluster-mix      all of that at once, by chance
+cluster-soak     a steady load; dead rows, and transactions that are left open
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ from collections.abc import Callable
 from chaos import full, kill, overload, points, poison, soak
 from chaos.cluster import cancel, cut, mix, restart, roll, stop
 from chaos.cluster import kill as kill_members
+from chaos.cluster import soak as soak_members
 from chaos.report import Broken, Progress, Rows, on_terminal, silent, table
 
 EPILOG = """examples:
-  python -m chaos                              everything: about 40 minutes
+  python -m chaos                              everything: about 50 minutes
   python -m chaos kill --minutes 1 --seed 7    a minute of kills, again as they were
   python -m chaos points --points 500          the first 500 crash points
 """
 PARTS = ("kill", "points", "full", "poison", "overload", "soak")
-CLUSTER = ("kill", "stop", "restart", "cut", "cancel", "roll", "mix")
+CLUSTER = ("kill", "stop", "restart", "cut", "cancel", "roll", "mix", "soak")
 ALL = (*PARTS, *(f"cluster-{part}" for part in CLUSTER))
 CLUSTER_S = 60.0
 RESTARTS = 6
@@ -48,10 +50,10 @@ def main() -> int:
         prog="python -m chaos", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(ALL)}; all where none is named")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long kill and soak go on")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long kill and soaks go on")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two kills")
     parser.add_argument("--points", type=int, default=2500, help="how many crash points")
-    parser.add_argument("--seed", type=int, default=1, help="of all but soak; the first of the points")
+    parser.add_argument("--seed", type=int, default=1, help="of all but soaks; the first of the points")
     options = parser.parse_args()
     unknown = [part for part in options.parts if part not in ALL]
     if unknown:
@@ -73,6 +75,7 @@ def main() -> int:
         "cluster-cancel": lambda: cancel.run(seed=seed, races=RACES, progress=progress),
         "cluster-roll": lambda: roll.run(seed=seed, rounds=ROUNDS, progress=progress),
         "cluster-mix": lambda: mix.run(seed=seed, seconds=CLUSTER_S, progress=progress),
+        "cluster-soak": lambda: soak_members.run(seconds=seconds, progress=progress),
     }
     broken = 0
     for part in options.parts or ALL:

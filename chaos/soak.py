@@ -35,7 +35,7 @@ JUDGED_S = 240.0
 
 
 @dataclass
-class _Samples:
+class Samples:
     """Seconds, megabytes and milliseconds, one of each per sample."""
 
     at: list[float] = field(default_factory=list[float])
@@ -65,12 +65,12 @@ def run(*, seconds: float, progress: Progress = silent) -> Rows:
     return _judged(samples)
 
 
-async def _work(server: Server, seconds: float, progress: Progress) -> _Samples:
+async def _work(server: Server, seconds: float, progress: Progress) -> Samples:
     await server.start()
-    samples = _Samples()
+    samples = Samples()
     begun = time.monotonic()
     async with Caller(server.url, Random(1)) as caller:
-        clients = [asyncio.ensure_future(_client(caller, samples, number)) for number in range(CLIENTS)]
+        clients = [asyncio.ensure_future(client(caller, samples, number)) for number in range(CLIENTS)]
         try:
             while (now := time.monotonic() - begun) < seconds:
                 progress(f"soak: {now:.0f} of {seconds:.0f} s, {samples.requests:,} requests")
@@ -88,7 +88,7 @@ async def _work(server: Server, seconds: float, progress: Progress) -> _Samples:
     return samples
 
 
-def _sample(server: Server, samples: _Samples, now: float) -> None:
+def _sample(server: Server, samples: Samples, now: float) -> None:
     took = sorted(samples.took)
     samples.at.append(now)
     samples.memory.append(server.own_memory() / 1e6)
@@ -97,7 +97,7 @@ def _sample(server: Server, samples: _Samples, now: float) -> None:
     samples.file.append(server.database.stat().st_size / 1e6)
 
 
-async def _client(caller: Caller, samples: _Samples, number: int) -> None:
+async def client(caller: Caller, samples: Samples, number: int) -> None:
     """Runs without a thread, conversations, streams, items and lists, in turn."""
     thread: str = (await caller.call("POST", "/threads", {})).body["thread_id"]
     turn = 0
@@ -121,11 +121,9 @@ async def _client(caller: Caller, samples: _Samples, number: int) -> None:
         await asyncio.sleep(PAUSE_S)
 
 
-def _judged(samples: _Samples) -> Rows:
+def _judged(samples: Samples) -> Rows:
     if len(samples.at) < 4:
         raise Broken("soak: too short for a line through its samples; give it a minute")
-    half = len(samples.at) // 2
-    at = samples.at[half:]
     rows: Rows = [("requests", f"{samples.requests:,}"), ("samples, the second half judged", f"{len(samples.at)}")]
     grown: list[str] = []
     for name, values, unit, allowed in (
@@ -134,17 +132,25 @@ def _judged(samples: _Samples) -> Rows:
         ("latency p99", samples.p99, "ms", None),
         ("file", samples.file, "MB", None),
     ):
-        later = values[half:]
-        mean = statistics.fmean(later)
-        slope = statistics.linear_regression(at, later).slope * 3600
-        spread = statistics.pstdev(later) / max(at[-1] - at[0], 1) * 3600 * 2
-        verdict = ""
-        if allowed is not None:
-            verdict = "no growth" if slope <= allowed * mean + spread else "GROWS"
-            if samples.at[-1] - samples.at[0] < JUDGED_S:
-                verdict = "(too short for a verdict)"
-        rows.append((name, f"{mean:.1f} {unit}, {slope:+.1f} {unit} an hour {verdict}".strip()))
-        grown += [name] if verdict == "GROWS" else []
+        told, grows = trend(samples.at, values, unit, allowed)
+        rows.append((name, told))
+        grown += [name] if grows else []
     if grown:
         raise Broken(f"soak: {' and '.join(grown)} grows: {rows}")
     return rows
+
+
+def trend(at: list[float], values: list[float], unit: str, allowed: float | None) -> tuple[str, bool]:
+    """The mean of the second half of samples, and what an hour would add by a line through them; whether that is more
+    than `allowed` of the mean and the noise of the samples."""
+    half = len(at) // 2
+    late, later = at[half:], values[half:]
+    mean = statistics.fmean(later)
+    slope = statistics.linear_regression(late, later).slope * 3600
+    spread = statistics.pstdev(later) / max(late[-1] - late[0], 1) * 3600 * 2
+    verdict = ""
+    if allowed is not None:
+        verdict = "no growth" if slope <= allowed * mean + spread else "GROWS"
+        if at[-1] - at[0] < JUDGED_S:
+            verdict = "(too short for a verdict)"
+    return f"{mean:.1f} {unit}, {slope:+.1f} {unit} an hour {verdict}".strip(), verdict == "GROWS"

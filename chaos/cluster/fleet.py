@@ -152,16 +152,17 @@ async def fleet(
     lease: float = LEASE_S,
     behind: Sequence[str] = (),
     settings: Mapping[str, object] | None = None,
+    database: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Fleet]:
     """A fleet that is ready, on a PostgreSQL of its own, which has to survive its own crashes, but not those of the
-    machine. Members in `behind` reach it through a proxy each.
+    machine. Members in `behind` reach it through a proxy each. `database`: settings of PostgreSQL.
 
     Raises:
         Broken: as its body, with what the members have said.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"runyard-{part}-"))
-        postgres = stack.enter_context(own_server(**SETTINGS))
+        postgres = stack.enter_context(own_server(**{**SETTINGS, **(database or {})}))
         async with AsyncExitStack() as ways:
             proxies = {name: await ways.enter_async_context(Proxy(postgres.url)) for name in behind}
             made = Fleet(Path(folder), postgres, proxies, {"lease": lease, **(settings or {})})

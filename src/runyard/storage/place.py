@@ -38,7 +38,8 @@ _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_.][\w.-]*)=((?:\\.|\S)*)(?:\s+|$)")
 _SET_BY_US = frozenset(
     {
         "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "default_transaction_isolation",
-        "plan_cache_mode", "enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit",
+        "plan_cache_mode", "enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_sort",
+        "enable_incremental_sort", "jit",
     }
 )  # fmt: skip
 
