@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -85,11 +85,24 @@ def operation(
     return describe
 
 
+class Problems(Protocol):
+    """How a face tells of errors."""
+
+    def answer(self, error: RunyardError) -> tuple[int, bytes, problems.Headers]:
+        """The status, the body and the additional headers of a refusal."""
+        ...
+
+    def internal(self) -> tuple[int, bytes, problems.Headers]:
+        """The same of a fault of ours."""
+        ...
+
+
 class Endpoint:
     """The methods of one path, as an ASGI app: who may, what is done, and what becomes of errors."""
 
-    def __init__(self, api: ApiContext, methods: Mapping[str, Operation]) -> None:
+    def __init__(self, api: ApiContext, methods: Mapping[str, Operation], told: Problems = problems) -> None:
         self._api = api
+        self._problems = told
         self.methods = dict(methods)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +122,7 @@ class Endpoint:
                 # The status line is out: only a broken connection still tells the client that this is no answer.
                 say("answer broke off", method=scope["method"], path=scope["path"], why=error.message)
                 return
-            status, body, headers = problems.answer(error)
+            status, body, headers = self._problems.answer(error)
             if status == 500:
                 say("request failed", error=error, method=scope["method"], path=scope["path"])
             await call.answer(body, status, headers)
@@ -118,7 +131,8 @@ class Endpoint:
         except Exception as error:
             say("request failed", error=error, method=scope["method"], path=scope["path"])
             if not call.started:
-                await call.answer(*_internal())
+                status, body, headers = self._problems.internal()
+                await call.answer(body, status, headers)
 
     async def _open(self, socket: Socket) -> None:
         """A WebSocket: it is refused like a request until it is accepted, and closed afterwards."""
@@ -137,8 +151,3 @@ class Endpoint:
         except Exception as error:
             say("request failed", error=error, method="WEBSOCKET", path=socket.path)
             await socket.fail()
-
-
-def _internal() -> tuple[bytes, int, problems.Headers]:
-    status, body, headers = problems.internal()
-    return body, status, headers

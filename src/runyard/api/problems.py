@@ -93,7 +93,7 @@ def answer(error: RunyardError) -> tuple[int, bytes, Headers]:
     if isinstance(error, InvalidInput) and "errors" not in metadata:
         fault = {"field": metadata.get("field"), "message": error.message}
         metadata = {**metadata, "errors": [fault]}
-    return status, body_of(error.reason, error.message, metadata), _headers(error, status)
+    return status, body_of(error.reason, error.message, metadata), headers_of(error, status)
 
 
 def internal() -> tuple[int, bytes, Headers]:
@@ -105,7 +105,8 @@ def body_of(code: str, message: str, metadata: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"code": code, "message": message, "metadata": metadata}, enc_hook=repr)
 
 
-def _headers(error: RunyardError, status: int) -> Headers:
+def headers_of(error: RunyardError, status: int) -> Headers:
+    """The additional headers of a refusal."""
     if isinstance(error, Refused):
         return error.headers
     if status == 401:
