@@ -50,6 +50,10 @@ bench: $(READY) ## Measure the server against its own baselines
 bench-graphs: $(READY) ## Measure graphs that are served beside the same graphs called directly
 	@$(BIN)/python -m bench.graphs $(ARGS)
 
+.PHONY: bench-threads
+bench-threads: $(READY) ## Measure the streaming protocol, over SSE and over WebSockets, beside bare streams
+	@$(BIN)/python -m bench.threads $(ARGS)
+
 .PHONY: bench-large
 bench-large: $(READY) ## Measure what operations cost on a file with a million finished runs
 	@$(BIN)/python -m bench.large $(ARGS)
@@ -63,7 +67,7 @@ fuzz: $(READY) ## Send a server bad, odd and broken requests, read broken rows, 
 	@$(BIN)/python -m fuzz $(ARGS)
 
 .PHONY: oracle
-oracle: $(READY) ## Compare with clients generated from documents of the protocol (Java; ARGS="a.json b.json")
+oracle: $(READY) ## Compare with documents of the protocol (ARGS="streaming.cddl"; with Java "a.json b.json")
 	@$(BIN)/python -m tools.oracle $(ARGS)
 
 .PHONY: client-pages

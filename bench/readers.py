@@ -14,7 +14,8 @@ import time
 from typing import cast
 
 END = b"event: end\n"
-EVENT = b"\ndata: "
+EVENT = b"event: custom\n"
+"""What counts: a run's stream begins with another event, when its reader joins."""
 
 
 class Reader(asyncio.Protocol):
@@ -39,12 +40,12 @@ class Reader(asyncio.Protocol):
                 self.done.set_exception(RuntimeError(data.decode()))
                 return
         whole = self.tail + data
-        found = whole.count(EVENT) - self.tail.count(EVENT)
+        found = whole.count(EVENT)
         if found:
             self.last = time.perf_counter()
             self.first = self.first or self.last
             self.events += found
-        self.tail = whole[-10:]  # a mark may be cut in two
+        self.tail = whole[1 - len(EVENT) :]  # a mark may be cut in two
         if END in whole and not self.done.done():
             self.done.set_result(None)
 

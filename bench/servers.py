@@ -101,7 +101,7 @@ class Server:
 @contextmanager
 def runyard(folder: Path, *flags: str, agents: Path = HERE / "agents.py") -> Generator[Server]:
     """Runyard with agents of the benchmark, on a database in that folder."""
-    with _running(
+    with running(
         lambda port: [
             sys.executable, "-m", "runyard", "serve", str(agents),
             "--port", str(port), "--database", f"sqlite:///{folder / 'runyard.db'}", *flags,
@@ -114,13 +114,14 @@ def runyard(folder: Path, *flags: str, agents: Path = HERE / "agents.py") -> Gen
 @contextmanager
 def bare(folder: Path) -> Generator[Server]:
     """The baselines."""
-    with _running(lambda port: [sys.executable, "-m", "bench.baselines", str(folder / "bare.db"), str(port)]) as server:
+    with running(lambda port: [sys.executable, "-m", "bench.baselines", str(folder / "bare.db"), str(port)]) as server:
         server.listens()
         yield server
 
 
 @contextmanager
-def _running(command: Callable[[int], list[str]]) -> Generator[Server]:
+def running(command: Callable[[int], list[str]]) -> Generator[Server]:
+    """A server of a command that takes its port."""
     server = Server(command)
     try:
         yield server

@@ -99,7 +99,8 @@ def start(
 
     `input` is that of the agent (by default the stream's own); where the thread asks a question it is the answer.
     `config` is as in `RunCreate`, such as `{"configurable": {...}}`. `multitask_strategy` says what to do where a run
-    is under way: reject, enqueue, interrupt or rollback.
+    is under way: reject, enqueue, interrupt or rollback. Without it, input of messages and nothing else goes into that
+    run, where its agent takes them: the id is that run's.
 
     Raises CommandError when the server refuses it, ApiValueError when no agent is named.
     """

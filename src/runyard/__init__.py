@@ -10,13 +10,16 @@ from runyard.runtime.blocking import SyncContext
 from runyard.runtime.context import Context
 from runyard.runtime.decorate import agent
 from runyard.runtime.signals import StaleAttempt
+from runyard.runtime.taking import Inbox, SyncInbox
 
 if TYPE_CHECKING:
     from runyard.runtime.langgraph.agent import graph
     from runyard.server import create_app
     from runyard.settings import Settings
 
-__all__ = ["Context", "Retry", "Settings", "StaleAttempt", "SyncContext", "agent", "create_app", "graph"]
+__all__ = [
+    "Context", "Inbox", "Retry", "Settings", "StaleAttempt", "SyncContext", "SyncInbox", "agent", "create_app", "graph",
+]  # fmt: skip
 
 _LAZY = {"create_app": "runyard.server", "Settings": "runyard.settings", "graph": "runyard.runtime.langgraph.agent"}
 

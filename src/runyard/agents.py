@@ -58,6 +58,8 @@ class Agent(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     messages: bool = False
     """Whether the agent reads or writes the `messages` channel (capability `ap.io.messages`)."""
+    injects: bool = False
+    """Whether its code takes messages that are put into a run while it executes (capability `runyard.inject`)."""
     graph: bool = False
     """Whether it is a graph of named nodes: only then `command.goto`, `interrupt_before`, `interrupt_after`,
     `durability`, `context`, `stream_subgraphs` and the modes `tasks`, `checkpoints` and `debug` mean something."""
@@ -69,7 +71,8 @@ class Agent(msgspec.Struct, frozen=True):
     @property
     def capabilities(self) -> dict[str, Any]:
         """The Agent Protocol's capabilities, in its reverse-domain names."""
-        return {"ap.io.messages": self.messages, "ap.io.streaming": True}
+        injects = {"runyard.inject": True} if self.injects else {}
+        return {"ap.io.messages": self.messages, "ap.io.streaming": True, **injects}
 
 
 def choose(agent_id: str | None, default: str | None, known: dict[str, Agent]) -> Agent:

@@ -61,6 +61,8 @@ class Question(msgspec.Struct, frozen=True):
     value: msgspec.Raw
     name: str = ""
     nth: int = 1
+    namespace: str = ""
+    """Where in a graph it was asked: as `events.Entry.namespace`."""
 
 
 class Asked(msgspec.Struct, frozen=True):

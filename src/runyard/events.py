@@ -83,7 +83,7 @@ class Chunk(msgspec.Struct, frozen=True):
         return self.first_seq + len(self.entries) - 1
 
 
-class Event(msgspec.Struct):
+class Event(msgspec.Struct, gc=False):
     """One event with its number; `kind`, `data`, `namespace` and `told` are those of its entry. `frame` is kept by
     whoever frames it first, so that all readers share the bytes. Number 0: made up on joining, not in the log."""
 

@@ -27,6 +27,7 @@ from runyard.runtime.contract import (
     CheckpointWrite,
     Ended,
     Host,
+    Injected,
     Invocation,
     LoadedAgent,
     Record,
@@ -119,6 +120,10 @@ class Execution:
         self._flushing: asyncio.Task[None] | None = None
         self._helpers: set[asyncio.Task[None]] = set()
         self._records = 0
+        self._injected = 0
+        """The number of the last message from outside that its code has been given."""
+        self._hinted = False
+        """Whether the run was to be looked at before its code began."""
         self._span: AttemptSpan | None = None
         if executor.spans is not None:
             self._span = self._begin_span(executor.spans, claim.waited)
@@ -131,6 +136,8 @@ class Execution:
         try:
             start = await self._insist("attempt not begun yet", self._prepare)
             self._invocation = self._executor.host.run(self._loaded, start)
+            if self._hinted and self._loaded.agent.injects:
+                self._help(self._hand_over())
             if self._stop is not None:
                 self._invocation.send(Stop(self._stop))
             self._watch_clock()
@@ -174,12 +181,24 @@ class Execution:
             found = await self._storage.snapshot(run.owner, run.thread_id, run.last_checkpoint)
             self._head, self._state = found.checkpoint, found.state
         records: list[Record] = []
-        if run.started_at != run.updated_at or self._asked is not None:  # an attempt that a drain gave back counts too
-            records = await self._storage.records(run.invocation)
+        injected: list[Injected] = []
+        again = run.started_at != run.updated_at or self._asked is not None  # as is what a drain gave back
+        if again or self._loaded.agent.injects:
+            found_records = await self._storage.records(run.invocation)
+            records = [record for record in found_records if record.kind != "injected"]
+            injected = [Injected(record.nth, record.body) for record in found_records if record.kind == "injected"]
             self._records = len(records)
-        return self._start(base, input_, records, answers)
+            self._injected = max((message.number for message in injected), default=0)
+        return self._start(base, input_, records, answers, injected)
 
-    def _start(self, base: State, input_: bytes | None, records: list[Record], answers: dict[str, bytes]) -> Start:
+    def _start(
+        self,
+        base: State,
+        input_: bytes | None,
+        records: list[Record],
+        answers: dict[str, bytes],
+        injected: list[Injected],
+    ) -> Start:
         run, request = self._run, self._request
         config: dict[str, Any] = {} if request.config is _UNSET else msgspec.to_builtins(request.config)
         command = request.command
@@ -215,6 +234,7 @@ class Execution:
             writes=self._writes_on(self._state) if self._loaded.agent.graph else (),
             inner=self._loaded.agent.graph and self._storage.has_inner(run.owner, run.thread_id),
             max_value_bytes=self._executor.max_value_bytes,
+            injected=injected,
         )
 
     async def _follow(self, invocation: Invocation) -> Ended:
@@ -252,7 +272,9 @@ class Execution:
         self.stop("lost")
         failure = Failure("internal_error", "the server failed while it executed this run; its log says why")
         while not self._gave_up:
-            ending = Ending("failed", self._cancel, failure, expires_at=self._expiry("failed"))
+            ending = Ending(
+                "failed", self._cancel, failure, expires_at=self._expiry("failed"), injects=self._loaded.agent.injects
+            )
             last = Batch(close_nested(self._open, "failed", failure.message))
             try:
                 await self._insist(
@@ -354,6 +376,7 @@ class Execution:
             final=self._state,
             expires_at=self._expiry(outcome),
             delete_thread=self._deletes(outcome),
+            injects=self._loaded.agent.injects,
         )
 
     def _deletes(self, outcome: Outcome) -> bool:
@@ -503,6 +526,20 @@ class Execution:
         self._pending.know(writes)
         return writes
 
+    async def _hand_over(self) -> None:
+        """Gives the code the messages that were put into the run and that it has not been given."""
+        invocation = self._invocation
+        if invocation is None:
+            self._hinted = True
+            return
+        found = await self._insist(
+            "injected messages not read yet", lambda: self._storage.injected(self._run.invocation, self._injected)
+        )
+        for message in found:
+            if message.number > self._injected:  # else somebody was faster who was told at the same time
+                self._injected = message.number
+                invocation.send(message)
+
     # stopping
 
     def stop(self, reason: StopReason) -> None:
@@ -523,7 +560,7 @@ class Execution:
             self._end_span("drained")
 
     def look(self, topic: str = "") -> None:
-        """Something about the run may have changed: a request to cancel, or the run is gone."""
+        """Something about the run may have changed: a request to cancel, a message for it, or the run is gone."""
         try:
             run = self._storage.run(self._run.owner, self.run_id)
         except NotFound:
@@ -537,6 +574,8 @@ class Execution:
             self.stop("cancel")
         elif run.finished:
             self._give_up("lost")
+        elif self._loaded.agent.injects:
+            self._help(self._hand_over())
 
     async def _look_again(self) -> None:
         await self._clock.sleep(STORAGE_PATIENCE)
@@ -612,8 +651,8 @@ class _Pending:
         self.states: dict[int, State] = {}
         self.checkpoints: list[Checkpoint] = []
         self.records: list[Record] = []
-        self.emits: dict[str, int] = {}
-        """The place of the record of each name's last emit: it stands for all before it."""
+        self.counts: dict[tuple[str, str], int] = {}
+        """The place of the last record of each name of those that only count: it stands for all before it."""
         self.pending: dict[Key, PendingWrite] = {}
         self.settled: dict[Key, PendingWrite] = {}
         self.stored: set[Key] = set()
@@ -626,12 +665,12 @@ class _Pending:
 
     def record(self, record: Record) -> None:
         """Keeps a record."""
-        at = self.emits.get(record.name) if record.kind == "emit" else None
+        at = self.counts.get((record.kind, record.name))
         if at is not None:
             self.records[at] = record
             return
-        if record.kind == "emit":
-            self.emits[record.name] = len(self.records)
+        if record.kind in ("emit", "look"):
+            self.counts[record.kind, record.name] = len(self.records)
         self.records.append(record)
 
     def put(self, writes: Sequence[PendingWrite]) -> None:
@@ -656,7 +695,7 @@ class _Pending:
         twin = _Pending()
         twin.entries, twin.states = list(self.entries), dict(self.states)
         twin.checkpoints, twin.records, twin.writes = list(self.checkpoints), list(self.records), self.writes
-        twin.emits, twin.pending, twin.settled = dict(self.emits), dict(self.pending), dict(self.settled)
+        twin.counts, twin.pending, twin.settled = dict(self.counts), dict(self.pending), dict(self.settled)
         twin.stored = set(self.stored)
         return twin
 
@@ -667,7 +706,7 @@ class _Pending:
         self.taken = self.writes
         self.stored.update(self.pending)
         self.entries, self.states, self.checkpoints, self.records, self.writes = [], {}, [], [], 0
-        self.emits, self.pending, self.settled = {}, {}, {}
+        self.counts, self.pending, self.settled = {}, {}, {}
         return batch
 
 

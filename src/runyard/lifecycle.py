@@ -6,7 +6,7 @@ The verbs here are what the API calls. They speak nouns, raise `RunyardError`s a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, cast
 
 import msgspec
@@ -471,6 +471,16 @@ class Lifecycle:
                 raise still_stopping(run_id, self._cancel_grace)
         finally:
             self.streams.forget(run_id, ending)
+
+    async def inject(self, owner: str, run_id: str, messages: Sequence[bytes]) -> None:
+        """Puts messages (JSON objects with an `id`) into a run, for its code to take while it executes.
+
+        Raises:
+            NotFound.
+            Conflict: no_active_run, inbox_full.
+        """
+        await self.storage.inject(owner, run_id, messages, self.clock.now())
+        self._hints.publish(f"run:{run_id}")
 
     async def _wait_end(self, owner: str, run_id: str, ending: Ending) -> None:
         while True:

@@ -5,15 +5,17 @@ and follows with what is told after commits. Whatever a commit tells has a large
 replay: no gap, no duplicate, no reordering at the seam. A reader that does not keep up is cut, never the run.
 
 What a reader has in hand of its own is small: it is given a piece at a time, and the next one when it has sent that.
-The events that wait for it are shared with all readers of its run or thread.
+The events that wait for it are shared with all readers of its run or thread, and so is what was made of them: readers
+that keep up are given the same lists of events, and the first one of those who want the same makes its text.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from itertools import islice
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Protocol, Self
+from weakref import ref
 
 from runyard.events import Event, Lifecycle, entry, lifecycle
 from runyard.runs import Run, lifecycle_of
@@ -24,11 +26,71 @@ PAGE = 500
 PIECE = 32_000
 """Bytes of events after which a reader is given no more at once. What it is given becomes its own copy on the way to
 its client, and a thousand slow ones have one each."""
+MADE_BYTES = 16_000_000
+MOST_MADE = 4096
+"""What is kept of texts that were made for several readers, in all."""
 BESIDE = 200
 """Bytes that an event takes beside its data."""
 
-Commit = tuple[list[Event], int]
-"""The events that one commit appended for a run, and how much they count of what may wait for a reader."""
+
+class Portion(list[Event]):
+    """Events that one commit appended for a run, or several commits: about a piece of them at most. It is shared, and
+    must not be changed."""
+
+    __slots__ = ("__weakref__", "_joined", "counted", "made", "size")
+
+    def __init__(self, events: Iterable[Event], size: int, counted: int) -> None:
+        super().__init__(events)
+        self.size = size
+        """In bytes."""
+        self.counted = counted
+        """How much it counts of what may wait for a reader."""
+        self.made: dict[Hashable, Sequence[bytes]] = {}
+        """What was made of it for readers, by what they asked for: see `Made`."""
+        self._joined: Portion | None = None
+
+    def joined(self, before: Sequence[Portion]) -> Portion:
+        """One portion of this and those that come right before it."""
+        joined = self._joined
+        if joined is None or joined[0] is not before[0][0]:
+            events = [event for portion in (*before, self) for event in portion]
+            joined = self._joined = Portion(events, 0, 0)
+        return joined
+
+
+class Made:
+    """What was made of portions for the first of their readers who see the same, for the others: the newest of it. They
+    all come soon, but for slow ones, who keep a portion for long."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[ref[Portion], Hashable, int]] = deque()
+        self._bytes = 0
+
+    def keep(self, portion: Portion, key: Hashable, pieces: Sequence[bytes]) -> None:
+        """Keeps it with the portion, for as long as there is room."""
+        portion.made[key] = pieces
+        size = sum(map(len, pieces))
+        self._kept.append((ref(portion), key, size))
+        self._bytes += size
+        while self._bytes > MADE_BYTES or len(self._kept) > MOST_MADE:
+            oldest, key, size = self._kept.popleft()
+            self._bytes -= size
+            old = oldest()
+            if old is not None:
+                old.made.pop(key, None)
+
+
+def portions(events: Sequence[Event], most: int) -> list[Portion]:
+    """The events of a commit; all of them together count for `most` at most."""
+    told: list[Portion] = []
+    start, size = 0, 0
+    for end, event in enumerate(events, 1):
+        size += event.size + BESIDE
+        if size >= PIECE or end == len(events):
+            counted = min(size, most)
+            told.append(Portion(events[start:end], size, counted))
+            start, size, most = end, 0, most - counted
+    return told
 
 
 class Home(Protocol):
@@ -46,16 +108,20 @@ class Home(Protocol):
 class Reader:
     """One reader. Iterate it for lists of events."""
 
-    __slots__ = ("_bytes", "_home", "_limit", "_over", "_seen", "_waiting", "_wake", "cut", "drained", "missed")
+    __slots__ = (
+        "_bytes", "_home", "_limit", "_over", "_replays", "_seen", "_waiting", "_wake", "cut", "drained", "missed",
+    )  # fmt: skip
 
     def __init__(self, home: Home, limit: int) -> None:
         self._home = home
         self._limit = limit
-        self._waiting: list[Commit] = []  # a deque would take ten times as much of an idle reader
+        self._waiting: list[Portion] = []  # a deque would take ten times as much of an idle reader
         self._bytes = 0
         self._wake: asyncio.Future[None] | None = None
         self._seen = 0
         self._over = False
+        self._replays = False
+        """Something comes before the events that are told."""
         self.missed: tuple[int, int] | None = None
         """The numbers (from, to) that retention has removed between the cursor and the log's floor."""
         self.drained = False
@@ -72,21 +138,36 @@ class Reader:
         return self
 
     async def __anext__(self) -> list[Event]:
-        events = await self._from_log()
-        if events:
-            return self._deliver(events)
+        if self._replays:
+            events = await self._from_log()
+            if events:
+                return self._deliver(events)
+            self._replays = False
         while True:
-            if self._over or self.cut:
+            events = self.take()
+            if events:
+                return events
+            if self.over:
                 raise StopAsyncIteration
-            if self._waiting:
-                events = self._take()
-                if events:
-                    return self._deliver(events)
-                continue
-            if self.drained:
-                raise StopAsyncIteration
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
+            await self.change()
+
+    def take(self) -> list[Event]:
+        """What was committed and waits for this reader, up to about a piece of it; it may be nothing."""
+        while self._waiting and not self._over:
+            events = self._take()
+            if events:
+                return self._deliver(events)
+        return []
+
+    @property
+    def over(self) -> bool:
+        """Nothing comes any more behind what waits."""
+        return self._over or self.cut or self.drained
+
+    async def change(self) -> None:
+        """Returns when something was committed, when the reader is over, or when it was roused."""
+        self._wake = asyncio.get_running_loop().create_future()
+        await self._wake
 
     async def _from_log(self) -> list[Event]:
         """What comes before the events that are told; none when that is over."""
@@ -94,56 +175,51 @@ class Reader:
 
     def _take(self) -> list[Event]:
         """What waits and was not replayed, up to about a piece of it."""
-        seen, waiting = self._seen, self._waiting
-        if self._bytes <= PIECE:
-            events = [event for batch, _ in waiting for event in batch if event.seq > seen]
-            waiting.clear()
-            self._bytes = 0
-            return events
-        events, size, taken = list[Event](), 0, 0
-        for batch, counted in waiting:
-            for event in islice(batch, max(0, seen + 1 - batch[0].seq), None):
-                if size >= PIECE:
-                    break
-                events.append(event)
-                size += event.size + BESIDE
-            if not events or events[-1] is batch[-1]:
+        waiting = self._waiting
+        first = waiting[0]
+        taken, size = 1, first.size
+        if first[0].seq > self._seen:
+            while taken < len(waiting) and size + waiting[taken].size <= PIECE:
+                size += waiting[taken].size
                 taken += 1
-                self._bytes -= counted
-            if size >= PIECE:
-                break
+        portion = first if taken == 1 else waiting[taken - 1].joined(waiting[: taken - 1])
+        self._bytes -= sum(one.counted for one in waiting[:taken])
         del waiting[:taken]
-        return events
+        if portion[0].seq > self._seen:
+            return portion
+        return [event for event in portion if event.seq > self._seen]
 
     def close(self) -> None:
         """Leaves; nothing more is kept for this reader."""
         self._over = True
         self._home.leave(self)
-        self._rouse()
+        self.rouse()
 
     def _deliver(self, events: list[Event]) -> list[Event]:
         self._seen = max(self._seen, events[-1].seq)
         self._home.delivered += len(events)
         return events
 
-    def receive(self, commit: Commit) -> None:
+    def receive(self, commit: Sequence[Portion]) -> None:
         """What was just committed."""
-        self._waiting.append(commit)
-        self._bytes += commit[1]
+        for portion in commit:
+            self._waiting.append(portion)
+            self._bytes += portion.counted
         if self._bytes > self._limit:
             self.cut = True
             self._home.cut += 1
             self._home.leave(self)
             self._waiting.clear()
             self._bytes = 0
-        self._rouse()
+        self.rouse()
 
     def drain(self) -> None:
         """The server stops: it ends after what it has."""
         self.drained = True
-        self._rouse()
+        self.rouse()
 
-    def _rouse(self) -> None:
+    def rouse(self) -> None:
+        """Has whoever awaits a change look again."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -165,6 +241,7 @@ class RunReader(Reader):
     def begin(self, *, first: Event | None, log: Run | None, mark: int, seen: int) -> None:
         """How the reader starts: a made-up event, then the log from a cursor, then what is told."""
         self._first, self._log, self._mark, self._seen = first, log, mark, seen
+        self._replays = first is not None or log is not None
 
     async def _from_log(self) -> list[Event]:
         if self._first is not None:
@@ -220,16 +297,13 @@ class ThreadReader(Reader):
         """What is told begins behind the mark."""
         self.mark = self._seen = mark
 
-    def receive(self, commit: Commit) -> None:
+    def receive(self, commit: Sequence[Portion]) -> None:
         """What was just committed."""
         if self._hides is not None:
             if self._hides():
                 return
             self._hides = None
         super().receive(commit)
-
-    async def _from_log(self) -> list[Event]:
-        return []
 
 
 def ended(run: Run) -> Event:

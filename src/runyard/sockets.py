@@ -1,4 +1,4 @@
-"""The WebSocket side of uvicorn, with what it lacks: many texts in one write, and refusals that are no errors."""
+"""The WebSocket side of uvicorn, with what it lacks: frames made once for many, and refusals that are no errors."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ from typing import Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidState
+from websockets.protocol import OPEN
 
-from runyard.api.socket import TEXTS
+from runyard.api.socket import FRAMES
 
 
 class Sockets(WebSocketsSansIOProtocol):
-    """One connection. Its app may send `{"type": "websocket.send", "texts": [...]}`: UTF-8 texts, a frame each."""
+    """One connection. Its app may send `{"type": "websocket.send", "frames": bytes}`: whole frames, as they are."""
 
     async def run_asgi(self) -> None:
-        cast("dict[str, Any]", self.scope)["extensions"][TEXTS] = {}
+        cast("dict[str, Any]", self.scope)["extensions"][FRAMES] = {}
         await super().run_asgi()
 
     async def send(self, message: Any) -> None:
-        texts: list[bytes] | None = message.get("texts")
-        if texts is None:
+        frames: bytes | None = message.get("frames")
+        if frames is None:
             await super().send(message)
+            if message["type"] == "websocket.accept":
+                del self.request, self.response  # kilobytes, for as long as it is open, that nobody asks for any more
             if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
                 self.handshake_complete = True  # it was refused, and uvicorn would tell of an app that did nothing
             return
-        await self.writable.wait()
-        if self.disconnected or self.close_sent:
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if self.disconnected or self.close_sent or self.conn.state is not OPEN:
             raise ClientDisconnected
-        try:
-            for text in texts:
-                self.conn.send_text(text)
-        except InvalidState:
-            raise ClientDisconnected from None
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write(frames)

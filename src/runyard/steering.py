@@ -5,7 +5,7 @@
 | the thread | `start` |
 |---|---|
 | has an open question, and the input is not null | answers it |
-| executes a run of an agent that takes messages in between, and the input is one | injects it |
+| executes a run of the same agent, which has an inbox, and the input is messages and nothing else | injects them |
 | anything else | begins a run, behind those that there are |
 """
 
@@ -18,7 +18,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from runyard.checkpoints import Snapshot, State, shown
-from runyard.errors import Conflict, InvalidInput, NotFound, RunyardError, run_not_found
+from runyard.errors import Conflict, InvalidInput, NotFound, RunyardError, Unsupported, run_not_found
 from runyard.events import lifecycle
 from runyard.lifecycle import CreateRun, Lifecycle
 from runyard.readers import PAGE
@@ -40,6 +40,12 @@ class NoSuchInterrupt(RunyardError):
     code = "no_such_interrupt"
 
 
+class NoActiveRun(RunyardError):
+    """A message for a run, on a thread that executes none."""
+
+    code = "no_active_run"
+
+
 class NoSuchNamespace(RunyardError):
     """A namespace in which the thread has no state."""
 
@@ -50,8 +56,17 @@ class Given(msgspec.Struct, frozen=True):
     """The input of a command: the whole of it, and for an agent that takes messages apart from it the two of them."""
 
     whole: Any = UNSET
-    messages: list[Any] | None = None
+    messages: list[dict[str, Any]] | None = None
     rest: Any = UNSET
+
+    @property
+    def can_be_injected(self) -> bool:
+        """Whether it is messages of people or of the program around them, and nothing else."""
+        return (
+            bool(self.messages)
+            and self.rest is UNSET
+            and all(message.get("role") in ("user", "system") for message in self.messages or ())
+        )
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -61,6 +76,11 @@ class Wish(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] = {}
     strategy: Strategy | None = None
     checkpoint_id: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing: only then there may be no new run."""
+        return self == Wish()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -101,9 +121,14 @@ class Steering:
             NotFound: the agent, or the checkpoint.
             InvalidInput: input that does not fit the agent, or does not say which of several questions it answers.
         """
+        injects = given.can_be_injected and wish.empty
         answers = given.whole is not None and given.whole is not UNSET and wish.checkpoint_id is None
         while True:
             thread = self._thread(owner, thread_id)
+            if thread is not None and thread.status == "busy" and injects:
+                run = await self._put_into(owner, thread_id, agent_id, given.messages or [])
+                if run is not None:
+                    return run
             if thread is None or not thread.asking or not answers:
                 return await self._begin(owner, thread_id, agent_id, given, wish)
             try:
@@ -111,6 +136,55 @@ class Steering:
             except Conflict as conflict:
                 if conflict.reason != "not_interrupted":
                     raise  # else another was faster, and the thread is another by now
+
+    async def inject(self, owner: str, thread_id: str, message: dict[str, Any]) -> None:
+        """Puts a message into the run that executes on a thread, for its code to take.
+
+        Raises:
+            NoActiveRun: none does.
+            Unsupported: its agent takes none.
+            Conflict: inbox_full.
+        """
+        self._storage.thread(owner, thread_id)
+        run = self._executing(owner, thread_id)
+        if not self._verbs.agent(run.agent_id).injects:
+            raise Unsupported(
+                f"agent {run.agent_id!r} takes no messages while it executes (it has no inbox); send run.start instead",
+                agent_id=run.agent_id,
+                run_id=run.run_id,
+            )
+        await self._deliver(owner, run, [message])
+
+    async def _put_into(self, owner: str, thread_id: str, agent_id: str, messages: list[dict[str, Any]]) -> Run | None:
+        """The run that has the messages now; None where there is none that takes them."""
+        try:
+            run = self._executing(owner, thread_id)
+            if run.agent_id != agent_id or not self._verbs.agent(agent_id).injects:
+                return None
+            await self._deliver(owner, run, messages)
+        except NoActiveRun:
+            return None
+        return run
+
+    def _executing(self, owner: str, thread_id: str) -> Run:
+        """The run that executes, or will as soon as there is a place."""
+        run = self._storage.active_run(owner, thread_id)
+        if run is None:
+            raise NoActiveRun(f"no run executes on thread {thread_id}; send run.start instead", thread_id=thread_id)
+        return run
+
+    async def _deliver(self, owner: str, run: Run, messages: list[dict[str, Any]]) -> None:
+        named = [
+            message if message.get("id") else {**message, "id": self._verbs.clock.new_id()} for message in messages
+        ]
+        try:
+            await self._verbs.inject(owner, run.run_id, [_encode(message) for message in named])
+        except NotFound as gone:
+            raise NoActiveRun(gone.message, thread_id=run.thread_id) from None
+        except Conflict as conflict:
+            if conflict.reason != "no_active_run":
+                raise
+            raise NoActiveRun(conflict.message, thread_id=run.thread_id) from None
 
     async def _begin(self, owner: str, thread_id: str, agent_id: str, given: Given, wish: Wish) -> Run:
         rest = given.whole if given.messages is None else given.rest

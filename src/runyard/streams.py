@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from runyard.clock import Clock
 from runyard.errors import NotFound
 from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, events_of, lifecycle, values_text
-from runyard.readers import BESIDE, PIECE, Reader, RunReader, ThreadReader
+from runyard.readers import PIECE, Made, Reader, RunReader, ThreadReader, portions
 from runyard.runs import Run, RunFilter
 from runyard.storage.contract import Storage
 
@@ -44,6 +44,7 @@ class Streams:
         self._readers: dict[Place, list[Reader]] = {}
         self._endings: dict[str, list[Ending]] = {}
         self._recheck: asyncio.TimerHandle | None = None
+        self.made = Made()
         self.draining = False
         self.delivered = 0
         """Events that readers were given."""
@@ -63,8 +64,7 @@ class Streams:
             at_thread = self._readers.get((chunk.owner, chunk.thread_id))
             if at_run or at_thread:
                 events = events_of(run_id, chunk.first_seq, chunk.at, chunk.entries, chunk.states)
-                size = sum(event.size for event in events) + BESIDE * len(events)
-                commit = (events, min(size, self._commit_bytes))
+                commit = portions(events, self._commit_bytes)
                 for reader in (*(at_run or ()), *(at_thread or ())):
                     reader.receive(commit)
             if run_id is None:

@@ -24,6 +24,7 @@ LEVELS: dict[str, int] = {
     "attempt not begun yet": logging.WARNING,
     "outcome not stored yet": logging.WARNING,
     "events not stored yet": logging.WARNING,
+    "injected messages not read yet": logging.WARNING,
     "attempt broke": logging.ERROR,
     # the server
     "serving": logging.INFO,

@@ -94,6 +94,11 @@ class Connection:
         await self._server.until(lambda: mark.encode() in self.received)
 
     @property
+    def reads(self) -> bool:
+        """The client takes what comes."""
+        return self._reads.is_set()
+
+    @property
     def over(self) -> bool:
         """The server is done with it."""
         return self._handling.done()
@@ -199,6 +204,11 @@ class Socket:
         await self._server.until(holds)
 
     @property
+    def reads(self) -> bool:
+        """The client takes what comes."""
+        return self._reads.is_set()
+
+    @property
     def over(self) -> bool:
         """The server is done with it."""
         return self._handling.done()
@@ -264,6 +274,10 @@ class Puppet:
 
     def end(self) -> None:
         self._orders.append(None)
+
+    def forget(self) -> None:
+        """Takes back what it was told and has not begun."""
+        self._orders.clear()
 
 
 def emitting(payload: Any) -> Order:

@@ -382,6 +382,17 @@ def test_a_conversation_ends_where_the_client_leaves(server: Starter) -> None:
     play(story())
 
 
+def test_a_client_may_leave_before_it_is_accepted(server: Starter) -> None:
+    async def story() -> None:
+        async with server(everything) as s:
+            socket = speak(s, ABSENT)
+            await socket.leave()
+            assert not socket.accepted
+            assert s.app.engine.streams.readers == 0
+
+    play(story())
+
+
 def test_a_fast_reader_goes_on_beside_a_socket_that_does_not_read(server: Starter) -> None:
     """A client that says much and reads nothing holds up nobody, and its commands are not done behind its back."""
 

@@ -1,5 +1,6 @@
 """The examples do what they say: their algorithms here, each whole agent through a real server below."""
 
+import asyncio
 import importlib.util
 import json
 import sys
@@ -95,6 +96,21 @@ class TestResearchTeam:
     def test_figures_are_digits_or_words_with_what_they_count(self, example: ModuleType, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_text("The bridge has 1,200 bolts and Two towers. Twelve apples are here.")
         assert "".join(example.figures(str(tmp_path), "bridge")) == "1,200 bolts\ntwo towers\n"
+
+    def test_a_folder_without_texts_is_refused_by_name(self, example: ModuleType, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="holds no text"):
+            example.list_files(str(tmp_path))
+
+
+class TestSearchOn:
+    @pytest.fixture
+    def example(self) -> ModuleType:
+        return load("search_on")
+
+    def test_words_are_counted_whatever_their_case(self, example: ModuleType, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("Salt of the sea; no salt, no sea-salt.")
+        found = asyncio.run(example.count(str(tmp_path), "a.txt", ["salt", "sea", "bees"], 0.0))
+        assert found == {"salt": 3, "sea": 2, "bees": 0}
 
     def test_a_folder_without_texts_is_refused_by_name(self, example: ModuleType, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="holds no text"):

@@ -17,6 +17,7 @@ from runyard.protocol.frames import Face
 from runyard.runtime.channel import ThreadHost, ThreadInvocation
 from runyard.runtime.contract import (
     Ended,
+    Injected,
     LoadedAgent,
     Record,
     RunInfo,
@@ -56,6 +57,8 @@ class FakeEngine:
         self.sources: list[str] = []
         self.records: list[Record] = []
         self.questions: Sequence[Question] = ()
+        self.injected: list[Injected] = []
+        self.invocation_now: ThreadInvocation | None = None
         self.items: dict[tuple[tuple[str, ...], str], bytes] = {}
         self.calls: list[str] = []
         self.writes = 0
@@ -69,6 +72,7 @@ class FakeEngine:
     async def run(self, input: Any = None, **options: Any) -> Ended:
         """A new plain run: a new invocation."""
         self.base, self.records, self.questions, self.attempt = self.state, [], (), 0
+        self.injected = []
         self.run_id = self.invocation = str(uuid.uuid4())
         self.input = None if input is None else encode(input)
         return await self.again(**options)
@@ -115,8 +119,19 @@ class FakeEngine:
             None if messages is None else encode(messages),
             None,
             steps_left,
+            injected=tuple(self.injected),
         )
-        return self.host.run(self.agent, start)
+        self.invocation_now = self.host.run(self.agent, start)
+        return self.invocation_now
+
+    def inject(self, content: str, role: str = "user") -> None:
+        """Puts a message into the run, also before it has begun, or while no attempt of it executes."""
+        number = len(self.injected) + 1
+        message = {"id": f"i{number}", "role": role, "content": content}
+        self.injected.append(Injected(number, encode(message)))
+        self.entries.append(Entry("messages", msgspec.Raw(encode([message]))))
+        if self.invocation_now is not None and self.ended is None:
+            self.invocation_now.send(self.injected[-1])
 
     async def play(
         self,
@@ -124,9 +139,10 @@ class FakeEngine:
         *,
         crash_after: int | None = None,
         stop_at: Callable[[FakeEngine], bool] | None = None,
+        inject_at: dict[int, str] | None = None,
     ) -> Ended:
         """Stores what comes, to the end. After `crash_after` writes nothing more is stored, as if the engine had died:
-        the code is stopped and its end is not heard."""
+        the code is stopped and its end is not heard. `inject_at` puts messages in once there are so many writes."""
         stopped = False
         while True:
             for message in await invocation.receive():
@@ -147,6 +163,8 @@ class FakeEngine:
                 else:
                     self.store(message)
                     invocation.send(Stored(1))
+                if inject_at is not None and self.writes in inject_at:
+                    self.inject(inject_at.pop(self.writes))
                 if stop_at is not None and not stopped and stop_at(self):
                     invocation.send(Stop("cancel"))
                     stopped = True
@@ -202,7 +220,7 @@ class FakeEngine:
         return [(record.kind, record.name, record.nth) for record in self.records]
 
 
-PLAYING = {"crash_after", "stop_at"}
+PLAYING = {"crash_after", "stop_at", "inject_at"}
 
 
 def play(story: Callable[[ThreadHost], Any], threads: int = 2) -> Any:

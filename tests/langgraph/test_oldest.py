@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 OLDEST = ROOT / ".venv" / "oldest"
-FILES = ("test_runs.py", "test_conformance.py", "test_store_bounds.py")
+FILES = ("test_runs.py", "test_told.py", "test_told_messages.py", "test_conformance.py", "test_store_bounds.py")
 
 
 def test_the_oldest_langgraph_passes_them_too() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runyard import Context, agent
+from runyard import Context, Inbox, agent
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,13 @@ async def count(input: int, ctx: Context) -> dict[str, Any]:
     return {"counted": input}
 
 
+@agent
+async def speak(input: list[int], ctx: Context) -> None:
+    """Emits a text of each of these lengths."""
+    for length in input:
+        await ctx.emit("x" * length)
+
+
 async def exists(path: Path) -> None:
     while not await asyncio.to_thread(path.exists):
         await asyncio.sleep(0.01)
@@ -78,3 +85,58 @@ def write_line(path: str, line: str) -> None:
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+@dataclass(frozen=True)
+class Notes:
+    hold: int
+    """The note that waits for the gate, counted from 0."""
+    path: str
+    journal: str
+
+
+@agent
+async def notes(input: Notes, ctx: Context, inbox: Inbox) -> dict[str, Any]:
+    """Writes down what it is told, each in a step, is held in the middle of one, and ends when it is told to stop."""
+    taken: list[str] = []
+    await ctx.emit({"listening": True})
+    async for message in inbox:
+        if message["content"] == "stop":
+            break
+        await ctx.step("note", note_down, len(taken), message["content"], input)
+        taken.append(message["content"])
+    return {"taken": taken, "attempt": ctx.attempt}
+
+
+async def note_down(number: int, text: str, input: Notes) -> None:
+    write_line(input.journal, f"begin {text}")
+    if number == input.hold:
+        await exists(Path(input.path))
+    write_line(input.journal, f"end {text}")
+
+
+@dataclass(frozen=True)
+class Talk:
+    count: int
+    hold: int
+    """The message that waits for the gate in its middle, counted from 0."""
+    path: str
+
+
+@agent
+async def talk(input: Talk, ctx: Context) -> dict[str, Any]:
+    """Writes messages in pieces, of its own and of a sub-agent, and is held in the middle of one."""
+    for number in range(input.count):
+        async with ctx.message() as message:
+            for word in ("one", "two", "three"):
+                await message.write(f"{word} ")
+                if number == input.hold and word == "two":
+                    await exists(Path(input.path))
+        async with ctx.agent("helper") as helper:
+            await helper.tool("square", _square, number)
+        await ctx.update({"messages_written": number + 1})
+    return {"attempt": ctx.attempt}
+
+
+async def _square(number: int) -> int:
+    return number * number

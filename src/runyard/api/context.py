@@ -10,6 +10,7 @@ from runyard.api.auth import Keys
 from runyard.api.pulse import Pulse
 from runyard.api.streaming.detached import Detached
 from runyard.lifecycle import Lifecycle
+from runyard.protocol.filters import Filters
 from runyard.storage.contract import Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans
@@ -43,6 +44,7 @@ class ApiContext:
     """What makes spans of requests, where traces are on."""
     pulse: Pulse = field(init=False)
     detached: Detached = field(init=False)
+    filters: Filters = field(default_factory=Filters)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pulse", Pulse(self.heartbeat))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -12,14 +13,42 @@ from runyard.api.call import ClientGone
 from runyard.api.context import ApiContext
 from runyard.api.validation import canonical_uuid
 from runyard.errors import InvalidInput, RunyardError
+from runyard.readers import PIECE
 
 RESTART, TOO_SLOW, REFUSED, FAILED = 1012, 1013, 1008, 1011
 """Why the server closes: RFC 6455 and its registry have them as service restart, try again later, policy violation and
 internal error."""
-TEXTS = "runyard.texts"
-"""The ASGI extension of a server that takes many texts at once."""
+FRAMES = "runyard.frames"
+"""The ASGI extension of a server that takes frames as `framed` makes them: once for all who are sent the same."""
+LARGEST_PIECE = 2 * PIECE
+"""Bytes of frames that are sent at once: what a client does not take yet is kept for it alone."""
+_SHORT, _LONG = 126, 2**16
+"""From how many bytes on a frame tells its length in two, and in eight."""
 _LONGEST_REASON = 120
 """Bytes of a reason that fit into the frame that closes."""
+
+
+def framed(texts: Iterable[bytes]) -> list[bytes]:
+    """Texts as frames of a server (RFC 6455, section 5.2), a message each; those that are small in one piece."""
+    pieces: list[bytes] = []
+    piece: list[bytes] = []
+    held = 0
+    for text in texts:
+        size = len(text)
+        if size < _SHORT:
+            head = b"\x81%c" % size
+        elif size < _LONG:
+            head = b"\x81\x7e" + size.to_bytes(2)
+        else:
+            head = b"\x81\x7f" + size.to_bytes(8)
+        piece += (head, text)
+        held += size
+        if held >= LARGEST_PIECE:
+            pieces.append(b"".join(piece))
+            piece, held = [], 0
+    if piece:
+        pieces.append(b"".join(piece))
+    return pieces
 
 
 class Socket:
@@ -30,12 +59,12 @@ class Socket:
         "_receive",
         "_scope",
         "_send",
-        "_sends_many",
         "accepted",
         "api",
         "headers",
         "params",
         "principal",
+        "takes_frames",
     )
 
     def __init__(self, api: ApiContext, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +74,8 @@ class Socket:
         self.principal: Principal = ANYONE
         self.accepted = False
         self._closed = False
-        self._sends_many = TEXTS in scope.get("extensions", {})
+        self.takes_frames = FRAMES in scope.get("extensions", {})
+        """What many are sent may be made once."""
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -59,9 +89,17 @@ class Socket:
         return canonical_uuid(name, self.params[name])
 
     async def accept(self) -> None:
-        """Agrees to speak."""
+        """Agrees to speak.
+
+        Raises:
+            ClientGone: the client has left before that.
+        """
         await self._receive()
-        await self._send({"type": "websocket.accept"})
+        try:
+            await self._send({"type": "websocket.accept"})
+        except (OSError, RuntimeError):
+            self._closed = True
+            raise ClientGone from None
         self.accepted = True
 
     async def receive(self) -> dict[str, Any]:
@@ -86,14 +124,18 @@ class Socket:
         Raises:
             ClientGone: the connection is over.
         """
+        await self.send_packed(framed(texts) if self.takes_frames else texts)
+
+    async def send_packed(self, pieces: Sequence[bytes]) -> None:
+        """Sends what was made of texts by `framed`, where it `takes_frames`, and else the texts; raises as `send`."""
         if self._closed:
             raise ClientGone
         try:
-            if self._sends_many:
-                await self._send({"type": "websocket.send", "texts": texts})
-            else:
-                for text in texts:
-                    await self._send({"type": "websocket.send", "text": text.decode()})
+            for piece in pieces:
+                if self.takes_frames:
+                    await self._send({"type": "websocket.send", "frames": piece})
+                else:
+                    await self._send({"type": "websocket.send", "text": piece.decode()})
         except (OSError, RuntimeError):
             # What a server raises where its client has gone is an OSError since ASGI 2.4, and anything before.
             self._closed = True

@@ -7,7 +7,7 @@ is sent to a client that has gone. The events that a reader is given go out in o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import get_args
 
 from msgspec import UNSET, UnsetType
@@ -15,8 +15,8 @@ from msgspec import UNSET, UnsetType
 from runyard.api.call import Call
 from runyard.api.wire import StreamMode
 from runyard.errors import InvalidInput
-from runyard.events import Mode
-from runyard.readers import PIECE
+from runyard.events import Event, Mode
+from runyard.readers import PIECE, Made, Portion
 from runyard.runs import Run
 from runyard.streams import frame, shown
 
@@ -101,7 +101,7 @@ async def stream(
             await call.begin(list(HEADERS))
             with call.api.pulse.joined(connection):
                 async for events in reader:
-                    await connection.write([frame(event) for event in events if shown(event, modes, inner)])
+                    await connection.send(_pieces(events, modes, inner, call.api.streams.made))
                     del events  # they would be held until the next ones come
             connection.quieten()
             if not connection.left:
@@ -111,6 +111,25 @@ async def stream(
             watch.cancel()
     if connection.left and cancels:
         verbs.disconnected(call.owner, run_id)
+
+
+def joined(frames: Sequence[bytes]) -> list[bytes]:
+    """Frames in one piece, unless they are large."""
+    text = b"".join(frames)
+    if len(text) <= LARGEST_PIECE:
+        return [text] if text else []
+    return [text[start : start + LARGEST_PIECE] for start in range(0, len(text), LARGEST_PIECE)]
+
+
+def _pieces(events: list[Event], modes: frozenset[Mode], inner: bool, kept: Made) -> Sequence[bytes]:
+    """What a run's stream shows of events: made for the first of the readers who see the same."""
+    key = (modes, inner)
+    made = events.made.get(key) if isinstance(events, Portion) else None
+    if made is None:
+        made = joined([frame(event) for event in events if shown(event, modes, inner)])
+        if isinstance(events, Portion):
+            kept.keep(events, key, made)
+    return made
 
 
 class Connection:
@@ -130,18 +149,13 @@ class Connection:
         greeting, self._greeting = self._greeting, b""
         await self._call.write(greeting)
 
-    async def write(self, frames: list[bytes]) -> None:
-        """Some frames, in one piece unless they are large; there may be none."""
-        if not frames:
-            return
+    async def send(self, pieces: Sequence[bytes]) -> None:
+        """Frames as `joined` gives them; there may be none."""
         self._writing = True
-        text = self._greeting + b"".join(frames)
-        self._greeting = b""
-        if len(text) <= LARGEST_PIECE:
-            await self._call.write(text)
-        else:
-            for start in range(0, len(text), LARGEST_PIECE):
-                await self._call.write(text[start : start + LARGEST_PIECE])
+        for piece in pieces:
+            if self._greeting:
+                piece, self._greeting = self._greeting + piece, b""
+            await self._call.write(piece)
         self._writing = False
 
     def beat(self) -> None:

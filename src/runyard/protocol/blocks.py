@@ -12,9 +12,11 @@ import msgspec
 
 from runyard.protocol import messages
 from runyard.protocol.messages import Data
+from runyard.protocol.names import BLOCK
 
 Item = int | list[int] | Data
 """As in `Entry.told`."""
+_CHUNKS = ("tool_call_chunk", "server_tool_call_chunk")
 GROWTH = 8
 """The arguments of a call are told anew when they have grown by this part: a delta holds all of them, and one for each
 piece would take the square of their length."""
@@ -41,79 +43,23 @@ class Blocks:
         self._call: object = None
         """Which call the open block is."""
         self._told_args = 0
-        self._held: dict[object, list[tuple[str | None, str | None, str]]] = {}
+        self._held: dict[object, list[tuple[str | None, str | None, str, str]]] = {}
 
     @property
     def index(self) -> int:
         """The number of the block that was begun last; -1 before the first."""
         return self._index
 
-    def text(self, text: str, *, is_content: bool = True) -> list[Item]:
-        """Adds to the text. `is_content`: the text is the piece's content, and need not be told twice."""
-        told = self._extend("text")
-        self._parts.append(text)
-        return [*told, self._index if is_content else self._delta({"type": "text-delta", "text": text})]
-
-    def reasoning(self, text: str, *, is_content: bool = False) -> list[Item]:
-        """Adds to what the model thinks."""
-        told = self._extend("reasoning")
-        self._parts.append(text)
-        return [*told, self._index if is_content else self._delta({"type": "reasoning-delta", "reasoning": text})]
-
-    def data(self, kind: str, base64: str, *, is_content: bool = False, **fields: Any) -> list[Item]:
-        """Adds encoded data to an image, an audio, a video or a file; one with other fields is another. Each piece is
-        base64 of its own."""
-        told = self._extend(kind, fields)
-        self._parts.append(base64)
-        return [*told, self._index if is_content else self._delta({"type": "data-delta", "data": base64})]
-
-    def block(self, block: Any) -> list[Item]:
-        """Adds a whole block."""
-        content = messages.block_of(block)
-        told = [*self._close(), *self._begin(messages.empty(content))]
-        self._open = None
-        return [*told, messages.block_finish(self.id, self._index, content)]
-
-    def call(self, id: str | None, name: str | None, args: str, key: object = None) -> list[Item]:
-        """Adds to a call of a tool: `args` is a part of their JSON text. `key` tells the calls of a message apart; None
-        means the call that is being written, unless there is an id."""
-        if key is None:
-            key = id if id is not None or self._call is None else self._call
-        another = self._is_call() and key != self._call
-        if another and not _is_complete("".join(self._parts)):
-            self._held.setdefault(key, []).append((id, name, args))
-            return []
-        told = self._add_to_call(key, id, name, args)
-        if self._held and _is_complete("".join(self._parts)):
-            told += self._release()
-        return told
-
-    def finish(self, usage: Any = None) -> list[Item]:
-        """Ends the message."""
-        told = [*self._start(), *self._close()]
-        while self._held:
-            told += [*self._release(), *self._close()]
-        return [*told, messages.finish(self.id, usage)]
-
-    def fail(self, message: str) -> list[Item]:
-        """Ends a message that is not written to its end."""
-        return [*self._start(), *self._close(), messages.failure(self.id, message)]
-
-    # blocks
-
-    def _start(self) -> list[Item]:
+    def start(self) -> list[Item]:
+        """Begins the message, if it has not begun; what is added to it does so too."""
         if self._began:
             return []
         self._began = True
         return [messages.start(self.id, self.role, self._name, self._meta)]
 
-    def _begin(self, content: Data) -> list[Item]:
-        told = self._start()
-        self._index += 1
-        self._open, self._parts, self._call = content, [], None
-        return [*told, messages.block_start(self.id, self._index, content)]
-
-    def _extend(self, kind: str, fields: Data | None = None) -> list[Item]:
+    def open(self, kind: str, fields: Data | None = None) -> list[Item]:
+        """Begins a block of a kind, with what it has beside its text or data, unless the open one is of that kind and
+        has that too."""
         if (
             self._open is not None
             and self._open["type"] == kind
@@ -121,21 +67,98 @@ class Blocks:
         ):
             return []
         blank: Data = {"text": ""} if kind == "text" else {}
-        return [*self._close(), *self._begin({"type": kind, **blank, **(fields or {})})]
+        return [*self.close(), *self._begin({"type": kind, **blank, **(fields or {})})]
 
-    def _close(self) -> list[Item]:
+    def text(self, text: str, *, is_content: bool = True) -> list[Item]:
+        """Adds to the text. `is_content`: the text is the piece's content, and need not be told twice."""
+        told = self.open("text")
+        self._parts.append(text)
+        return [*told, self._index if is_content else self._delta({"type": "text-delta", "text": text})]
+
+    def reasoning(self, text: str, *, is_content: bool = False) -> list[Item]:
+        """Adds to what the model thinks."""
+        told = self.open("reasoning")
+        self._parts.append(text)
+        return [*told, self._index if is_content else self._delta({"type": "reasoning-delta", "reasoning": text})]
+
+    def data(self, kind: str, base64: str, *, is_content: bool = False, **fields: Any) -> list[Item]:
+        """Adds encoded data to an image, an audio, a video or a file; one with other fields is another. Each piece is
+        base64 of its own."""
+        told = self.open(kind, fields)
+        self._parts.append(base64)
+        return [*told, self._index if is_content else self._delta({"type": "data-delta", "data": base64})]
+
+    def fields(self, fields: Data) -> list[Item]:
+        """Adds to the open block, which is no call, what is neither its text nor its data: lists grow, anything else is
+        replaced."""
+        if self._open is None:
+            return []
+        told: Data = {"type": self._open["type"]}
+        spelled: Data = BLOCK.spell({**told, **fields}, "camel")
+        for key, value in spelled.items():
+            known: Any = self._open.get(key)
+            grows = type(known) is list and type(value) is list
+            told[key] = [*cast("list[Any]", known), *cast("list[Any]", value)] if grows else value
+        self._open = {**self._open, **told}
+        return [self._delta({"type": "block-delta", "fields": told})]
+
+    def block(self, block: Any) -> list[Item]:
+        """Adds a whole block."""
+        content = messages.block_of(block)
+        told = [*self.close(), *self._begin(messages.empty(content))]
+        self._open = None
+        return [*told, messages.block_finish(self.id, self._index, content)]
+
+    def call(
+        self, id: str | None, name: str | None, args: str, key: object = None, kind: str = "tool_call"
+    ) -> list[Item]:
+        """Adds to a call of a tool: `args` is a part of their JSON text. `key` tells the calls of a message apart; None
+        means the call that is being written, unless there is an id. `kind`: or `server_tool_call`."""
+        if key is None:
+            key = id if id is not None or self._call is None else self._call
+        another = self._is_call() and key != self._call
+        if another and not _is_complete("".join(self._parts)):
+            self._held.setdefault(key, []).append((id, name, args, kind))
+            return []
+        told = self._add_to_call(key, id, name, args, kind)
+        if self._held and _is_complete("".join(self._parts)):
+            told += self._release()
+        return told
+
+    def close(self) -> list[Item]:
+        """Ends the open block, if there is one: what is added next is another one."""
         if self._open is None:
             return []
         content, text = self._open, "".join(self._parts)
         self._open = None
         kind = content["type"]
-        if kind == "tool_call_chunk":
-            content, self._call = call_of_text(content["id"], content["name"], text), None
+        if kind in _CHUNKS:
+            called = kind.removesuffix("_chunk")
+            content, self._call = call_of_text(content["id"], content["name"], text, called), None
         elif kind in ("text", "reasoning"):
             content = {**content, kind: text}
         else:
             content = {**content, "base64": text}
         return [messages.block_finish(self.id, self._index, content)]
+
+    def finish(self, usage: Any = None) -> list[Item]:
+        """Ends the message."""
+        told = [*self.start(), *self.close()]
+        while self._held:
+            told += [*self._release(), *self.close()]
+        return [*told, messages.finish(self.id, usage)]
+
+    def fail(self, message: str) -> list[Item]:
+        """Ends a message that is not written to its end."""
+        return [*self.start(), *self.close(), messages.failure(self.id, message)]
+
+    # blocks
+
+    def _begin(self, content: Data) -> list[Item]:
+        told = self.start()
+        self._index += 1
+        self._open, self._parts, self._call = content, [], None
+        return [*told, messages.block_start(self.id, self._index, content)]
 
     def _delta(self, change: Data) -> Data:
         return messages.delta(self.id, self._index, change)
@@ -143,9 +166,9 @@ class Blocks:
     # calls
 
     def _is_call(self) -> bool:
-        return self._open is not None and self._open["type"] == "tool_call_chunk"
+        return self._open is not None and self._open["type"] in _CHUNKS
 
-    def _add_to_call(self, key: object, id: str | None, name: str | None, args: str) -> list[Item]:
+    def _add_to_call(self, key: object, id: str | None, name: str | None, args: str, kind: str) -> list[Item]:
         if self._is_call() and self._call == key:
             content = cast("Data", self._open)
             self._parts.append(args)
@@ -156,8 +179,8 @@ class Blocks:
                 return []
             self._told_args = len(whole)
             return [self._delta({"type": "block-delta", "fields": {**content, "args": whole}})]
-        content: Data = {"type": "tool_call_chunk", "id": id, "name": name, "args": args}
-        told = [*self._close(), *self._begin(content)]
+        content: Data = {"type": f"{kind}_chunk", "id": id, "name": name, "args": args}
+        told = [*self.close(), *self._begin(content)]
         self._open = {**content}
         self._parts, self._call, self._told_args = [args], key, len(args)
         return told
@@ -167,8 +190,8 @@ class Blocks:
         told: list[Item] = []
         while self._held:
             key = next(iter(self._held))
-            for id, name, args in self._held.pop(key):
-                told += self._add_to_call(key, id, name, args)
+            for id, name, args, kind in self._held.pop(key):
+                told += self._add_to_call(key, id, name, args, kind)
             if not _is_complete("".join(self._parts)):
                 break
         return told
@@ -182,13 +205,14 @@ def _is_complete(args: str) -> bool:
     return True
 
 
-def call_of_text(id: str | None, name: str | None, args: str) -> Data:
-    """The block of a call whose arguments were written as JSON text; an invalid one where they are no object."""
+def call_of_text(id: str | None, name: str | None, args: str, kind: str = "tool_call") -> Data:
+    """The block of a call whose arguments were written as JSON text; an invalid one where they are no object. `kind`:
+    or `server_tool_call`."""
     try:
         value: Data | None = _ARGS.decode(args or "{}")
     except ValueError:
         value = None
     if value is not None and type(name) is str:
-        return {"type": "tool_call", "id": id, "name": name, "args": value}
+        return {"type": kind, "id": id, "name": name, "args": value}
     error = "the call has no name" if value is not None else "the arguments are no JSON object"
     return {"type": "invalid_tool_call", "id": id, "name": name, "args": args, "error": error}

@@ -6,10 +6,12 @@ clients name the node and the server its task (`child:7f3a`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from weakref import WeakValueDictionary
 
 from runyard.errors import InvalidInput
-from runyard.protocol.told import Told
+from runyard.events import Kind
+from runyard.protocol.told import CHANNELS_OF, Told
 
 CHANNELS = ("values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom")
 _NAMED = "custom:"
@@ -27,7 +29,7 @@ def namespace_of(path: str) -> Namespace:
 class Filter:
     """What one subscription asked for. Two that asked for the same are equal."""
 
-    __slots__ = ("_key", "_known", "channels", "depth", "namespaces")
+    __slots__ = ("__weakref__", "_hash", "_known", "channels", "depth", "key", "kinds", "namespaces")
 
     def __init__(
         self, channels: Iterable[str], namespaces: Iterable[Sequence[str]] | None = None, depth: int | None = None
@@ -35,14 +37,18 @@ class Filter:
         self.channels = frozenset(channels)
         self.namespaces = frozenset(map(tuple, namespaces)) if namespaces else frozenset[Namespace]({()})
         self.depth = depth
-        self._key = (self.channels, self.namespaces, depth)
+        self.kinds: frozenset[Kind] = frozenset(kind for kind, told in CHANNELS_OF.items() if self._may_see(told))
+        """The entries of the log that may be told in something that it sees; the others need not be looked at."""
+        self.key: Hashable = (self.channels, self.namespaces, depth)
+        """What was asked for."""
+        self._hash = hash(self.key)
         self._known: dict[tuple[str, str | None, str], bool] = {}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Filter) and self._key == other._key
+        return isinstance(other, Filter) and self.key == other.key
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return self._hash
 
     def shows(self, told: Told, path: str) -> bool:
         """Whether it sees an event that was told under a namespace."""
@@ -58,6 +64,11 @@ class Filter:
         """Whether it is subscribed to a channel."""
         return channel in self.channels
 
+    def _may_see(self, told: frozenset[str]) -> bool:
+        if not told.isdisjoint(self.channels):
+            return True
+        return "custom" in told and any(channel.startswith(_NAMED) for channel in self.channels)
+
     def _listens(self, told: Told) -> bool:
         if told.channel in self.channels:
             return True
@@ -68,6 +79,18 @@ class Filter:
             _begins(namespace, prefix) and (self.depth is None or len(namespace) - len(prefix) <= self.depth)
             for prefix in self.namespaces
         )
+
+
+class Filters:
+    """Those that are in use: readers who ask for the same have one together, with what it remembers."""
+
+    def __init__(self) -> None:
+        self.used: WeakValueDictionary[Hashable, Filter] = WeakValueDictionary()
+        """By what was asked for."""
+
+    def shared(self, wanted: Filter) -> Filter:
+        """The one that equals this."""
+        return self.used.setdefault(wanted.key, wanted)
 
 
 def _begins(namespace: Namespace, prefix: Namespace) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -21,6 +22,10 @@ _LONGEST = 18
 """Digits: any of so many is a number of 64 bits."""
 
 
+_ENVELOPES = 256
+"""What is kept of envelopes: the events of a commit have mostly one."""
+
+
 class Cursor(msgspec.Struct, frozen=True):
     """Where a reader stands: behind the event `seq`, or (with `part`) behind that one of those that it is told in."""
 
@@ -33,7 +38,7 @@ class Cursor(msgspec.Struct, frozen=True):
         return self.seq if self.part is None else self.seq - 1
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One event of the protocol, ready to be sent. `text` is its JSON text; empty where its state was not read."""
 
     told: Told
@@ -52,37 +57,48 @@ class Face:
     def __init__(self, case: Case) -> None:
         self.case: Case = case
         camel = case == "camel"
-        self._event_id, self._run_id = (b"eventId", b"runId") if camel else (b"event_id", b"run_id")
+        self._head = b'{"type":"event","%b":"' % (b"eventId" if camel else b"event_id")
+        self._run_id = "runId" if camel else "run_id"
 
     def frames(self, event: Event) -> list[Frame]:
         """The frames of an event of the log, kept on it; a state that it was given since is in them."""
-        if event.frames is None:
-            event.frames = {}
-        kept: list[Frame] | None = event.frames.get(self.case)
+        kept: dict[str, list[Frame]] | None = event.frames
         if kept is None:
-            kept = event.frames[self.case] = self._frames(event)
-        return kept
+            frames = self._frames(event)
+            event.frames = {self.case: frames}
+        elif self.case in kept:
+            frames = kept[self.case]
+        else:
+            frames = kept[self.case] = self._frames(event)
+        return frames
 
     def shown(self, event: Event, wanted: Sequence[Filter], after: Cursor | None = None) -> list[Frame]:
         """Those of the event's frames that a subscription sees, from behind a cursor within them on."""
+        only = wanted[0] if len(wanted) == 1 else None
+        kind = event.kind
+        if not (any(kind in one.kinds for one in wanted) if only is None else kind in only.kinds):
+            return []
+        if event.state is not None and not any(one.wants("values") for one in wanted):
+            event = msgspec.structs.replace(event, state=None, frames=None)  # nobody has to write it
         frames = self.frames(event)
         if after is not None and after.part is not None and after.seq == event.seq:
             frames = frames[after.part + 1 :]
-        if len(wanted) == 1:
-            only = wanted[0]
+        if only is not None:
             return [frame for frame in frames if frame.text and only.shows(frame.told, frame.path)]
         return [frame for frame in frames if frame.text and any(one.shows(frame.told, frame.path) for one in wanted)]
 
     def _frames(self, event: Event) -> list[Frame]:
+        frames: list[Frame] = []
+        seq = event.seq
         events = told(event)
-        last = len(events) - 1
-        return [
-            self.frame(
-                one, event.namespace, event_id(event.seq, None if index == last else index), event.run_id, event.at,
-                event.seq if index == last else None,
-            )
-            for index, one in enumerate(events)
-        ]  # fmt: skip
+        for one in events:
+            path = event.namespace if one.namespace is None else one.namespace
+            if len(frames) == len(events) - 1:
+                frames.append(self.frame(one, path, event_id(seq), event.run_id, event.at, seq))
+            else:
+                part = event_id(seq, len(frames))
+                frames.append(self.frame(one, path, part, event.run_id, event.at))
+        return frames
 
     def frame(self, one: Told, path: str, id: str, run_id: str | None, at: int, seq: int | None = None) -> Frame:
         """An event with its envelope; `at` is in microseconds."""
@@ -91,18 +107,21 @@ class Face:
             return Frame(one, path, id, b"")
         if self.case == "snake" and one.method in EVENT_DATA:
             data = _encode(EVENT_DATA[one.method].spell(msgspec.json.decode(data), "snake"))
-        head = [b'{"type":"event","', self._event_id, b'":"', id.encode(), b'"']
-        if seq is not None:
-            head.append(b',"seq":%d' % seq)
-        if run_id is not None:
-            head += (b',"', self._run_id, b'":"', run_id.encode(), b'"')
-        namespace = _encode(namespace_of(path)) if path else b"[]"
-        head.append(
-            b',"method":"%b","params":{"namespace":%b,"timestamp":%d,' % (one.method.encode(), namespace, at // 1000)
-        )
-        if one.node is not None and one.method in ("messages", "tools"):
-            head += (b'"node":', _encode(one.node), b",")
-        return Frame(one, path, id, b"".join((*head, b'"data":', data, b"}}")))
+        name = id.encode()
+        numbered = (b'","seq":', b"%d" % seq) if seq is not None else (b'"',)
+        node = one.node if one.method in ("messages", "tools") else None
+        envelope = _envelope(self._run_id, run_id, one.method, path, at // 1000, node)
+        return Frame(one, path, id, b"".join((self._head, name, *numbered, envelope, data, b"}}")))
+
+
+@lru_cache(maxsize=_ENVELOPES)
+def _envelope(run_key: str, run_id: str | None, method: str, path: str, at: int, node: str | None) -> bytes:
+    """What stands between an event's number and its data; `at` is in milliseconds."""
+    head = b"" if run_id is None else b',"%b":"%b"' % (run_key.encode(), run_id.encode())
+    namespace = _encode(namespace_of(path)) if path else b"[]"
+    by = b"" if node is None else b'"node":%b,' % _encode(node)
+    parts = (head, method.encode(), namespace, at, by)
+    return b'%b,"method":"%b","params":{"namespace":%b,"timestamp":%d,%b"data":' % parts
 
 
 def event_id(seq: int, part: int | None = None) -> str:

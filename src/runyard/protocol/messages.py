@@ -53,6 +53,14 @@ def delta(id: str, index: int, change: Data) -> Data:
     return {"event": "content-block-delta", "index": index, "delta": change, "id": id}
 
 
+def text_delta(id: bytes, index: int, text: bytes) -> bytes:
+    """The event that adds to a text, as JSON text, of the JSON texts of an id and of what is added: what is told most
+    often by far is neither read nor written again."""
+    return b'{"event":"content-block-delta","index":%d,"delta":{"type":"text-delta","text":%b},"id":%b}' % (
+        index, text, id,
+    )  # fmt: skip
+
+
 def added(content: Any) -> Data:
     """The change that the content of a piece is: a text, or one block of reasoning or of encoded data."""
     if type(content) is str:

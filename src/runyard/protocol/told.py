@@ -10,7 +10,7 @@ updates                    updates, one for each node
 messages                   messages: see `Entry.told`; a whole message from its start to its finish
 blocks                     messages
 tools, custom, tasks       one of the same name
-asked                      checkpoints, input.requested for each question
+asked                      checkpoints; input.requested for each question, where it was asked
 input (of an answer)       input.answered
 
 The same entry is always told in the same events, so that their ids (see `event_id`) are the same on every replay.
@@ -18,12 +18,23 @@ The same entry is always told in the same events, so that their ids (see `event_
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
 
 from runyard.checkpoints import Question
-from runyard.events import AskedEvent, Event, InputEvent, Lifecycle, ValuesPointer, lifecycle, pointer, values_text
+from runyard.events import (
+    AskedEvent,
+    Event,
+    InputEvent,
+    Kind,
+    Lifecycle,
+    ValuesPointer,
+    lifecycle,
+    pointer,
+    values_text,
+)
 from runyard.protocol import messages
 
 _encode = msgspec.json.Encoder().encode
@@ -39,6 +50,8 @@ class Told(msgspec.Struct, frozen=True):
     name: str | None = None
     """Of a custom event."""
     node: str | None = None
+    namespace: str | None = None
+    """Where it is told of; None: where its entry is."""
 
     @property
     def channel(self) -> str:
@@ -46,9 +59,25 @@ class Told(msgspec.Struct, frozen=True):
         return "input" if self.method.startswith("input.") else self.method
 
 
+CHANNELS_OF: Mapping[Kind, frozenset[str]] = {
+    "lifecycle": frozenset({"lifecycle"}),
+    "nested": frozenset({"lifecycle"}),
+    "values": frozenset({"checkpoints", "values"}),
+    "updates": frozenset({"updates"}),
+    "messages": frozenset({"messages"}),
+    "blocks": frozenset({"messages"}),
+    "tools": frozenset({"tools"}),
+    "custom": frozenset({"custom"}),
+    "tasks": frozenset({"tasks"}),
+    "asked": frozenset({"checkpoints", "input"}),
+    "input": frozenset({"input"}),
+}
+"""The channels of the events that an entry may be told in, by its kind; others are not told."""
+
+
 class _Piece(msgspec.Struct):
-    id: str = ""
-    content: Any = ""
+    id: msgspec.Raw = msgspec.Raw(b'""')
+    content: msgspec.Raw = msgspec.Raw(b'""')
     node: str | None = None
 
 
@@ -98,17 +127,22 @@ def _messages(event: Event) -> list[Told]:
     if event.told == b"[]":
         return [Told("messages", _encode(data)) for message in _WHOLE.decode(event.data) if not message.get("delta")
                 for data in messages.whole(message)]  # fmt: skip
-    piece = _PIECES.decode(event.data)[0]
-    return [Told("messages", _encode(_piece(piece, item, event)), None, piece.node) for item in _decode(event.told)]
+    (piece,) = _PIECES.decode(event.data)
+    items = _decode(event.told)
+    return [Told("messages", _piece(piece, item, event), None, piece.node) for item in items]
 
 
-def _piece(piece: _Piece, item: Any, event: Event) -> messages.Data:
+def _piece(piece: _Piece, item: Any, event: Event) -> bytes:
     if type(item) is int:
-        return messages.delta(piece.id, item, messages.added(piece.content))
+        content = bytes(piece.content)
+        if content[:1] == b'"':
+            return messages.text_delta(bytes(piece.id), item, content)
+        return _encode(messages.delta(_decode(piece.id), item, messages.added(_decode(content))))
     if type(item) is list:
         index = cast("list[int]", item)[0]
-        return messages.block_finish(piece.id, index, messages.blocks_of(_WHOLE.decode(event.data)[0])[index])
-    return item
+        content = messages.blocks_of(_WHOLE.decode(event.data)[0])[index]
+        return _encode(messages.block_finish(_decode(piece.id), index, content))
+    return _encode(item)
 
 
 def _checkpoint(at: ValuesPointer) -> list[Told]:
@@ -139,6 +173,5 @@ def _lifecycle(at: Lifecycle) -> list[Told]:
 
 
 def _requested(question: Question) -> Told:
-    return Told(
-        "input.requested", b'{"interruptId":' + _encode(question.id) + b',"payload":' + bytes(question.value) + b"}"
-    )
+    data = b'{"interruptId":' + _encode(question.id) + b',"payload":' + bytes(question.value) + b"}"
+    return Told("input.requested", data, namespace=question.namespace)

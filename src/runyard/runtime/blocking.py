@@ -247,6 +247,13 @@ class SyncContext(SyncCalls):
             self._execution.update("update", delta, "update")
         self.room()
 
+    @contextlib.contextmanager
+    def turn(self) -> Generator[None]:
+        """A call of the run's inbox, while no other thread calls."""
+        with self._waits.turn:
+            self.enter()
+            yield
+
     def take_yield(self, value: Any) -> None:
         """What a generator yields: a step, unless it is None."""
         with self._waits.turn:

@@ -23,6 +23,7 @@ from runyard.runtime.bridge import Bridge
 from runyard.runtime.contract import (
     Ended,
     FromAgent,
+    Injected,
     LoadedAgent,
     Start,
     StateCall,
@@ -35,6 +36,7 @@ from runyard.runtime.contract import (
     Write,
 )
 from runyard.runtime.crew import Crew
+from runyard.runtime.injected import Mailbox
 from runyard.runtime.lane import Lane
 from runyard.telemetry import say
 
@@ -85,6 +87,7 @@ class AgentEnd:
         "direct",
         "disturbed_by",
         "loop",
+        "mailbox",
         "on_stop",
         "run_id",
         "stopped",
@@ -106,6 +109,8 @@ class AgentEnd:
         """The run whose code cancelled a task of this one; empty where none did."""
         self.threads: set[Future[Any]] = set()
         """What its code has given to other threads and is not done."""
+        self.mailbox = Mailbox()
+        """Messages that were put into the run and that its code has not taken."""
         self.direct = False
         """Whether the code waits in a thread of its own: the engine's loop then calls `deliver`, so that a lane which
         other code blocks does not matter to it."""
@@ -170,6 +175,7 @@ class AgentEnd:
         """Sends the last message; a second call does nothing. Who of the code still waits for a reply gets none."""
         for answer in self._finish(ended):
             answer(None)
+        self.mailbox.rouse()
 
     def _finish(self, ended: Ended) -> list[Callable[[Any], None]]:
         with self._lock:
@@ -255,6 +261,8 @@ class AgentEnd:
                 answer = self._replies.pop(message.call, None)
             if answer is not None:
                 answer(message)
+        elif isinstance(message, Injected):
+            self.mailbox.put([message])
         elif not self._ended:
             self._stop(message)
 
@@ -289,6 +297,7 @@ class AgentEnd:
             wake()
         for answer in answers:
             answer(None)
+        self.mailbox.rouse()
         if first and self.on_stop is not None:
             self.on_stop()
 
@@ -300,7 +309,7 @@ def _drop(_: FromAgent) -> None:
 class ThreadInvocation:
     """The engine's end of one attempt. Used in the engine's loop only."""
 
-    __slots__ = ("_agent", "_engine", "_gone", "_messages", "_reader", "_start", "_stop", "end", "lane")
+    __slots__ = ("_agent", "_engine", "_gone", "_injected", "_messages", "_reader", "_start", "_stop", "end", "lane")
 
     def __init__(
         self, agent: Executable, start: Start, engine: Bridge, gone: Callable[[ThreadInvocation], None]
@@ -313,6 +322,8 @@ class ThreadInvocation:
         self._engine = engine
         self._gone = gone
         self._stop: Stop | None = None
+        self._injected: list[Injected] = []
+        """Those that came before its code began: where it begins is not certain till then."""
         self._messages: list[FromAgent] = []
         self._reader: asyncio.Future[None] | None = None
 
@@ -331,6 +342,8 @@ class ThreadInvocation:
         """Never blocks; a message to code that has ended is dropped."""
         if isinstance(message, Stop):
             self._stop = message
+        elif isinstance(message, Injected) and not self.begun:
+            self._injected.append(message)
         if self.lane is None or self.end is None:
             if self._stop is not None:
                 self._arrive(Ended("stopped"))
@@ -355,6 +368,8 @@ class ThreadInvocation:
         self.lane = lane
         self.end = AgentEnd(lane.loop, lane.crew, self._engine, self._arrive, self._start.run.run_id)
         lane.bridge.post(self._begin, self.end)
+        for message in self._injected:
+            lane.bridge.post(self.end.deliver, message)
         if self._stop is not None:
             lane.bridge.post(self.end.deliver, self._stop)
 

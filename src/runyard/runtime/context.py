@@ -214,7 +214,7 @@ class Calls(About):
     async def _ask_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
         end = self._execution.end
         reply: asyncio.Future[StoreReply | None] = end.loop.create_future()
-        end.when_replied(make(end.next_call()), functools.partial(_resolve, reply))
+        end.when_replied(make(end.next_call()), functools.partial(resolve, reply))
         return or_cancelled(await reply)
 
     async def _change_store(self, make: Callable[[int], StoreCall]) -> None:
@@ -248,6 +248,14 @@ class Context(Calls):
         """
         await self._enter()
         self._execution.update("update", delta, "update")
+        await self._room()
+
+    async def come_in(self) -> None:
+        """What every call begins with, for the run's inbox."""
+        await self._enter()
+
+    async def make_room(self) -> None:
+        """Waits while too many writes are not yet durable, for the run's inbox."""
         await self._room()
 
     async def take_yield(self, value: Any) -> None:
@@ -460,14 +468,21 @@ async def _room(end: AgentEnd) -> None:
 
 async def _stored(end: AgentEnd, number: int) -> None:
     future: asyncio.Future[None] = end.loop.create_future()
-    end.when_stored(number, functools.partial(_resolve, future, None))
+    end.when_stored(number, functools.partial(resolve, future, None))
     await future
 
 
-def _resolve(future: asyncio.Future[T], value: T) -> None:
+def resolve(future: asyncio.Future[T], value: T) -> None:
+    """Gives a future its value, unless nobody waits for it any more."""
     # The task that waits may have been cancelled meanwhile.
     if not future.done():
         future.set_result(value)
+
+
+def check_waits(end: AgentEnd) -> None:
+    """Raises that the code waits for what will not come, because the run is over or was asked to stop."""
+    if end.stopped is not None or end.ended:
+        raise asyncio.CancelledError("the run was asked to stop" if not end.ended else "the run has ended")
 
 
 def or_cancelled(reply: StoreReply | None) -> StoreReply:

@@ -4,6 +4,7 @@ The engine's side decides and stores; the agent's side runs user code. They shar
 
     engine                                agent side
       | -- Start ------------------------> |   once
+      | -- Injected ---------------------> |   a message for code that takes them while it executes
       | <------------ Write --------------- |   events, checkpoints and records, in order
       | -- Stored (count) ---------------> |   so many writes are durable: gives credit, ends `await ctx.step`
       | <------------ StoreCall, StateCall - |
@@ -26,7 +27,9 @@ from runyard.items import Item, ItemSearch, NamespaceQuery
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
-RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt", "agent"]
+RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt", "agent", "take", "look", "injected"]
+"""take: messages that the code took from its inbox; look: it found none there (like `emit`, these only count).
+injected: not a call of the code, but a message that was accepted for it."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -43,6 +46,14 @@ class Record(msgspec.Struct, frozen=True):
     body: bytes
     order: int = 0
     """The place among the invocation's records, from 1: replay can tell what came before what."""
+
+
+class Injected(msgspec.Struct, frozen=True):
+    """A message that was put into the run while it executed: `body` is its JSON text, with an id. `number` is its place
+    among those of the invocation, from 1."""
+
+    number: int
+    body: bytes
 
 
 class RunInfo(msgspec.Struct, frozen=True):
@@ -101,6 +112,8 @@ class Start(msgspec.Struct, frozen=True):
     """Whether the thread has checkpoints of subgraphs, or writes on them: where it has none, nothing need be read."""
     max_value_bytes: int = 16_000_000
     """The most that one value of the code, and the state as a whole, may take as JSON text."""
+    injected: Sequence[Injected] = ()
+    """The messages that were put into the invocation until now, taken or not."""
 
 
 class CheckpointWrite(msgspec.Struct, frozen=True):
@@ -214,7 +227,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 FromAgent = Write | StoreCall | StateCall | Ended
-ToAgent = Stored | StoreReply | StateReply | Stop
+ToAgent = Stored | StoreReply | StateReply | Stop | Injected
 
 
 class Invocation(Protocol):

@@ -48,6 +48,8 @@ class Body(msgspec.Struct, omit_defaults=True):
     """For what a request brought: its run."""
     first: bool = False
     """Whether that was the run that began the invocation."""
+    taken: list[int] = []
+    """The numbers of messages that were taken from the inbox."""
 
 
 _BODY = msgspec.json.Decoder(Body)
@@ -114,6 +116,9 @@ class Execution:
         self._brought: list[tuple[Record, Body]] = []
         """What requests brought and is still to be replayed, in order."""
         self._replayed: State = shown(start.base)
+        self._injected = {message.number: message for message in start.injected}
+        taken = {number for r in start.records if r.kind == "take" for number in _BODY.decode(r.body).taken}
+        end.mailbox.put([message for message in start.injected if message.number not in taken])
         self._live = not start.records and not start.questions
         if self._live:
             self._journal = Journal(())
@@ -406,6 +411,52 @@ class Execution:
         """A write to the store, with its record if it was done before."""
         return self._begin_step(scope, STORE)
 
+    # messages that were put into the run
+
+    def taken_before(self, *, waits: bool) -> list[dict[str, Any]] | None:
+        """What the next taking took in an earlier attempt; None where it is a new one. One that `waits` for a message
+        has taken one.
+
+        Raises:
+            RunSignal.
+        """
+        known, record = self._journal.taking(key_of(OWN), waits=waits)
+        if record is None:
+            return [] if known else None
+        self._pass_by(record)
+        return [msgspec.json.decode(self._injected[number].body) for number in _BODY.decode(record.body).taken]
+
+    def take(self, most: int | None) -> list[dict[str, Any]]:
+        """Takes up to so many messages that are there (None: all), as a step: they become part of the thread's.
+
+        Raises:
+            ValueTooLarge: the state would be. Nothing is taken then.
+        """
+        messages = self.end.mailbox.take(most)
+        if not messages:
+            return []
+        taken = [msgspec.json.decode(message.body) for message in messages]
+        try:
+            merged = self._channels.merge(Given({MESSAGES: taken}, "inbox", self.limit))
+        except BaseException:
+            self.end.mailbox.put(messages)
+            raise
+        self._live = True
+        key = key_of(OWN)
+        body = _ENCODER.encode(Body(changes=merged.changes, taken=[message.number for message in messages]))
+        record = Record("take", key, self._journal.number("take", key), body)
+        # That they have come was told when they were accepted.
+        entries = [entry for entry in self._entries(merged) if entry.kind != "messages"]
+        self._write(Write(entries, CheckpointWrite(merged.changes, "input"), (record,)), len(merged.delta) + len(body))
+        return taken
+
+    def took_nothing(self) -> None:
+        """Records that there was nothing to take."""
+        self._live = self._live or self._journal.exhausted
+        key = key_of(OWN)
+        record = Record("look", key, self._journal.number("take", key), b"null")
+        self._write(Write(records=(record,)), 0)
+
     # questions
 
     def question(self, scope: Scope, payload: Any, name: str) -> tuple[Any, bool]:
@@ -493,6 +544,7 @@ class Execution:
             except Nondeterministic as signal:
                 return signal
             self.signal = Asked("the run waits for an answer")
+            self.end.mailbox.rouse()
         return self.signal
 
     # records
@@ -525,7 +577,7 @@ class Execution:
             return
         while self._brought and self._brought[0][0].order < record.order:
             self._replayed = apply(self._replayed, self._brought.pop(0)[1].changes)
-        if record.kind in ("update", "yield", "message"):
+        if record.kind in ("update", "yield", "message", "take"):
             self._replayed = apply(self._replayed, _BODY.decode(record.body).changes)
 
     def _take_step(self) -> None:

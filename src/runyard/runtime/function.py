@@ -25,6 +25,7 @@ from runyard.runtime.lane import OWNER, RunTask
 from runyard.runtime.parameters import Parameters, Provided
 from runyard.runtime.signals import Asked, RunSignal
 from runyard.runtime.state import MESSAGES, Reducer
+from runyard.runtime.taking import Inbox, SyncInbox
 from runyard.telemetry import fields_of, run_of_code, say
 
 P = ParamSpec("P")
@@ -96,6 +97,7 @@ class FunctionAgent(Generic[P, R]):
             schemas=parameters.schemas,
             limits=self._limits,
             messages=messages,
+            injects=parameters.injects,
             version=_version(self.function),
         )
 
@@ -156,7 +158,7 @@ class FunctionAgent(Generic[P, R]):
         try:
             execution = Execution(start, end, asyncio.current_task(), self._reducers, self._new_id)
             ctx = Context(execution)
-            args, kwargs = self.parameters.fill(_provided(execution, ctx))
+            args, kwargs = self.parameters.fill(_provided(execution, ctx, Inbox(execution, ctx)))
             called = cast(Any, self.function)(*args, **kwargs)
             if self._yields:
                 await _take_all(called, execution, ctx)
@@ -176,7 +178,7 @@ class FunctionAgent(Generic[P, R]):
         try:
             execution = Execution(start, end, threading.get_ident(), self._reducers, self._new_id)
             ctx = SyncContext(execution)
-            args, kwargs = self.parameters.fill(_provided(execution, ctx))
+            args, kwargs = self.parameters.fill(_provided(execution, ctx, SyncInbox(execution, ctx)))
             if end.stopped is not None:
                 raise asyncio.CancelledError("the run was asked to stop before it began")
             value = cast(Any, self.function)(*args, **kwargs)
@@ -188,8 +190,8 @@ class FunctionAgent(Generic[P, R]):
         end.finish(ended)
 
 
-def _provided(execution: Execution, ctx: Context | SyncContext) -> Provided:
-    return Provided(execution.start.input, execution.state, execution.config, ctx)
+def _provided(execution: Execution, ctx: Context | SyncContext, inbox: Inbox | SyncInbox) -> Provided:
+    return Provided(execution.start.input, execution.state, execution.config, ctx, inbox)
 
 
 async def _take_all(generator: AsyncGenerator[Any, Any], execution: Execution, ctx: Context) -> None:

@@ -26,11 +26,19 @@ class Journal:
         self._highest: dict[tuple[RecordKind, str], int] = {}
         self._used: dict[tuple[RecordKind, str], int] = {}
         self._emitted: dict[str, int] = {}
+        self._takes: dict[Key, Record] = {}
+        """Apart from the others: what comes from outside is often taken beside what the code does else."""
+        self._looked: dict[str, int] = {}
         self._within: dict[str, list[Key]] = {}
         self._entered: set[str] = set()
         for record in sorted(records, key=lambda record: record.order):
             if record.kind == "emit":
                 self._emitted[record.name] = max(record.nth, self._emitted.get(record.name, 0))
+            elif record.kind == "look":
+                self._looked[record.name] = max(record.nth, self._looked.get(record.name, 0))
+            elif record.kind == "take":
+                self._takes[record.kind, record.name, record.nth] = record
+                self._note_place(record)
             else:
                 self._left[record.kind, record.name, record.nth] = record
                 self._note_place(record)
@@ -43,8 +51,8 @@ class Journal:
 
     @property
     def exhausted(self) -> bool:
-        """Whether all records have been used, but for emits, which only count."""
-        return not self._left
+        """Whether all records have been used, but for those that only count."""
+        return not self._left and not self._takes
 
     def emits(self, name: str) -> int | None:
         """The number of a new emit; None when an earlier attempt did this one."""
@@ -72,7 +80,8 @@ class Journal:
     def skip(self, within: str) -> list[Record]:
         """Uses up the records of all calls that were made within a step; in their order."""
         keys = self._within.pop(within, ())
-        return [record for key in keys if (record := self._left.pop(key, None)) is not None]
+        records = (self._left.pop(key, None) or self._takes.pop(key, None) for key in keys)
+        return [record for record in records if record is not None]
 
     def find(self, kind: RecordKind, name: str, nth: int) -> Record | None:
         """The record of a call, which is then used; None for a call that was not done before.
@@ -93,6 +102,18 @@ class Journal:
                     "code that is entered again must do the same calls in the same order"
                 )
         return record
+
+    def taking(self, name: str, *, waits: bool) -> tuple[bool, Record | None]:
+        """Whether the next taking of messages was done before, and what it took, if it took any. One that `waits`
+        passes over those that took nothing."""
+        while True:
+            nth = self._used.get(("take", name), 0) + 1
+            record = self._takes.pop(("take", name, nth), None)
+            if record is None and nth > self._looked.get(name, 0):
+                return False, None
+            self._used["take", name] = nth
+            if record is not None or not waits:
+                return True, record
 
     def succeeded(self) -> None:
         """Says that a step without a record has been done."""

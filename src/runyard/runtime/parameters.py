@@ -26,8 +26,9 @@ from runyard.runtime.blocking import SyncContext
 from runyard.runtime.context import Context
 from runyard.runtime.schemas import Shape, as_values, fields_of, hints_of
 from runyard.runtime.state import MESSAGES
+from runyard.runtime.taking import Inbox, SyncInbox
 
-Role = Literal["input", "messages", "state", "config", "ctx"]
+Role = Literal["input", "messages", "state", "config", "ctx", "inbox"]
 ROLES: tuple[Role, ...] = typing.get_args(Role)
 
 _YIELDING = (Iterator, Iterable, Generator, AsyncIterator, AsyncIterable, AsyncGenerator)
@@ -41,13 +42,15 @@ class Provided(NamedTuple):
     state: State
     config: dict[str, Any]
     ctx: Context | SyncContext
+    inbox: Inbox | SyncInbox
 
 
 class Parameters:
     """The parameters of a function by their roles, and the shapes of what it takes and gives.
 
-    A parameter is found by its name (`input`, `messages`, `state`, `config`, `ctx`), by the type `Context` or
-    `SyncContext`, or, the first with another hint, is the input. `problems` are hints that no schema comes from.
+    A parameter is found by its name (`input`, `messages`, `state`, `config`, `ctx`, `inbox`), by the type `Context`,
+    `SyncContext`, `Inbox` or `SyncInbox`, or, the first with another hint, is the input. `problems` are hints that no
+    schema comes from.
     """
 
     def __init__(self, function: Callable[..., Any], *, yields: bool) -> None:
@@ -64,7 +67,7 @@ class Parameters:
                 self._by_name.append((parameter.name, role))
             if parameter.default is not parameter.empty:
                 self._defaults[role] = parameter.default
-            if role != "ctx":
+            if role not in ("ctx", "inbox"):
                 self._shapes[role] = self._shape(parameter.name, hints.get(parameter.name, Any))
         given = hints.get("return", Any)
         output = self._shape("return", _yielded(given) if yields else given)
@@ -75,8 +78,11 @@ class Parameters:
             state=self._schema("state"),
             config=self._schema("config"),
         )
+        roles = {*self._by_position, *(role for _, role in self._by_name)}
+        self.injects = "inbox" in roles
         self.messages = (
-            MESSAGES in self._shapes
+            self.injects
+            or MESSAGES in self._shapes
             or MESSAGES in fields_of(output.hint)
             or ("state" in self._shapes and MESSAGES in fields_of(self._shapes["state"].hint))
         )
@@ -143,6 +149,8 @@ class Parameters:
                 return self.read_input(provided.input)
             case "ctx":
                 return provided.ctx
+            case "inbox":
+                return provided.inbox
             case "config":
                 return self.read_config(provided.config)
             case "messages":
@@ -165,8 +173,10 @@ def _roles(function: Callable[..., Any], hints: Mapping[str, Any]) -> list[tuple
     for parameter in parameters:
         hint = hints.get(parameter.name)
         role: Role | None = next((known for known in ROLES if known == parameter.name), None)
-        if role is None and _is_context(hint):
+        if role is None and _is_one_of(hint, (Context, SyncContext)):
             role = "ctx"
+        elif role is None and _is_one_of(hint, (Inbox, SyncInbox)):
+            role = "inbox"
         elif role is None and parameter.name in hints and "input" not in taken:
             role = "input"
         if role is None and parameter.default is parameter.empty:
@@ -180,9 +190,9 @@ def _roles(function: Callable[..., Any], hints: Mapping[str, Any]) -> list[tuple
     return found
 
 
-def _is_context(hint: Any) -> bool:
+def _is_one_of(hint: Any, kinds: tuple[type, ...]) -> bool:
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return any(isinstance(option, type) and issubclass(option, Context | SyncContext) for option in options)
+    return any(isinstance(option, type) and issubclass(option, kinds) for option in options)
 
 
 def _yielded(hint: Any) -> Any:

@@ -19,7 +19,7 @@ from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
 from runyard.events import Chunk, Entry, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
 from runyard.runs import Attempt, CancelAction, Failure, NewRun, Outcome, Run, RunFilter
-from runyard.runtime.contract import Record
+from runyard.runtime.contract import Injected, Record
 from runyard.threads import Thread, ThreadFilter
 
 STORAGE_PATIENCE = 0.5
@@ -89,6 +89,9 @@ class Ending(msgspec.Struct, frozen=True):
     expires_at: int | None = None
     """When a stateless run's record may go."""
     delete_thread: bool = False
+    injects: bool = False
+    """Whether the agent takes messages while it executes, and so may have left some (see `inject`). `final` is then
+    needed where the last batch has checkpoints."""
 
 
 class Requeue(msgspec.Struct, frozen=True):
@@ -347,6 +350,26 @@ class Storage(Protocol):
     async def abandon(self, run_id: str, now: int, expires_at: int | None) -> Run:
         """Fences off an executing run that does not stop and ends it as abandoned (or rolls it back, where that was
         asked)."""
+        ...
+
+    def active_run(self, owner: str, thread_id: str) -> Run | None:
+        """The run of a thread that executes, or has begun and is to be tried again, or else waits for nothing but a
+        place; None where there is no such, or no such thread. Read inline."""
+        ...
+
+    async def inject(self, owner: str, run_id: str, messages: Sequence[bytes], now: int) -> None:
+        """Puts messages (JSON objects with an `id`) into the active run of a thread (see `active_run`), for its code to
+        take: all or none of them. Each is an event of its log, and a record of its invocation that no lease guards.
+        One whose id the invocation has is passed over.
+
+        What the code has not taken when the run ends becomes part of the thread's messages with the end, whoever ends
+        it; where the end leaves a question open it waits for the answer instead, and a rollback undoes it.
+
+        Raises `NotFound`, `Conflict` no_active_run (it is not, or is asked to stop), inbox_full."""
+        ...
+
+    async def injected(self, invocation: str, after: int) -> list[Injected]:
+        """The messages that were put into an invocation with a number above `after`, in order."""
         ...
 
     async def delete_run(self, owner: str, run_id: str, now: int) -> None:

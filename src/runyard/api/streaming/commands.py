@@ -23,7 +23,7 @@ from runyard.clock import rfc3339
 from runyard.errors import Forbidden, InvalidInput, NotFound, RunyardError, Unsupported
 from runyard.protocol.names import RESULTS, Case
 from runyard.runs import Config
-from runyard.steering import Answer, Given, Node, NoSuchInterrupt, NoSuchNamespace, Steering, Wish
+from runyard.steering import Answer, Given, NoActiveRun, Node, NoSuchInterrupt, NoSuchNamespace, Steering, Wish
 
 _encode = msgspec.json.Encoder().encode
 _LARGEST = 2**53 - 1
@@ -95,6 +95,7 @@ class InputMessage(Wire, kw_only=True):
     role: Literal["user", "system"]
     content: str
     name: str | UnsetType = UNSET
+    id: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
 
 
 class Inject(Params, kw_only=True):
@@ -150,6 +151,7 @@ ERRORS: tuple[tuple[type[RunyardError], str], ...] = (
     (Unsupported, "not_supported"),
     (InvalidInput, "invalid_argument"),
     (Forbidden, "permission_denied"),
+    (NoActiveRun, "no_such_run"),
     (NoSuchInterrupt, "no_such_interrupt"),
     (NoSuchNamespace, "no_such_namespace"),
     (errors.Conflict, "invalid_argument"),
@@ -239,8 +241,14 @@ class Commands:
         return {}
 
     async def _inject(self, command: Command) -> Result:
-        _INJECT.parse(command.params)
-        raise Unsupported("input.inject: no agent here takes messages while it executes; send run.start instead")
+        params = _INJECT.parse(command.params)
+        if params.namespace:
+            raise Unsupported("input.inject: it is the agent that takes messages, no sub-agent; leave namespace empty")
+        # As it was sent, for more may be in it.
+        message = cast("JsonObject", command.params["message"])
+        _CREATE.parse({"messages": [message]})
+        await self.steering.inject(self._owner, self._thread_id, dict(message))
+        return {}
 
     # looking
 

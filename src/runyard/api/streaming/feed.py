@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
@@ -13,10 +13,13 @@ from runyard.events import Event, pointer
 from runyard.protocol.filters import Filter
 from runyard.protocol.frames import MISSED, SNAPSHOT, Cursor, Face, Frame
 from runyard.protocol.told import Told
-from runyard.readers import PAGE
+from runyard.readers import PAGE, Portion
 
 EVENTS_MISSED = "ap.missed_events"
 """The name of the custom event that tells of events which retention has removed."""
+
+Pack = Callable[[Sequence[Frame]], Sequence[bytes]]
+"""How a transport joins frames into what it sends at once."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -83,6 +86,19 @@ class Feed:
             ]
             if frames:
                 yield frames
+
+    async def pieces(
+        self, events: list[Event], wanted: tuple[Filter, ...], covered: Sequence[int], pack: Pack
+    ) -> Sequence[bytes]:
+        """What `live` gives, as it is sent: made for the first of those who see the same over the same transport."""
+        if not isinstance(events, Portion) or events[0].seq <= max(covered, default=0):
+            return pack(await self.live(events, wanted, covered))
+        key = (self._face.case, pack, wanted)
+        made = events.made.get(key)
+        if made is None:
+            made = pack(await self.live(events, wanted))
+            self._api.streams.made.keep(events, key, made)
+        return made
 
     async def live(self, events: Sequence[Event], wanted: Sequence[Filter], covered: Sequence[int] = ()) -> list[Frame]:
         """The frames of events that were just committed, each once, that any of the subscriptions sees.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from runyard.api import answers, sse
 from runyard.api.call import Call
@@ -11,7 +12,8 @@ from runyard.api.problems import Refused
 from runyard.api.streaming import commands, requests, websocket
 from runyard.api.streaming.feed import Feed
 from runyard.errors import InvalidInput, NotFound, RunyardError
-from runyard.protocol.frames import Face
+from runyard.protocol.filters import Filter
+from runyard.protocol.frames import Cursor, Face, Frame
 
 FACE = Face("camel")
 """How the protocol is spelled under `/`."""
@@ -33,9 +35,9 @@ async def open_thread_sse_stream(call: Call) -> None:
     what the newest run has told.
     """
     thread_id = call.uuid("thread_id")
-    wish = requests.stream_request(await call.document(), call.header(b"last-event-id"))
+    wanted, after = await _asked(call)
     reader = call.api.streams.join_thread(call.owner, thread_id)
-    reader.channels = wish.wanted.channels
+    reader.channels = wanted[0].channels
     feed = Feed(call.api, FACE, call.owner, thread_id)
     connection = sse.Connection(call)
     watch = asyncio.ensure_future(connection.watch(reader.close))
@@ -43,20 +45,30 @@ async def open_thread_sse_stream(call: Call) -> None:
         await call.begin(list(sse.HEADERS))
         await connection.greet()
         with call.api.pulse.joined(connection):
-            async for frames in feed.replay((wish.wanted,), wish.after, reader.mark):
-                await connection.write([frame.sse() for frame in frames])
+            async for frames in feed.replay(wanted, after, reader.mark):
+                await connection.send(_pack(frames))
+                del frames
                 if connection.left or reader.cut:
                     break
             async for events in reader:
-                frames = await feed.live(events, (wish.wanted,), (feed.covered,))
-                await connection.write([frame.sse() for frame in frames])
-                del events, frames  # they would be held until the next ones come
+                await connection.send(await feed.pieces(events, wanted, (feed.covered,), _pack))
+                del events  # they would be held until the next ones come
         connection.quieten()
         if not connection.left:
             await call.finish(sse.DRAINING if reader.drained else sse.CUT if reader.cut else b"")
     finally:
         reader.close()
         watch.cancel()
+
+
+async def _asked(call: Call) -> tuple[tuple[Filter], Cursor | None]:
+    """What is to be streamed, and from where on."""
+    wish = requests.stream_request(await call.document(), call.header(b"last-event-id"))
+    return (call.api.filters.shared(wish.wanted),), wish.after
+
+
+def _pack(frames: Sequence[Frame]) -> list[bytes]:
+    return sse.joined([frame.sse() for frame in frames])
 
 
 @operation("Streaming", needs="read", errors=(422, 426), socket=websocket.converse)

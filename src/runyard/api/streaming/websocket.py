@@ -7,17 +7,18 @@ committed. So the response to a subscription comes before its replay, and no eve
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from runyard.api.call import ClientGone
-from runyard.api.socket import RESTART, TOO_SLOW, Socket
-from runyard.api.sse import LARGEST_PIECE
+from runyard.api.socket import RESTART, TOO_SLOW, Socket, framed
 from runyard.api.streaming import commands, requests
 from runyard.api.streaming.commands import Commands
 from runyard.api.streaming.detached import Subscription
 from runyard.api.streaming.feed import Feed
 from runyard.errors import InvalidInput, NotFound, RunyardError
 from runyard.events import Event
+from runyard.protocol.filters import Filter
 from runyard.protocol.frames import Cursor, Face, Frame
 from runyard.readers import ThreadReader
 
@@ -56,37 +57,49 @@ class Conversation:
         self._reader = reader
         self._feed = Feed(socket.api, face, self._owner, thread_id)
         self._commands = Commands(socket.api, socket.principal, thread_id)
+        self._pack = _framed if socket.takes_frames else _texts
         self._subscriptions: dict[str, Subscription] = {}
+        self._wanted: tuple[Filter, ...] = ()
+        self._covered: tuple[int, ...] = ()
+        """What they want, and what their replays covered."""
         self._seen = reader.mark
         """The number of the last event that was taken from the reader."""
 
     async def go_on(self) -> None:
         """Until one side closes; keeps the subscriptions for a client that comes back."""
-        asked: asyncio.Future[Result] = asyncio.ensure_future(self._socket.receive())
-        told: asyncio.Future[list[Event]] = asyncio.ensure_future(anext(self._reader))
+        asked = self._ask()
         try:
             while True:
-                await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
-                if told.done():
-                    events = told.result()
+                events = self._reader.take()
+                if events:
                     await self._tell(events)
-                    del events
-                    told = asyncio.ensure_future(anext(self._reader))
+                elif self._reader.over:
+                    await self._end()
+                    return
                 if asked.done():
                     document, fault = _received(asked)
-                    asked = asyncio.ensure_future(self._socket.receive())
+                    asked = self._ask()
                     await self._answer(document, fault)
-        except StopAsyncIteration:
-            await self._end()
+                elif not events:
+                    await self._reader.change()
+                del events  # they would be held until the next ones come
         except ClientGone:
             pass
         finally:
             asked.cancel()
-            told.cancel()
-            await asyncio.gather(asked, told, return_exceptions=True)
+            await asyncio.gather(asked, return_exceptions=True)
             for subscription in self._subscriptions.values():
                 subscription.seen = self._seen
             self._socket.api.detached.keep(self._owner, self._thread_id, self._subscriptions)
+
+    def _ask(self) -> asyncio.Task[Result]:
+        """Waits for what the client sends next."""
+        asked = asyncio.ensure_future(self._socket.receive())
+        asked.add_done_callback(self._heard)
+        return asked
+
+    def _heard(self, _: asyncio.Task[Result]) -> None:
+        self._reader.rouse()
 
     async def _end(self) -> None:
         if self._reader.cut:
@@ -95,24 +108,13 @@ class Conversation:
             await self._socket.close(RESTART, "draining: come back with the last eventId")
 
     async def _tell(self, events: list[Event]) -> None:
-        if self._subscriptions:
-            subscriptions = self._subscriptions.values()
-            filters, covered = [one.wanted for one in subscriptions], [one.covered for one in subscriptions]
-            await self._send(await self._feed.live(events, filters, covered))
+        if self._wanted:
+            pieces = await self._feed.pieces(events, self._wanted, self._covered, self._pack)
+            await self._socket.send_packed(pieces)
         self._seen = events[-1].seq
 
     async def _send(self, frames: list[Frame]) -> None:
-        """Sends frames a piece at a time: what a client does not take yet is kept for it alone."""
-        piece: list[bytes] = []
-        size = 0
-        for frame in frames:
-            piece.append(frame.text)
-            size += len(frame.text)
-            if size >= LARGEST_PIECE:
-                await self._socket.send(*piece)
-                piece, size = [], 0
-        if piece:
-            await self._socket.send(*piece)
+        await self._socket.send_packed(self._pack(frames))
 
     # commands
 
@@ -145,7 +147,7 @@ class Conversation:
                 f"this connection has {MOST_SUBSCRIPTIONS} subscriptions, and may have no more", field="method"
             )
         wish = requests.subscription(command.params)
-        subscription = Subscription(wish.wanted, self._seen)
+        subscription = Subscription(self._socket.api.filters.shared(wish.wanted), self._seen)
         id = self._socket.api.verbs.clock.new_id()
         await self._begin(command, {"subscriptionId": id}, {id: subscription}, wish.after, count=True)
 
@@ -211,7 +213,17 @@ class Conversation:
         await self._begin(command, result, kept, after, count=False)
 
     def _listen(self) -> None:
-        self._reader.channels = frozenset[str]().union(*(one.wanted.channels for one in self._subscriptions.values()))
+        self._wanted = tuple(one.wanted for one in self._subscriptions.values())
+        self._covered = tuple(one.covered for one in self._subscriptions.values())
+        self._reader.channels = frozenset[str]().union(*(wanted.channels for wanted in self._wanted))
+
+
+def _framed(frames: Sequence[Frame]) -> Sequence[bytes]:
+    return framed(frame.text for frame in frames)
+
+
+def _texts(frames: Sequence[Frame]) -> Sequence[bytes]:
+    return [frame.text for frame in frames]
 
 
 def _received(asked: asyncio.Future[Result]) -> tuple[Result | None, InvalidInput | None]:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.errors import GraphRecursionError
 from langgraph.types import Interrupt
 
 from runyard.checkpoints import Question
+from runyard.events import Entry
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Ended, Start, Write
 from runyard.runtime.ending import raised
@@ -23,13 +26,24 @@ from runyard.runtime.langgraph.request import config_of, input_of
 from runyard.runtime.langgraph.run_saver import RunSaver
 from runyard.runtime.langgraph.server_store import ServerStore
 from runyard.runtime.langgraph.store import RunStore
-from runyard.runtime.langgraph.stream import entry_of, questions_in
+from runyard.runtime.langgraph.stream import Left, Telling, questions_in
 from runyard.runtime.langgraph.values import project
+from runyard.runtime.langgraph.watcher import Watcher
 from runyard.runtime.plain import encode
 from runyard.telemetry import run_of_code
 
 MODES = ("updates", "messages", "custom")
 """What is always recorded; states are by the checkpoints that the saver puts."""
+
+
+_LEFT = {
+    "completed": Left("completed", "", "the run ended before the tool did"),
+    "asked": Left("interrupted", "", ""),
+    "failed": Left("failed", "the run failed", "the run failed"),
+    "stopped": Left("interrupted", "the run was stopped", "the run was stopped"),
+}
+"""How an attempt ended -> how that ends which is still open then. A tool that asked something is called again when it
+has its answer."""
 
 
 async def perform(source: Source, codec: Codec, start: Start, end: AgentEnd) -> None:
@@ -38,17 +52,22 @@ async def perform(source: Source, codec: Codec, start: Start, end: AgentEnd) -> 
         return
     run_of_code.set(start.run)
     outbox = Outbox(end)
+    watcher = Watcher(end.loop, start.run.thread_id, lambda: _put(outbox, telling.watched()))
+    telling = Telling(watcher)
     try:
-        ended = await _execute(source, codec, start, end, outbox)
+        ended = await _execute(source, codec, start, end, outbox, watcher, telling)
     except BaseException as error:
         # Nodes that are no coroutines go on in threads of their own: the code has stopped when they have.
         await end.threads_end()
         ended = raised(start, end, error, "recursion_limit" if isinstance(error, GraphRecursionError) else None)
+    _put(outbox, telling.close(_LEFT[ended.how]))
     outbox.send()
     end.finish(ended)
 
 
-async def _execute(source: Source, codec: Codec, start: Start, end: AgentEnd, outbox: Outbox) -> Ended:
+async def _execute(
+    source: Source, codec: Codec, start: Start, end: AgentEnd, outbox: Outbox, watcher: Watcher, telling: Telling
+) -> Ended:
     config = config_of(start)
     context: Any = None if start.context is None else _decoded(start.context)
     async with source.graph(config, context) as graph:
@@ -57,17 +76,19 @@ async def _execute(source: Source, codec: Codec, start: Start, end: AgentEnd, ou
         # Not the server's either, with which a factory may have made it: a run's writes are fenced.
         if graph.store is None or isinstance(graph.store, ServerStore):
             graph.store = RunStore(end, start.max_value_bytes)
+        # Not by the call's configuration, which before LangGraph 1.2 takes the place of the graph's own callbacks.
+        graph.config = merge_configs(graph.config, RunnableConfig(callbacks=[watcher]))
         value = input_of(start, begun=start.begun, answered=_answered(start, codec))
-        questions = await _stream(graph, value, config, context, start, outbox)
+        questions = await _stream(graph, value, config, context, start, outbox, telling)
         if questions is None:
             return Ended("completed")
         if not questions:
             return Ended("asked", questions=[breakpoint_at(saver.name, await _next_nodes(graph, config))])
-        return Ended("asked", questions=[_question(one) for one in questions])
+        return Ended("asked", questions=[_question(one, telling.namespace_of(one)) for one in questions])
 
 
 async def _stream(
-    graph: Graph, value: Any, config: Any, context: Any, start: Start, outbox: Outbox
+    graph: Graph, value: Any, config: Any, context: Any, start: Start, outbox: Outbox, telling: Telling
 ) -> list[Interrupt] | None:
     """Has the graph execute; the questions with which it stopped, None where it came to its end."""
     questions: dict[str, Interrupt] | None = None
@@ -86,12 +107,16 @@ async def _stream(
             asked = questions_in(payload)
             if asked is not None:
                 questions = {**(questions or {}), **{one.id: one for one in asked}}
-                continue
-        entry = entry_of(namespace, mode, payload)
-        if entry is not None:
-            outbox.put(Write(entries=(entry,)), len(entry.data))
+        entries = telling.entries(namespace, mode, payload)
+        if entries:
+            _put(outbox, entries)
             await outbox.room()
     return None if questions is None else list(questions.values())
+
+
+def _put(outbox: Outbox, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        outbox.put(Write(entries=(entry,)), len(entry.data) + len(entry.told))
 
 
 def _answered(start: Start, codec: Codec) -> Sequence[str]:
@@ -112,8 +137,8 @@ async def _next_nodes(graph: Graph, config: Any) -> list[str]:
     return list((await graph.aget_state(config)).next)
 
 
-def _question(interrupt: Interrupt) -> Question:
-    return Question(interrupt.id, msgspec.Raw(encode(project(interrupt.value), "the question")))
+def _question(interrupt: Interrupt, namespace: str) -> Question:
+    return Question(interrupt.id, msgspec.Raw(encode(project(interrupt.value), "the question")), namespace=namespace)
 
 
 def _decoded(text: bytes) -> Any:

@@ -173,6 +173,10 @@ def piece(chunk: BaseMessage) -> dict[str, Any]:
     shape = _SHAPES.get(type(chunk))
     if shape is None:
         return _projected({**form_of(chunk), "delta": True})
+    fields = chunk.__dict__
+    if _is_text_alone(shape, fields) and not chunk.__pydantic_extra__:
+        # Most are: a model's answer is thousands of them.
+        return {"role": shape.role, "content": fields["content"], "id": fields["id"], "delta": True}
     form = form_of(chunk)
     for name in ("chunk", *_CALLS):
         form.pop(name, None)
@@ -183,6 +187,22 @@ def piece(chunk: BaseMessage) -> dict[str, Any]:
     if is_text(content) and len(form) <= 4 and is_plain(form):
         return form
     return _projected(form)
+
+
+def _is_text_alone(shape: Shape, fields: Mapping[str, Any]) -> bool:
+    return (
+        shape.is_ai
+        and len(fields) == len(shape.fields)
+        and is_text(fields["content"])
+        and is_text(fields["id"])
+        and fields["name"] is None
+        and not fields["additional_kwargs"]
+        and not fields["response_metadata"]
+        and not fields["tool_call_chunks"]
+        and fields["usage_metadata"] is None
+        and fields.get("chunk_position") is None
+        and not shape.others
+    )
 
 
 def _projected(form: dict[str, Any]) -> dict[str, Any]:

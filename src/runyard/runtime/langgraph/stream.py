@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, cast
 
 import msgspec
 from langchain_core.messages import BaseMessage, BaseMessageChunk
@@ -11,29 +11,97 @@ from langgraph.types import Interrupt
 
 from runyard.events import Entry, Kind
 from runyard.runtime.langgraph.messages import piece, to_protocol
+from runyard.runtime.langgraph.pieces import NOTHING, Metadata, Pieces, whole_told
 from runyard.runtime.langgraph.values import project
+from runyard.runtime.langgraph.watcher import CallEnded, Watcher
 
 INTERRUPT = "__interrupt__"
 
 _encode = msgspec.json.Encoder().encode
 
 
-def entry_of(namespace: tuple[str, ...], mode: str, payload: Any) -> Entry | None:
-    """The entry of what the graph tells in one mode; None for what the log has no place for.
+class Left(msgspec.Struct, frozen=True):
+    """How that ends which is open when the attempt ends."""
 
-    A question is none: it stands on the thread when the run has ended with it.
-    """
-    if mode == "messages":
-        message, about = cast("tuple[Any, dict[str, Any]]", payload)
-        return _entry("messages", [_message(message, about)], namespace)
-    if mode == "custom":
-        return _entry("custom", {"payload": project(payload)}, namespace)
-    if mode == "updates":
-        updates = cast("dict[str, Any]", payload)
-        if INTERRUPT in updates:
-            return None
-        return _entry("updates", {node: project(update) for node, update in updates.items()}, namespace)
-    return _entry(cast(Kind, mode), project(payload), namespace)
+    graphs: Literal["completed", "failed", "interrupted"]
+    messages: str
+    """Why they are not written to their end; empty: they are."""
+    tools: str
+    """Why they failed; empty: they did not."""
+
+
+class Telling:
+    """What an attempt's graph tells, in the order in which it does."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._pieces = Pieces(watcher.is_call)
+        self._asked: dict[str, str] = {}
+
+    def entries(self, namespace: tuple[str, ...], mode: str, payload: Any) -> Sequence[Entry]:
+        """The entries of what the graph streams in one mode; none for what the log has no place for.
+
+        A question is none: it stands on the thread when the run has ended with it.
+        """
+        path = "|".join(namespace)
+        if mode == "messages":
+            message, about = cast("tuple[Any, Metadata]", payload)
+            return (self._message(message, about, path),)
+        if mode == "custom":
+            if payload is self._watcher:
+                return self.watched()
+            return (_entry("custom", {"payload": project(payload)}, path),)
+        if mode == "updates":
+            updates = cast("dict[str, Any]", payload)
+            questions = questions_in(payload)
+            if questions is not None:
+                # Every graph around the one that asks tells the question too.
+                for question in questions:
+                    self._asked[question.id] = max(self._asked.get(question.id, ""), path, key=len)
+                return ()
+            update = _entry("updates", {node: project(update) for node, update in updates.items()}, path)
+            return [*self._pieces.nodes_ended(path, updates), update]
+        return (_entry(cast(Kind, mode), project(payload), path),)
+
+    def watched(self) -> list[Entry]:
+        """The entries of what the watcher was told."""
+        told: list[Entry] = []
+        for one in self._watcher.take():
+            if isinstance(one, CallEnded):
+                told += self._pieces.call_ended(one.metadata, one.error)
+                continue
+            if one.kind == "nested":
+                told += self._pieces.graph_ended(one.namespace)
+            told.append(one)
+        return told
+
+    def close(self, left: Left) -> list[Entry]:
+        """What is still to be told as the attempt ends: whatever has begun comes to an end."""
+        told = self.watched()
+        told += self._pieces.close(left.messages or None)
+        return told + self._watcher.close(left.graphs, left.tools)
+
+    def namespace_of(self, question: Interrupt) -> str:
+        """Where a question was asked."""
+        return self._asked.get(question.id, "")
+
+    def _message(self, message: Any, about: Metadata, path: str) -> Entry:
+        told = NOTHING
+        if isinstance(message, BaseMessageChunk):
+            form = piece(message)
+            id, told = self._pieces.told(message, form, path, about)
+            if id and form.get("id") != id:
+                form["id"] = id
+        elif isinstance(message, BaseMessage):
+            form = to_protocol(message)
+            told = whole_told(message)
+        else:
+            shown = project(message)
+            form = {**cast("dict[str, Any]", shown)} if isinstance(shown, dict) else shown
+        node = about.get("langgraph_node")
+        if node is not None and isinstance(form, dict):
+            form["node"] = node
+        return Entry("messages", msgspec.Raw(_encode([form])), path, told)
 
 
 def questions_in(payload: Any) -> list[Interrupt] | None:
@@ -44,16 +112,5 @@ def questions_in(payload: Any) -> list[Interrupt] | None:
     return [interrupt for interrupt in told if isinstance(interrupt, Interrupt)]
 
 
-def _message(message: Any, about: dict[str, Any]) -> Any:
-    if isinstance(message, BaseMessageChunk):
-        told = piece(message)
-    elif isinstance(message, BaseMessage):
-        told = to_protocol(message)
-    else:
-        return project(message)
-    node = about.get("langgraph_node")
-    return told if node is None else {**told, "node": node}
-
-
-def _entry(kind: Kind, data: Any, namespace: tuple[str, ...]) -> Entry:
-    return Entry(kind, msgspec.Raw(_encode(data)), "|".join(namespace))
+def _entry(kind: Kind, data: Any, path: str) -> Entry:
+    return Entry(kind, msgspec.Raw(_encode(data)), path)

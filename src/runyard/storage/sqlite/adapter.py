@@ -22,7 +22,7 @@ from runyard.errors import RunyardError, item_not_found, run_not_found, thread_n
 from runyard.events import Chunk, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, namespace_matches
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
-from runyard.runtime.contract import Record
+from runyard.runtime.contract import Injected, Record
 from runyard.storage.contract import (
     Batch,
     Cancelled,
@@ -38,6 +38,7 @@ from runyard.storage.contract import (
 )
 from runyard.storage.sqlite import (
     graph_verbs,
+    injected_verbs,
     item_verbs,
     outbox_verbs,
     retention_verbs,
@@ -355,6 +356,15 @@ class SqliteStorage:
 
     async def abandon(self, run_id: str, now: int, expires_at: int | None) -> Run:
         return await self._writer.do(run_verbs.abandon, run_id, now, expires_at)
+
+    def active_run(self, owner: str, thread_id: str) -> Run | None:
+        return injected_verbs.active_run(self._inline, owner, thread_id)
+
+    async def inject(self, owner: str, run_id: str, messages: Sequence[bytes], now: int) -> None:
+        await self._writer.do(injected_verbs.inject, owner, run_id, messages, now)
+
+    async def injected(self, invocation: str, after: int) -> list[Injected]:
+        return await self._read(lambda reader: injected_verbs.injected(reader, invocation, after))
 
     async def delete_run(self, owner: str, run_id: str, now: int) -> None:
         await self._writer.do(run_verbs.delete_run, owner, run_id, now)

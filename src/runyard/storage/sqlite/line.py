@@ -9,7 +9,7 @@ import msgspec
 from runyard import threads
 from runyard.checkpoints import State
 from runyard.errors import LeaseLost
-from runyard.events import Chunk, Entry, Lifecycle, Over, close_nested, decode, encode, entry, note_nested
+from runyard.events import Chunk, Entry, Lifecycle, Over, close_nested, decode, encode, entry, note_nested, pointer
 from runyard.runs import Attempt, Failure, Outcome, Run, lifecycle_of, status_of
 from runyard.storage.sqlite.outbox_verbs import announce
 from runyard.storage.sqlite.rows import failure_value, run_of
@@ -140,12 +140,19 @@ def settle(t: Transaction, owner: str, thread_id: str, now: int) -> None:
     t.run("set_thread_status", (status, now, owner, thread_id, status))
 
 
-def end_pending(t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None) -> None:
-    """Ends a run that does not execute, as cancelled or rolled back."""
-    entries = [*closing_entries(t, run), *terminal_entries(run.run_id, outcome, None)]
+def end_pending(
+    t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None, left: Sequence[Entry] = ()
+) -> None:
+    """Ends a run that does not execute, as cancelled or rolled back. `left` tells what it leaves to the thread."""
+    entries = [*closing_entries(t, run), *left, *terminal_entries(run.run_id, outcome, None)]
     over = Over(run.agent_id, outcome, run.attempt)
     last = append_outside(t, run.owner, run.thread_id, run.run_id, now, entries, over=over)
-    end(t, run, outcome, None, last, now, expires_at)
+    end(t, run, outcome, None, last, now, expires_at, last_checkpoint=checkpoint_in(left))
+
+
+def checkpoint_in(left: Sequence[Entry]) -> str | None:
+    """The checkpoint that the last of these entries points to, if there is any."""
+    return pointer(left[-1].data).checkpoint_id if left else None
 
 
 def end(

@@ -590,6 +590,10 @@ ON CONFLICT DO UPDATE SET body = excluded.body
 -- name: records
 SELECT kind, name, nth, body, place FROM records WHERE invocation = ? ORDER BY place
 
+-- name: records_of_kind
+-- The messages that were put into an invocation, or what its code has taken of them.
+SELECT nth, body FROM records WHERE invocation = ? AND kind = ? ORDER BY name, nth
+
 -- name: forget_records
 DELETE FROM records WHERE run_id = ?
 

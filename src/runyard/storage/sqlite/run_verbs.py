@@ -21,7 +21,7 @@ from runyard.errors import (
 from runyard.events import Chunk, Entry, Over, encode
 from runyard.runs import Attempt, CancelAction, Failure, NewRun, Run, Strategy, status_of
 from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue
-from runyard.storage.sqlite import line
+from runyard.storage.sqlite import injected_verbs, line
 from runyard.storage.sqlite.line import (
     Place,
     append,
@@ -235,7 +235,9 @@ def _end_waiting(t: Transaction, run: Run, action: CancelAction, now: int, expir
     if action == "rollback":
         roll_back(t, run, now, expires_at if expires_at is not None else now)
     else:
-        end_pending(t, run, "cancelled", now, expires_at if run.stateless else None)
+        standing = t.one("thread_standing", (run.owner, run.thread_id))
+        left = injected_verbs.leave_untaken(t, run, standing[1], "cancelled", now)
+        end_pending(t, run, "cancelled", now, expires_at if run.stateless else None, left)
 
 
 def _has_room(t: Transaction, new: NewRun) -> bool:
@@ -416,6 +418,8 @@ def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: 
         roll_back(t, run, now, ending.expires_at)
         settle(t, run.owner, run.thread_id, now)
         return row_of(t, run.run_id)
+    if ending.injects:
+        batch, ending = injected_verbs.with_untaken(t, attempt, run, batch, ending, now)
     entries = [*batch.entries, *line.terminal_entries(run.run_id, ending.outcome, ending.failure)]
     if standing is not None:
         last_seq, head, others = standing[RUN_COLUMNS:]
@@ -586,21 +590,28 @@ def abandon(t: Transaction, run_id: str, now: int, expires_at: int | None) -> Ru
     if run.cancel == "rollback":
         roll_back(t, run, now, expires_at, "still_stopping")
     else:
+        head = t.one("thread_standing", (run.owner, run.thread_id))[1]
+        left = injected_verbs.leave_untaken(t, run, head, "abandoned", now)
+        terminal = line.terminal_entries(run_id, "abandoned", None, "still_stopping")
         last = line.append_outside(
             t,
             run.owner,
             run.thread_id,
             run_id,
             now,
-            [*line.closing_entries(t, run), *line.terminal_entries(run_id, "abandoned", None, "still_stopping")],
+            [*line.closing_entries(t, run), *left, *terminal],
             over=Over(run.agent_id, "abandoned", run.attempt),
         )
-        head = t.one("thread_standing", (run.owner, run.thread_id))[1]
+        head = line.checkpoint_in(left) or head
         t.run(
             "end_attempt",
-            (head, line.asking_after(t, run, head, "abandoned"), "abandoned", now, run.owner, run.thread_id),
-        )
-        end(t, run, "abandoned", None, last, now, expires_at if run.stateless else None)
+            (head, 0 if left else line.asking_after(t, run, head, "abandoned"), "abandoned", now, run.owner,
+             run.thread_id),
+        )  # fmt: skip
+        end(
+            t, run, "abandoned", None, last, now, expires_at if run.stateless else None,
+            last_checkpoint=line.checkpoint_in(left),
+        )  # fmt: skip
     settle(t, run.owner, run.thread_id, now)
     return row_of(t, run_id)
 
@@ -639,22 +650,25 @@ def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
         if cancel_action == "rollback":
             roll_back(t, run, now, expires_at)
         elif cancel_action == "interrupt":
-            t.run(
-                "end_attempt",
-                (head, line.asking_after(t, run, head, "cancelled"), "cancelled", now, owner, thread_id),
-            )
-            end_pending(t, run, "cancelled", now, expiry)
+            left = injected_verbs.leave_untaken(t, run, head, "cancelled", now)
+            head = line.checkpoint_in(left) or head
+            asking = 0 if left else line.asking_after(t, run, head, "cancelled")
+            t.run("end_attempt", (head, asking, "cancelled", now, owner, thread_id))
+            end_pending(t, run, "cancelled", now, expiry, left)
         elif attempt >= max_attempts and not innocent:
             failure = Failure(
                 "attempts_exhausted",
                 f"the server died during attempt {attempt} of this run, and max_attempts is {max_attempts}: "
                 "the run itself may be what ends the server",
             )
-            entries = [*line.closing_entries(t, run), *line.terminal_entries(run_id, "lost", failure)]
+            left = injected_verbs.leave_untaken(t, run, head, "lost", now)
+            entries = [*line.closing_entries(t, run), *left, *line.terminal_entries(run_id, "lost", failure)]
             over = Over(run.agent_id, "lost", attempt)
             last = line.append_outside(t, owner, thread_id, run_id, now, entries, over=over)
-            t.run("end_attempt", (head, line.asking_after(t, run, head, "lost"), "lost", now, owner, thread_id))
-            end(t, run, "lost", failure, last, now, expiry)
+            head = line.checkpoint_in(left) or head
+            asking = 0 if left else line.asking_after(t, run, head, "lost")
+            t.run("end_attempt", (head, asking, "lost", now, owner, thread_id))
+            end(t, run, "lost", failure, last, now, expiry, last_checkpoint=line.checkpoint_in(left))
             lost.append(run_id)
         else:
             closing = line.closing_entries(t, run)
