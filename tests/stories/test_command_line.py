@@ -14,7 +14,20 @@ from uuid import uuid4
 import pytest
 from server_process import EXAMPLES, ServerProcess, free_port
 
-COMMANDS = ("agents", "backup", "demo", "doctor", "migrate", "run", "runs", "serve", "tail", "threads", "webhooks")
+COMMANDS = (
+    "agents",
+    "backup",
+    "demo",
+    "doctor",
+    "migrate",
+    "run",
+    "runs",
+    "serve",
+    "tail",
+    "threads",
+    "webhooks",
+    "worker",
+)
 
 
 def runyard(*arguments: str, code: int = 0, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
