@@ -6,7 +6,7 @@ included.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -29,6 +29,18 @@ _STATUS: dict[type[RunyardError], int] = {
 }
 
 _RETRY_AFTER_SECONDS = b"1"
+
+
+class Words(Protocol):
+    """How a face tells of errors: this module, or one like it."""
+
+    def answer(self, error: RunyardError) -> tuple[int, bytes, Headers]:
+        """The status, the body and the additional headers of a refusal."""
+        ...
+
+    def internal(self) -> tuple[int, bytes, Headers]:
+        """The same of a fault of ours."""
+        ...
 
 
 class Refused(RunyardError):

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from runyard.api import problems
 from runyard.api.problems import Headers
 from runyard.errors import NotFound, RunyardError
+
+
+class ErrorDetail(msgspec.Struct, kw_only=True):
+    """Every refusal, whatever refused."""
+
+    detail: Annotated[str, Meta(description="For people: the field, its value, what is allowed.")]
+    code: Annotated[str, Meta(description="Stable, for programs; the same under every face.")]
 
 
 def status_of(error: RunyardError) -> int:

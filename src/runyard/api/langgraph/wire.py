@@ -1,10 +1,9 @@
-"""What may be asked in the dialect: bodies and query strings as types. Null is as good as absence, as its SDKs have it."""
+"""What may be asked in the dialect: bodies and query strings as types. Null is as good as absence, as in its SDKs."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
 from runyard.api.validation import Shape
@@ -199,4 +198,17 @@ class StoreSearch(Wire, kw_only=True):
     refresh_ttl: bool | None = None
 
 
-NO_QUERY = Shape(msgspec.defstruct("NoQuery", [], bases=(Wire,)))
+class OkQuery(Wire, kw_only=True):
+    """What to try."""
+
+    check_db: bool = False
+
+
+class MetricsQuery(Wire, kw_only=True):
+    """How to tell it."""
+
+    format: Literal["prometheus", "json"] = "prometheus"
+
+
+OK_QUERY = Shape(OkQuery)
+METRICS_QUERY = Shape(MetricsQuery)
