@@ -9,12 +9,14 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from runyard.admission import Admission
+from runyard.chores import Chores
 from runyard.clock import Clock
 from runyard.delivery import Courier, Render
 from runyard.errors import InvalidInput, RunyardError
 from runyard.events import Chunk
 from runyard.executor import Executor
 from runyard.hints.contract import Hints
+from runyard.inspection import Inspection
 from runyard.lifecycle import Lifecycle
 from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
@@ -48,6 +50,7 @@ class Terms(msgspec.Struct, frozen=True):
     webhook_concurrency: int = 32
     webhook_retention: float = 604800.0
     max_value_bytes: int = 16_000_000
+    chore_timeout: float = 10.0
 
 
 @runtime_checkable
@@ -131,6 +134,18 @@ class Engine:
                 count=storage.pending, clock=clock, most=terms.max_pending, most_of_owner=terms.max_pending_per_owner
             ),
             spans=spans,
+        )
+        self._chores = Chores(
+            storage=storage,
+            host=host,
+            clock=clock,
+            agents=agents,
+            timeout=terms.chore_timeout,
+            grace=terms.cancel_grace,
+            max_value_bytes=terms.max_value_bytes,
+        )
+        self.inspection = Inspection(
+            storage=storage, streams=self.streams, chores=self._chores, clock=clock, agents=agents
         )
         self.reaper = Reaper(
             storage=storage,
@@ -263,6 +278,7 @@ class Engine:
             return True
         ended = await self.drain()
         ended = await self._host.close(0.0 if not ended else self._terms.drain_grace) and ended
+        await self._chores.close()
         await self._hints.close()
         await self.storage.close()
         if self._spans is not None:

@@ -8,11 +8,13 @@ import msgspec
 
 from runyard.checkpoints import Checkpoint, PendingWrite, name_of, render
 from runyard.errors import Conflict, checkpoint_not_found
-from runyard.storage.sqlite.line import asks, settle, standing_head, undo_writes
+from runyard.events import Entry
+from runyard.storage.sqlite.line import append_outside, asks, settle, standing_head, undo_writes
 from runyard.storage.sqlite.rows import checkpoint_values, pending_values
 from runyard.storage.sqlite.states import state_of
-from runyard.storage.sqlite.thread_verbs import revive
+from runyard.storage.sqlite.thread_verbs import revive, visible_thread
 from runyard.storage.sqlite.writer import Transaction
+from runyard.threads import Thread
 
 _encode = msgspec.json.Encoder().encode
 
@@ -21,6 +23,42 @@ def put_checkpoint(t: Transaction, owner: str, checkpoint: Checkpoint, now: int)
     thread_id = checkpoint.thread_id
     _make_thread(t, owner, thread_id, now)
     _refuse_while_busy(t, owner, thread_id)
+    _put(t, owner, checkpoint)
+    if not checkpoint.namespace:
+        _make_head(t, owner, checkpoint, now)
+
+
+def revise_thread(
+    t: Transaction,
+    owner: str,
+    thread_id: str,
+    checkpoints: Sequence[Checkpoint],
+    writes: Sequence[PendingWrite],
+    entries: Sequence[Entry],
+    expected_head: str | None,
+    now: int,
+) -> Thread | None:
+    thread = visible_thread(t, owner, thread_id)
+    _refuse_while_busy(t, owner, thread_id)
+    if thread.head != expected_head:
+        return None
+    for checkpoint in checkpoints:
+        _put(t, owner, checkpoint)
+    _give(t, owner, thread_id, writes)
+    own = [checkpoint for checkpoint in checkpoints if not checkpoint.namespace]
+    if entries:
+        append_outside(t, owner, thread_id, None, now, entries)
+    if own:
+        _make_head(t, owner, own[-1], now)
+    return visible_thread(t, owner, thread_id)
+
+
+def put_writes(t: Transaction, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
+    _make_thread(t, owner, thread_id, now)
+    _give(t, owner, thread_id, writes)
+
+
+def _put(t: Transaction, owner: str, checkpoint: Checkpoint) -> None:
     if t.one("place_of_checkpoint", (checkpoint.checkpoint_id, owner)) is not None:
         raise Conflict(
             f"checkpoint {checkpoint.checkpoint_id} exists already, and states do not change",
@@ -28,15 +66,17 @@ def put_checkpoint(t: Transaction, owner: str, checkpoint: Checkpoint, now: int)
             checkpoint_id=checkpoint.checkpoint_id,
         )
     if checkpoint.parent_id is not None and t.one("place_of_checkpoint", (checkpoint.parent_id, owner)) is None:
-        raise checkpoint_not_found(checkpoint.parent_id, thread_id)
+        raise checkpoint_not_found(checkpoint.parent_id, checkpoint.thread_id)
     t.run("put_checkpoint", checkpoint_values(owner, checkpoint))
-    if not checkpoint.namespace:
-        t.run("move_head", (checkpoint.checkpoint_id, int(checkpoint.asked is not None), now, owner, thread_id))
-        settle(t, owner, thread_id, now)
 
 
-def put_writes(t: Transaction, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
-    _make_thread(t, owner, thread_id, now)
+def _make_head(t: Transaction, owner: str, checkpoint: Checkpoint, now: int) -> None:
+    asking = int(checkpoint.asked is not None)
+    t.run("move_head", (checkpoint.checkpoint_id, asking, now, owner, checkpoint.thread_id))
+    settle(t, owner, checkpoint.thread_id, now)
+
+
+def _give(t: Transaction, owner: str, thread_id: str, writes: Sequence[PendingWrite]) -> None:
     for write in writes:
         t.later("give", pending_values(owner, thread_id, write, write.run_id, write.value), thread_id)
 
