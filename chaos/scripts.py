@@ -71,7 +71,7 @@ async def look(storage: Storage, script: Script) -> View:
     seen: View = {}
     for thread_id in script.threads:
         try:
-            thread = storage.thread("", thread_id)
+            thread = await storage.thread("", thread_id)
         except NotFound:
             thread = None
         seen[thread_id] = thread
@@ -83,7 +83,7 @@ async def look(storage: Storage, script: Script) -> View:
                 seen[f"{thread_id} state"] = (await storage.snapshot("", thread_id, thread.head)).state
     for run_id in script.runs:
         try:
-            seen[run_id] = storage.run("", run_id)
+            seen[run_id] = await storage.run("", run_id)
         except NotFound:
             seen[run_id] = None
         seen[f"{run_id} records"] = await storage.records(run_id)
@@ -160,15 +160,13 @@ class _Author:
         elif verb.name == "claim":
             for claim in answer:
                 self._executing[claim.run.run_id] = _Executing(claim.attempt)
-        elif verb.name in ("finish", "requeue") or (verb.name == "append" and refused):
+        elif verb.name in ("finish", "requeue", "abandon") or (verb.name == "append" and refused):
             self._executing.pop(verb.args[0].run_id, None)
-        elif verb.name == "abandon":
-            self._executing.pop(verb.args[0], None)
         elif verb.name == "cancel" and not refused and answer.how == "stopping":
             self._asked_to_stop(verb.args[1], verb.args[2])
         for thread_id in self._script.threads:
             try:
-                head = storage.thread("", thread_id).head
+                head = (await storage.thread("", thread_id)).head
             except NotFound:
                 self._heads.pop(thread_id, None)
             else:
@@ -250,7 +248,8 @@ class _Author:
         return Verb("requeue", (executing.attempt, self._batch(executing), how, self._now))
 
     def _abandon(self) -> Verb:
-        return Verb("abandon", (self._some(self._executing), self._now, None))
+        executing = self._executing[self._some(self._executing)]
+        return Verb("abandon", (executing.attempt, self._now, None))
 
     def _cancel(self) -> Verb:
         action = self._dice.choice(("interrupt", "rollback"))

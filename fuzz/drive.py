@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fuzz.grammar import CREATES_RUNS, Grammar
-from fuzz.oracle import Oracle
+from fuzz.oracle import COMMAND, Oracle
 from fuzz.server import HOST, ServerProcess
 from fuzz.wire import Answer, Connection, Request
 
@@ -87,13 +87,13 @@ class Driver:
             await self._read(connection, request, answer)
         except TimeoutError:
             self.report.statuses[name, "hang"] += 1
-            self._unsure += name in CREATES_RUNS
+            self._unsure += name in {*CREATES_RUNS, COMMAND}
             self._fail("no answer in time", request)
             connection.close()
             return
         except (OSError, EOFError, ValueError, KeyError) as error:
             connection.close()
-            self._unsure += name in CREATES_RUNS
+            self._unsure += name in {*CREATES_RUNS, COMMAND}
             self.report.statuses[name, "broken"] += 1
             if not _may_break(request):
                 self._fail(f"the connection broke: {error!r}", request)
@@ -134,6 +134,13 @@ class Driver:
                 self._grammar.runs.append(run)
                 if thread is not None:
                     self._grammar.thread_runs.append((thread, run))
+        if name == COMMAND and answer.complete and answer.status == 200:
+            told = json.loads(answer.body)
+            if run := told.get("result", {}).get("runId"):
+                self._accepted.add(run)
+                self._grammar.runs.append(run)
+            elif told.get("result") == {}:
+                self._unsure += 1  # an answer to a question: its run is not named
         if name == "get_thread_history" and answer.complete:
             states = json.loads(answer.body)
             asked = request.path.split("/")[2]

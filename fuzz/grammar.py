@@ -31,6 +31,10 @@ RESUME_PATHS = {
 }
 CREATES_RUNS = frozenset({*RUN_PATHS, *RESUME_PATHS})
 """Operations that make a run."""
+COMMANDS = [
+    "run.start", "input.respond", "input.inject", "agent.getTree", "state.get", "state.listCheckpoints", "state.fork",
+    "subscription.subscribe",
+]  # fmt: skip
 MODES = ["values", "updates", "messages", "custom"]
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "CONNECT", "get", "FOO"]
 
@@ -62,9 +66,10 @@ class Grammar:
                 self._search,
                 self._thread,
                 self._run,
+                self._command,
                 self._other,
             ],
-            [26, 4, 24, 20, 10, 8, 6, 2],
+            [26, 4, 24, 20, 10, 8, 6, 8, 2],
         )[0]
         request = kind()
         return self._confused(request) if self.random.random() < 0.12 else request
@@ -258,6 +263,30 @@ class Grammar:
                 return Request("wait_run", "GET", f"/runs/{run}/wait")
             case _:
                 return Request("get_run", "GET", f"/runs/{run}")
+
+    def _command(self) -> Request:
+        """A command of the streaming protocol."""
+        random = self.random
+        thread = random.choice(self.threads)
+        method = random.choice([*COMMANDS, random.choice(TEXTS)])
+        params: dict[str, Any] = {}
+        self._maybe(params, 0.6, **{random.choice(["assistantId", "assistant_id"]): random.choice(AGENTS)})
+        self._maybe(params, 0.5, input=random.choice([{"messages": [{"role": "user", "content": "x"}]}, {}, None]))
+        self._maybe(params, 0.3, input=anything(random))
+        self._maybe(params, 0.3, namespace=random.choice([[], ["a"], ["a:1", "b"], [random.choice(TEXTS)], "a"]))
+        self._maybe(params, 0.3, checkpointId=self._checkpoint())
+        self._maybe(params, 0.2, before=self._checkpoint(), limit=random.choice(NUMBERS))
+        self._maybe(params, 0.2, interruptId=random.choice(TEXTS), response=anything(random))
+        self._maybe(params, 0.1, responses=[{"namespace": [], "interruptId": "i", "response": anything(random)}])
+        self._maybe(params, 0.1, message={"role": random.choice(["user", "ai"]), "content": random.choice(TEXTS)})
+        self._maybe(params, 0.1, runId=self._run_id())
+        self._maybe(params, 0.1, update={random.choice(TEXTS): 1}, goto=random.choice(["a", {"node": "a"}, [1]]))
+        self._maybe(params, 0.1, config={"configurable": {"checkpoint_id": self._checkpoint(), "thread_id": thread}})
+        self._maybe(params, 0.1, metadata={random.choice(TEXTS): anything(random)})
+        self._maybe(params, 0.1, multitaskStrategy=random.choice(["reject", "enqueue", "interrupt", "rollback", "x"]))
+        self._maybe(params, 0.1, keys=random.choice([[], ["a"], [random.choice(TEXTS)], [1]]))
+        command = {"id": random.choice([1, 1, 1, 0, *NUMBERS]), "method": method, "params": params}
+        return self._with_body("send_thread_streaming_command", "POST", f"/threads/{thread}/commands", command)
 
     def _other(self) -> Request:
         agent = quote(self.random.choice([*AGENTS, *TEXTS]), safe="")

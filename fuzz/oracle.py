@@ -20,6 +20,14 @@ CODES = frozenset(
 )
 """The codes of docs/api.md, but for those of a server that fails."""
 
+COMMAND = "send_thread_streaming_command"
+COMMAND_CODES = frozenset(
+    """
+    invalid_argument unknown_command no_such_run no_such_namespace no_such_interrupt no_such_checkpoint not_supported
+    """.split()  # noqa: SIM905
+)
+"""The codes of the streaming protocol, but for those of a server that fails, of keys, and of WebSockets."""
+
 _HTTP_ITSELF = frozenset({400, 431})
 """Answered before there is an operation: the request was no HTTP."""
 
@@ -59,6 +67,8 @@ class Oracle:
         if not answer.complete or request.method == "HEAD" or status == 204:
             return faults
         kind = answer.headers.get("content-type", "").partition(";")[0]
+        if name == COMMAND and kind == "application/json" and b'"type":' in answer.body[:10]:
+            return faults + _command_faults(answer)
         if status >= 400:
             return faults + self._refusal_faults(answer, kind)
         if described is not None:
@@ -80,6 +90,18 @@ class Oracle:
         if answer.status == 405 and not answer.headers.get("allow"):
             faults.append("405 without Allow")
         return faults
+
+
+def _command_faults(answer: Answer) -> list[str]:
+    told = json.loads(answer.body, parse_constant=_refuse)
+    if answer.status == 200 and told["type"] == "success":
+        fine = set(told) == {"type", "id", "result", "meta"} and type(told["meta"]["appliedThroughSeq"]) is int
+        return [] if fine else ["a command that was done without the shape of its response"]
+    if set(told) != {"type", "id", "error", "message", "code", "metadata"} or told["type"] != "error":
+        return ["a command that was refused without the shape of its response"]
+    if told["error"] not in COMMAND_CODES or (told["id"] is None) != (answer.status == 422):
+        return [f"the code {told['error']!r} for a command, with {answer.status}"]
+    return []
 
 
 def _content_faults(answer: Answer, kind: str) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
 from runyard.clock import Clock
 from runyard.server import App
+
+T = TypeVar("T")
 
 
 class MovableClock(Clock):
@@ -65,10 +67,29 @@ class Server:
     async def get(self, path: str) -> Any:
         return await self.http.get(path, timeout=20)
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Lets the server work until something holds; a test that waits for ever is ended by its time limit."""
-        while not holds():
+    async def until(self, true: Callable[[], bool | Awaitable[bool]]) -> None:
+        """Lets the server work until something is true; a test that waits for ever is ended by its time limit."""
+        while not await told(true()):
             await asyncio.sleep(0.001)
+
+
+async def told(answer: bool | Awaitable[bool]) -> bool:
+    """An answer that may have to be waited for."""
+    return answer if isinstance(answer, bool) else await answer
+
+
+async def holds(reading: Awaitable[T], test: Callable[[T], bool]) -> bool:
+    """Whether what is read passes a test."""
+    return test(await reading)
+
+
+def at_once(reading: Coroutine[Any, Any, T]) -> T:
+    """What the embedded database reads without a pause, where a test cannot wait."""
+    try:
+        reading.send(None)
+    except StopIteration as read:
+        return read.value
+    raise AssertionError("it paused")
 
 
 Starter = Callable[..., AbstractAsyncContextManager[Server]]

@@ -47,7 +47,7 @@ async def ours(folder: Path, turns: int) -> dict[str, float]:
         created = await verbs.create_run("", CreateRun(agent_id="chat", thread_id=thread, messages=messages))
         await verbs.wait_run("", created.run.run_id)
         took.append(time.perf_counter() - begun)
-    head = storage.thread("", thread).head
+    head = (await storage.thread("", thread)).head
     assert head is not None
     snapshot = await storage.snapshot("", thread, head)
     whole = render(snapshot.state)

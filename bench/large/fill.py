@@ -15,7 +15,7 @@ import msgspec
 from runyard.checkpoints import render
 from runyard.events import Entry, ValuesPointer, encode, entry
 from runyard.storage.sqlite.connection import connect, migrate
-from runyard.storage.sqlite.line import running_entry, terminal_entries
+from runyard.storage.verbs.line import running_entry, terminal_entries
 
 RUNS_PER_THREAD = 10
 EVENTS_PER_RUN = 10

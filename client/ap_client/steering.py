@@ -120,12 +120,13 @@ def respond(
     goto: Any = None,
     config: dict[str, Any] | None = None,
     metadata: dict[str, Any] | None = None,
-) -> Steering[str]:
+) -> Steering[str | None]:
     """Answer one question with a value: `respond(question, value)`; or several at once: `respond({question: value})`.
 
     A question is one of `stream.questions`, an `InputRequested` event or an id. All that are answered go on in one
-    run; subscriptions that are made from now on are about it. It returns that run's id, "" where the server does not
-    name it. `update` changes the state, `goto` names where to go on, both in the same step.
+    run; subscriptions that are made from now on are about it. It returns that run's id, or None where the server does
+    not name it: `run_id` of the stream is it, once its first event has come. `update` changes the state, `goto` names
+    where to go on, both in the same step.
 
     Raises CommandError (code `no_such_interrupt`) when nothing of that id is asked.
     """
@@ -135,7 +136,7 @@ def respond(
     else:
         params = _answer(watch, answers, value)
     more = _given(update=update, goto=goto, config=config, metadata=metadata)
-    return (yield from _running(watch, Command("input.respond", params | more)))
+    return (yield from _running(watch, Command("input.respond", params | more))) or None
 
 
 def inject(

@@ -1,7 +1,8 @@
 """What both shells of a watched thread have in common. No input and output in here."""
 
+import inspect
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 from ap_client.call import Id
 from ap_client.thread_events import Missed
@@ -16,6 +17,18 @@ class StreamOptions(TypedDict, total=False):
     depth: int | None
     held: int
     on_missed: Callable[[Missed], object] | None
+
+
+def shown_as(method: Any, function: Callable[..., Any], returns: Callable[[Any], Any]) -> None:
+    """Have `help` show a method with the parameters of the function that it is made of, and with what it returns.
+
+    `returns` is given the last argument of the function's own return type.
+    """
+    signature = inspect.signature(function)
+    _, *parameters = signature.parameters.values()
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    result = returns(get_args(signature.return_annotation)[-1])
+    method.__signature__ = inspect.Signature([itself, *parameters], return_annotation=result)
 
 
 class ThreadStreamCore:
@@ -54,6 +67,7 @@ class ThreadStreamCore:
 
     @property
     def thread_id(self) -> str:
+        """The thread that is watched."""
         return self.watch.thread_id
 
     @property

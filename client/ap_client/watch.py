@@ -45,6 +45,9 @@ class Started(Enum):
 
     LAST = "the run that the stream has started last"
 
+    def __repr__(self) -> str:
+        return "LAST_STARTED"
+
 
 LAST_STARTED: Final = Started.LAST
 
@@ -213,7 +216,7 @@ def subscribe(
     `namespaces`: only what happens below these prefixes; a segment without `:` stands for all of that name. `depth`:
     how far below, or below the root. `run_id`: what this run tells, until it has ended; None: what any run tells,
     until the stream is closed. Not given, it is about the run that the stream has started last, and about any run
-    where it has started none.
+    where it has started none. So start first, then subscribe: nothing is missed, and the iteration ends with the run.
 
     It begins with the current state (on `values`), and the events of the run under way from its first one on; where
     none is under way, of the newest run.

@@ -272,7 +272,7 @@ class _Errand:
             found = [] if one is None else [one]
             if one is not None:
                 self._built_on[call.namespace] = one.checkpoint, one.state
-        return StateReply(call.call, found, [self._writes_on(one.state, call.namespace) for one in found])
+        return StateReply(call.call, found, [await self._writes_on(one.state, call.namespace) for one in found])
 
     async def _snapshot(self, namespace: str, checkpoint_id: str | None) -> Snapshot | None:
         if checkpoint_id is None:
@@ -285,11 +285,11 @@ class _Errand:
             return None
         return found if found.checkpoint.namespace == namespace else None
 
-    def _writes_on(self, state: State, namespace: str) -> list[PendingWrite]:
+    async def _writes_on(self, state: State, namespace: str) -> list[PendingWrite]:
         name = name_of(state)
         if name is None:
             return []
-        stored = self._storage.pending_writes(self._owner, self._thread_id, namespace, name)
+        stored = await self._storage.pending_writes(self._owner, self._thread_id, namespace, name)
         writes = {(one.namespace, one.on, one.task_id, one.index): one for one in stored}
         for key, one in self._given.items():
             if key[:2] == (namespace, name) and (one.index < 0 or key not in writes):

@@ -15,7 +15,7 @@ from typing import Any
 from runyard.clock import Clock
 from runyard.deliveries import Delivery, Notice, Try, Verdict, retry_after, verdict
 from runyard.errors import NotFound, RunyardError, StorageError, Unavailable, Undelivered
-from runyard.hints.contract import Hints
+from runyard.hints.contract import MISSED, Hints
 from runyard.outbound.contract import Letter, Outbound
 from runyard.storage.contract import Storage
 from runyard.telemetry import Telemetry
@@ -87,7 +87,8 @@ class Courier:
     def start(self) -> None:
         """Begins to send."""
         self._open = True
-        self._hints.subscribe("outbox", lambda _: self._wake.set())
+        for topic in ("outbox", MISSED):
+            self._hints.subscribe(topic, lambda _: self._wake.set())
         self._loop = asyncio.get_running_loop().create_task(self._send_for_ever())
 
     async def stop(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import msgspec
 
@@ -12,16 +12,19 @@ from runyard.admission import Admission
 from runyard.chores import Chores
 from runyard.clock import Clock
 from runyard.delivery import Courier, Render
+from runyard.directory import Directory
 from runyard.errors import InvalidInput, RunyardError
 from runyard.events import Chunk
 from runyard.executor import Executor
-from runyard.hints.contract import Hints
+from runyard.hints.contract import Hints, thread_topic
 from runyard.inspection import Inspection
+from runyard.leases import Leases
 from runyard.lifecycle import Lifecycle
 from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
-from runyard.runtime.contract import Host, LoadedAgent
+from runyard.runtime.contract import Host, LoadedAgent, UsesStore
+from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans, Telemetry
@@ -50,16 +53,11 @@ class Terms(msgspec.Struct, frozen=True):
     webhook_concurrency: int = 32
     webhook_retention: float = 604800.0
     max_value_bytes: int = 16_000_000
+    lease: float = 60.0
+    """Of a database that is shared."""
+    works: bool = True
+    """Whether runs are executed here."""
     chore_timeout: float = 10.0
-
-
-@runtime_checkable
-class UsesStorage(Protocol):
-    """An agent whose code reads and writes what the storage holds when none of its runs executes, too."""
-
-    def attach(self, storage: Storage, clock: Clock) -> None:
-        """Gives it the open storage; called in the engine's loop."""
-        ...
 
 
 class Engine:
@@ -79,7 +77,7 @@ class Engine:
         version: str = "0",
         spans: Spans | None = None,
     ) -> None:
-        if terms.default_agent is not None and terms.default_agent not in agents:
+        if terms.default_agent is not None and terms.default_agent not in agents and not storage.shared:
             raise InvalidInput(
                 f"default_agent is {terms.default_agent!r}; agents here: {', '.join(sorted(agents)) or 'none'}",
                 field="default_agent",
@@ -97,7 +95,9 @@ class Engine:
         self._terms = terms
         self._state = "new"
         self._healthy = False
-        self.streams = Streams(storage, clock, queue_bytes=terms.reader_queue_bytes)
+        self.streams = Streams(
+            storage, clock, queue_bytes=terms.reader_queue_bytes, hints=hints if storage.shared else None
+        )
         executor = Executor(
             storage=storage,
             host=host,
@@ -117,6 +117,15 @@ class Engine:
             telemetry=self.telemetry,
             agents=agents,
             max_runs=terms.max_runs,
+        )
+        self._leases = Leases(
+            storage=storage,
+            clock=clock,
+            telemetry=self.telemetry,
+            lease=terms.lease if terms.works else None,
+            agents=sorted(agents),
+            retention=terms.stateless_retention,
+            doubt=self.worker.look,
         )
         self.verbs = Lifecycle(
             storage=storage,
@@ -146,6 +155,9 @@ class Engine:
         )
         self.inspection = Inspection(
             storage=storage, streams=self.streams, chores=self._chores, clock=clock, agents=agents
+        )
+        self._directory = Directory(
+            storage=storage, clock=clock, hints=hints, telemetry=self.telemetry, learn=self.verbs.learn
         )
         self.reaper = Reaper(
             storage=storage,
@@ -184,14 +196,20 @@ class Engine:
         self.storage.on_ready = lambda: self._hints.publish("ready")
         self.storage.on_outbox = lambda: self._hints.publish("outbox")
         try:
+            await self._hints.open()
             await self._take_over()
         except BaseException:
+            await self._hints.close()
             await self.storage.close()
             raise
-        for loaded in self._agents.values():
-            if isinstance(loaded, UsesStorage):
-                loaded.attach(self.storage, self.clock)
-        self.worker.start()
+        answer = answering(self.storage, self.clock)
+        for user in (self._host, *self._agents.values()):
+            if isinstance(user, UsesStore):
+                user.attach(answer)
+        if self._terms.works:
+            self._host.start()
+            self.worker.start()
+        self._leases.start()
         self.courier.start()
         self.reaper.start()
         self._lag.start()
@@ -199,15 +217,19 @@ class Engine:
 
     async def _take_over(self) -> None:
         """From whoever served the database before."""
-        now = self.clock.now()
-        recovered = await self.storage.recover(now, now + int(self._terms.stateless_retention * 1e6))
-        if recovered.requeued or recovered.lost:
-            self.telemetry.tell("recovered", requeued=len(recovered.requeued), lost=len(recovered.lost))
-        await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], now)
+        await self._leases.take_over()
+        await self.storage.publish_agents([loaded.agent for loaded in self._agents.values()], self.clock.now())
+        if self.storage.shared:
+            self._hints.tell_others(["agents"])
+            await self._directory.start()
 
     def _committed(self, chunks: Sequence[Chunk]) -> None:
         """Events have become durable: those who wait for them are told, and ends of runs are counted."""
         self.streams.committed(chunks)
+        if self.storage.shared:
+            topics = {thread_topic(chunk.owner, chunk.thread_id): None for chunk in chunks}
+            topics.update((f"end:{chunk.run_id}", None) for chunk in chunks if chunk.over is not None)
+            self._hints.tell_others([*topics])
         self._metrics.committed(chunks)
         for chunk in chunks:
             over = chunk.over
@@ -222,7 +244,8 @@ class Engine:
                 )
 
     async def readiness(self) -> dict[str, Any]:
-        """Whether runs are taken, and why not. Tries the database, unless it has just proven itself.
+        """Whether runs are taken, why not, and which agents have runs that no worker can execute. Tries the database,
+        unless it has just proven itself.
 
         A late event loop is no reason: the answer is late then, and a server that is busy is not broken.
         """
@@ -231,22 +254,29 @@ class Engine:
             trouble = await self.storage.trouble()
             reasons += [] if trouble is None else [trouble]
         self._healthy = not reasons
-        return {"ready": not reasons, "reasons": reasons}
+        return {"ready": not reasons, "reasons": reasons, "unoffered": await self._unoffered() if not reasons else {}}
+
+    async def _unoffered(self) -> dict[str, int]:
+        return await self.storage.unoffered(sorted(self._agents) if self._terms.works else [])
 
     def _reasons(self) -> list[str]:
         if self._state != "ready":
             return ["the server is starting" if self._state == "new" else "the server is stopping"]
-        return [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
+        if not self._terms.works:
+            return []
+        reasons = [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
+        return reasons if self._host.trouble is None else [*reasons, self._host.trouble]
 
     async def exposition(self) -> tuple[bytes, bytes]:
         """The metrics: their content type and text. A database that does not answer costs its own figures only."""
         standing: Standing | None = None
-        if (await self.readiness())["ready"]:
+        readiness = await self.readiness()
+        if readiness["ready"]:
             try:
                 standing = await self.storage.standing(self.clock.now())
             except RunyardError:
                 pass  # it has failed since; the next look says why
-        return CONTENT_TYPE, self._metrics.render(standing)
+        return CONTENT_TYPE, self._metrics.render(standing, readiness["unoffered"])
 
     def _moment(self) -> Moment:
         return Moment(
@@ -267,6 +297,8 @@ class Engine:
         self.verbs.close()
         ended = await self.worker.drain(self._terms.drain_grace)
         self.streams.drain()
+        await self._leases.stop()
+        await self._directory.stop()
         await self.courier.stop()
         await self.reaper.stop()
         return ended

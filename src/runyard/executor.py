@@ -24,6 +24,8 @@ from runyard.graphs import modes_of
 from runyard.hints.contract import Hints
 from runyard.runs import CancelAction, Failure, Outcome, Request
 from runyard.runtime.contract import (
+    LOST,
+    PROCESS_LOST,
     CheckpointWrite,
     Ended,
     Host,
@@ -125,8 +127,7 @@ class Execution:
         self._hinted = False
         """Whether the run was to be looked at before its code began."""
         self._span: AttemptSpan | None = None
-        if executor.spans is not None:
-            self._span = self._begin_span(executor.spans, claim.waited)
+        self._waited = claim.waited
 
     # the steps
 
@@ -144,6 +145,8 @@ class Execution:
             if self._apart:
                 self._help(self._acquit_later())
             ended = await self._follow(self._invocation)
+            if ended.code in LOST:
+                self._tell("attempt lost", reason=ended.code)
             await self._record(ended)
         except LeaseLost:
             self._tell("lease lost")
@@ -159,6 +162,8 @@ class Execution:
 
     async def _prepare(self) -> Start:
         """Reads what the attempt begins with. A plain first attempt on an empty thread reads nothing."""
+        if self._span is None and self._executor.spans is not None:
+            self._span = await self._begin_span(self._executor.spans)
         run, request = self._run, self._request
         base: State = {}
         input_ = None if request.input is _UNSET else bytes(request.input)
@@ -189,7 +194,12 @@ class Execution:
             injected = [Injected(record.nth, record.body) for record in found_records if record.kind == "injected"]
             self._records = len(records)
             self._injected = max((message.number for message in injected), default=0)
-        return self._start(base, input_, records, answers, injected)
+        writes: Sequence[PendingWrite] = ()
+        inner = False
+        if self._loaded.agent.graph:
+            writes = await self._writes_on(self._state)
+            inner = await self._storage.has_inner(run.owner, run.thread_id)
+        return self._start(base, input_, records, answers, injected, writes, inner)
 
     def _start(
         self,
@@ -198,6 +208,8 @@ class Execution:
         records: list[Record],
         answers: dict[str, bytes],
         injected: list[Injected],
+        writes: Sequence[PendingWrite],
+        inner: bool,
     ) -> Start:
         run, request = self._run, self._request
         config: dict[str, Any] = {} if request.config is _UNSET else msgspec.to_builtins(request.config)
@@ -231,8 +243,9 @@ class Execution:
             modes=[mode for mode in EXTRA_MODES if mode in modes_of(request)],
             addressed=request.checkpoint is not _UNSET and run.last_checkpoint is None,
             begun=run.last_checkpoint is not None,
-            writes=self._writes_on(self._state) if self._loaded.agent.graph else (),
-            inner=self._loaded.agent.graph and self._storage.has_inner(run.owner, run.thread_id),
+            writes=writes,
+            inner=inner,
+            apart=self._apart,
             max_value_bytes=self._executor.max_value_bytes,
             injected=injected,
         )
@@ -317,7 +330,8 @@ class Execution:
                 await self._storage.requeue(self._attempt, batch, Requeue(refund=True), now)
                 self._end_span("drained")
             elif retry is not None and self._cancel is None:
-                await self._storage.requeue(self._attempt, batch, Requeue(due_at=retry), now)
+                lost = ended.code == PROCESS_LOST
+                await self._storage.requeue(self._attempt, batch, Requeue(due_at=retry, lost=lost), now)
                 self._executor.hints.publish("ready")
                 self._tell("attempt tried again", after=(retry - now) / 1e6, why=ended.message)
                 self._end_span("tried_again", ended=ended)
@@ -353,7 +367,7 @@ class Execution:
         limits = self._loaded.agent.limits
         if ended.how != "failed" or self._run.attempt >= limits.max_attempts:
             return None
-        if ended.code == "lane_lost":  # as when a server is lost: it may not have been this run's doing
+        if ended.code in LOST:  # as when a server is lost: it may not have been this run's doing
             return self._clock.now()
         if not set(limits.retry.on) & set(ended.exceptions):
             return None
@@ -512,17 +526,17 @@ class Execution:
             found = [Snapshot(self._head, self._state)]
         if namespace and call.method == "get" and found:
             self._inner[namespace] = found[0].checkpoint, found[0].state
-        writes = [self._writes_on(one.state, namespace) for one in found]
+        writes = [await self._writes_on(one.state, namespace) for one in found]
         return StateReply(call.call, found, writes)
 
     async def _use_store(self, call: StoreCall) -> StoreReply:
         return await answer(self._storage, self._run.owner, call, self._clock.now(), self._attempt)
 
-    def _writes_on(self, state: State, namespace: str = "") -> list[PendingWrite]:
+    async def _writes_on(self, state: State, namespace: str = "") -> list[PendingWrite]:
         name = name_of(state)
         if name is None:
             return []
-        writes = self._storage.pending_writes(self._run.owner, self._run.thread_id, namespace, name)
+        writes = await self._storage.pending_writes(self._run.owner, self._run.thread_id, namespace, name)
         self._pending.know(writes)
         return writes
 
@@ -561,25 +575,34 @@ class Execution:
 
     def look(self, topic: str = "") -> None:
         """Something about the run may have changed: a request to cancel, a message for it, or the run is gone."""
+        self._help(self._look())
+
+    async def _look(self) -> None:
         try:
-            run = self._storage.run(self._run.owner, self.run_id)
+            run = await self._storage.run(self._run.owner, self.run_id)
+            holds = not run.finished and await self._storage.holds(self._attempt)
         except NotFound:
             self._give_up("lost")
             return
         except (StorageError, Unavailable):
             self._help(self._look_again())
             return
-        if run.cancel is not None:
+        if not holds:
+            self._give_up("lost")
+        elif run.cancel is not None:
             self._cancel = run.cancel
             self.stop("cancel")
-        elif run.finished:
-            self._give_up("lost")
         elif self._loaded.agent.injects:
             self._help(self._hand_over())
 
     async def _look_again(self) -> None:
         await self._clock.sleep(STORAGE_PATIENCE)
-        self.look()
+        await self._look()
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the run went on, or ended, without waiting for the code to stop."""
+        return self._gave_up
 
     def _give_up(self, reason: StopReason) -> None:
         """The attempt may write no more; its code is told to stop."""
@@ -589,14 +612,17 @@ class Execution:
     async def _abandon_later(self) -> None:
         """Code that does not stop within the grace period is fenced off; its place stays taken until it ends."""
         await self._clock.sleep(self._executor.cancel_grace)
-        await self._insist("outcome not stored yet", self._abandon)
+        try:
+            await self._insist("outcome not stored yet", self._abandon)
+        except LeaseLost:
+            pass  # it is another's by now, or over
         self._gave_up = True
         if self._invocation is not None:
             self._invocation.send(Stop("lost"))
 
     async def _abandon(self) -> None:
         now = self._clock.now()
-        await self._storage.abandon(self.run_id, now, now + self._executor.retention)
+        await self._storage.abandon(self._attempt, now, now + self._executor.retention)
         self._end_span("abandoned")
 
     async def _acquit_later(self) -> None:
@@ -609,15 +635,17 @@ class Execution:
             self._help(self._stop_after(timeout))
 
     async def _stop_after(self, seconds: float) -> None:
+        assert self._invocation is not None
+        await self._invocation.placed()
         await self._clock.sleep(seconds)
         self.stop("timeout")
 
     # telling
 
-    def _begin_span(self, spans: Spans, waited: int | None) -> AttemptSpan:
+    async def _begin_span(self, spans: Spans) -> AttemptSpan:
         run, storage = self._run, self._storage
-        asked = storage.trace(run.invocation) if run.invocation != run.run_id else None
-        return spans.attempt(run, storage.trace(run.run_id), asked, waited)
+        asked = await storage.trace(run.invocation) if run.invocation != run.run_id else None
+        return spans.attempt(run, await storage.trace(run.run_id), asked, self._waited)
 
     def _end_span(self, outcome: str, failure: Failure | None = None, ended: Ended | None = None) -> None:
         """The first end that is told is that of the span."""

@@ -176,7 +176,7 @@ class Inspection:
     async def _at(
         self, owner: str, thread_id: str, checkpoint_id: str | None, namespace: str
     ) -> tuple[Thread, Snapshot | None]:
-        thread = self._storage.thread(owner, thread_id)
+        thread = await self._storage.thread(owner, thread_id)
         if checkpoint_id is not None:
             named = await self._storage.snapshot(owner, thread_id, checkpoint_id)
             if named.checkpoint.namespace != namespace:
@@ -193,7 +193,7 @@ class Inspection:
         maker = None if snapshot is None else snapshot.checkpoint.run_id
         if maker is not None:
             try:
-                found = self._storage.run(owner, maker).agent_id
+                found = (await self._storage.run(owner, maker)).agent_id
             except NotFound:
                 pass  # retention was faster, or it was made on the thread of which this one is a copy
         if found is None:

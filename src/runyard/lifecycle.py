@@ -16,6 +16,7 @@ from runyard.admission import Admission
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, Checkpoint, Question, Snapshot, State, answers_of
 from runyard.clock import Clock
+from runyard.directory import RemoteAgent
 from runyard.errors import (
     Conflict,
     InvalidInput,
@@ -28,6 +29,7 @@ from runyard.errors import (
 )
 from runyard.events import Chunk, InputEvent, Mode, lifecycle
 from runyard.hints.contract import Hints
+from runyard.readers import PAGE
 from runyard.runs import CancelAction, Command, Config, Durability, NewRun, Request, Run, RunFilter, Strategy
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Created, Storage
@@ -61,6 +63,11 @@ class Slots(Protocol):
 
     async def stopped(self, run_id: str, seconds: float) -> bool:
         """Waits until no code of the run executes here; whether that came within the time."""
+        ...
+
+    async def stopped_elsewhere(self, run_ids: Sequence[str], seconds: float) -> None:
+        """Tells other servers to stop code of these runs, and waits until it is said to have stopped, at most so
+        long."""
         ...
 
 
@@ -124,8 +131,9 @@ class Attachment:
 
 
 class Lifecycle:
-    """The verbs. `agents` are those with code in this process; `retention` is in seconds; `check_webhook` raises
-    `InvalidInput` for a URL that is no webhook."""
+    """The verbs. `agents` are those that runs can be created of: those with code in this process (`loaded`), and those
+    that other servers publish; `retention` is in seconds; `check_webhook` raises `InvalidInput` for a URL that is no
+    webhook."""
 
     def __init__(
         self,
@@ -147,7 +155,8 @@ class Lifecycle:
         self.storage = storage
         self.streams = streams
         self.clock = clock
-        self.agents = loaded
+        self.agents: dict[str, LoadedAgent] = {**loaded}
+        self._loaded = loaded
         self.default_agent = default_agent
         self._published: dict[str, Agent] = {name: agent.agent for name, agent in loaded.items()}
         self._hints = hints
@@ -168,6 +177,13 @@ class Lifecycle:
         self._closed = True
 
     # agents
+
+    def learn(self, published: Sequence[Agent]) -> None:
+        """What is published, whoever has its code. What has code here is as it is here."""
+        for agent in published:
+            if agent.agent_id not in self._loaded and self._published.get(agent.agent_id) != agent:
+                self.agents[agent.agent_id] = RemoteAgent(agent)
+                self._published[agent.agent_id] = agent
 
     def agent(self, agent_id: str) -> Agent:
         """Raises `NotFound` agent_not_found."""
@@ -194,7 +210,7 @@ class Lifecycle:
             raise Unavailable("the server is stopping and takes no more runs; send the request again soon")
         if wish.idempotency is not None:
             # What was right when the key was first used need not be so now: its question is answered since.
-            known = self.storage.known_run(owner, wish.idempotency)
+            known = await self.storage.known_run(owner, wish.idempotency)
             if known is not None:
                 if self._spans is not None:
                     with self._spans.creation(known.agent_id) as span:
@@ -285,7 +301,7 @@ class Lifecycle:
         """
         if wish.command is _UNSET or wish.command.resume is _UNSET or wish.thread_id is None:
             return wish.agent_id, []
-        thread = self.storage.thread(owner, wish.thread_id)
+        thread = await self.storage.thread(owner, wish.thread_id)
         at = thread.head if wish.checkpoint is _UNSET else wish.checkpoint["checkpoint_id"]
         asked = None
         if at is not None and (thread.asking or wish.checkpoint is not _UNSET):
@@ -398,9 +414,9 @@ class Lifecycle:
             input_event=_encode(InputEvent(request.input, request.messages, request.command, answers)),
         )
 
-    def get_run(self, owner: str, run_id: str) -> Run:
+    async def get_run(self, owner: str, run_id: str) -> Run:
         """Raises `NotFound`."""
-        return self.storage.run(owner, run_id)
+        return await self.storage.run(owner, run_id)
 
     async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
         """Newest first; an unknown thread or agent finds nothing."""
@@ -408,7 +424,7 @@ class Lifecycle:
 
     async def thread_runs(self, owner: str, thread_id: str, query: RunFilter) -> list[Run]:
         """The runs of a thread, newest first. Raises `NotFound` for an unknown thread."""
-        self.storage.thread(owner, thread_id)
+        await self.storage.thread(owner, thread_id)
         return await self.storage.search_runs(owner, msgspec.structs.replace(query, thread_id=thread_id))
 
     async def wait_run(self, owner: str, run_id: str, *, begun: Run | None = None) -> Result:
@@ -419,7 +435,7 @@ class Lifecycle:
         ending = self.streams.ending(run_id)
         chunk: Chunk | None = None
         try:
-            run = self.storage.run(owner, run_id) if begun is None else begun
+            run = await self.storage.run(owner, run_id) if begun is None else begun
             while not run.finished:
                 chunk = await ending
                 if chunk is not None and chunk.ended is not None:
@@ -427,7 +443,7 @@ class Lifecycle:
                     break
                 ending = self.streams.ending(run_id)
                 try:
-                    run = self.storage.run(owner, run_id)
+                    run = await self.storage.run(owner, run_id)
                 except NotFound:
                     run = _undone(run)
                 if self.streams.draining and not run.finished:
@@ -466,7 +482,7 @@ class Lifecycle:
             if done.how == "stopping":
                 self._hints.publish(f"run:{run_id}")
                 if wait:
-                    await self._wait_end(owner, run_id, ending)
+                    await self._wait_end(done.run, ending)
             if wait and not await self._slots.stopped(run_id, self._cancel_grace):
                 raise still_stopping(run_id, self._cancel_grace)
         finally:
@@ -482,7 +498,8 @@ class Lifecycle:
         await self.storage.inject(owner, run_id, messages, self.clock.now())
         self._hints.publish(f"run:{run_id}")
 
-    async def _wait_end(self, owner: str, run_id: str, ending: Ending) -> None:
+    async def _wait_end(self, asked: Run, ending: Ending) -> None:
+        owner, run_id = asked.owner, asked.run_id
         while True:
             chunk = await ending
             if chunk is not None:
@@ -491,14 +508,29 @@ class Lifecycle:
                 return
             ending = self.streams.ending(run_id)
             try:
-                if self.storage.run(owner, run_id).finished:
+                run = await self.storage.run(owner, run_id)
+                if run.outcome == "abandoned":
+                    raise still_stopping(run_id, self._cancel_grace)
+                if run.finished:
                     return
             except NotFound:
+                # Rolled back: only its log still says how.
+                if await self._was_abandoned(asked):
+                    raise still_stopping(run_id, self._cancel_grace) from None
                 return
             finally:
                 self.streams.forget(run_id, ending)
             if self.streams.draining:
                 raise Unavailable(f"the server is stopping; run {run_id} is asked to stop all the same")
+
+    async def _was_abandoned(self, run: Run) -> bool:
+        """Whether the last event of a run that is over says that its code had not stopped."""
+        after, last = run.first_seq, None
+        while events := await self.storage.events(
+            run.owner, run.thread_id, after=after, run_id=run.run_id, limit=PAGE, states=False
+        ):
+            after, last = events[-1].seq, events[-1]
+        return last is not None and last.kind == "lifecycle" and lifecycle(last.data).reason == "still_stopping"
 
     async def delete_run(self, owner: str, run_id: str) -> None:
         """Removes a finished run. Raises `NotFound`, `Conflict` run_active."""
@@ -561,7 +593,7 @@ class Lifecycle:
 
     async def get_thread(self, owner: str, thread_id: str) -> tuple[Thread, State, list[Question]]:
         """The thread with its state and its open questions. Raises `NotFound`."""
-        return await self._with_state(self.storage.thread(owner, thread_id))
+        return await self._with_state(await self.storage.thread(owner, thread_id))
 
     async def _with_state(self, thread: Thread) -> tuple[Thread, State, list[Question]]:
         if thread.head is None:
@@ -588,7 +620,7 @@ class Lifecycle:
             revises = patch.metadata is None
         checkpoints.check_channels("values", patch.values or {})
         while True:
-            thread = self.storage.thread(owner, thread_id)
+            thread = await self.storage.thread(owner, thread_id)
             checkpoint = await self._revision(thread, patch) if revises else None
             changed = await self.storage.patch_thread(
                 owner,
@@ -635,9 +667,13 @@ class Lifecycle:
     async def delete_thread(self, owner: str, thread_id: str) -> None:
         """Removes a thread with everything on it; returns when the code of its runs has stopped, or was given up."""
         executing = await self.storage.delete_thread(owner, thread_id, self.clock.now())
-        for run_id in executing:
+        here = [run_id for run_id in executing if self._slots.executes(run_id) or not self.storage.shared]
+        elsewhere = [run_id for run_id in executing if run_id not in here]
+        for run_id in here:
             self._hints.publish(f"run:{run_id}")
-        for run_id in executing:
+        if elsewhere:
+            await self._slots.stopped_elsewhere(elsewhere, self._cancel_grace)
+        for run_id in here:
             await self._slots.stopped(run_id, self._cancel_grace)
 
     async def copy_thread(self, owner: str, thread_id: str) -> tuple[Thread, State, list[Question]]:
@@ -647,7 +683,7 @@ class Lifecycle:
 
     async def history(self, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:
         """Newest first; `before` is exclusive. Raises `NotFound`."""
-        self.storage.thread(owner, thread_id)
+        await self.storage.thread(owner, thread_id)
         return await self.storage.history(owner, thread_id, before=before, limit=limit)
 
 

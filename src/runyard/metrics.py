@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from runyard.events import Chunk
 from runyard.runs import status_of
+from runyard.runtime.contract import LOST
 from runyard.storage.contract import Standing
 from runyard.telemetry import Telemetry
 
@@ -59,13 +60,14 @@ class Metrics:
         self._ended: dict[tuple[str, str], int] = {}
         self._attempts: dict[str, int] = dict.fromkeys(self._agents, 0)
         self._retried: dict[str, int] = dict.fromkeys(self._agents, 0)
-        self._lost: dict[str, int] = dict.fromkeys(("lease_lost", "server_lost"), 0)
+        self._lost: dict[str, int] = dict.fromkeys(("lease_lost", "server_lost", *LOST), 0)
         self._webhooks: dict[str, int] = dict.fromkeys(("delivered", "failed", "parked"), 0)
         self._swept: dict[str, int] = dict.fromkeys(("runs", "events", "threads", "items", "keys"), 0)
         self._counts: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "run ended": self._count_ended,
             "attempt began": self._count_begun,
             "attempt tried again": self._count_retried,
+            "attempt lost": self._count_lost_by_code,
             "lease lost": self._count_lost,
             "recovered": self._count_recovered,
             "swept": self._count_swept,
@@ -102,6 +104,9 @@ class Metrics:
     def _count_lost(self, fields: Mapping[str, Any]) -> None:
         self._lost["lease_lost"] += 1
 
+    def _count_lost_by_code(self, fields: Mapping[str, Any]) -> None:
+        self._lost[fields["reason"]] += 1
+
     def _count_recovered(self, fields: Mapping[str, Any]) -> None:
         self._lost["server_lost"] += fields["requeued"] + fields["lost"]
 
@@ -130,9 +135,11 @@ class Metrics:
         """The loop came round so much later than it was to."""
         self._lag.observe(seconds)
 
-    def render(self, standing: Standing | None) -> bytes:
-        """Everything, as text; without what the database would tell, where it could not be asked."""
+    def render(self, standing: Standing | None, unoffered: Mapping[str, int] = {}) -> bytes:
+        """Everything, as text; without what the database would tell, where it could not be asked. `unoffered`: pending
+        runs by agent, of those that no worker has."""
         self._standing = standing
+        self._unoffered = unoffered
         return generate_latest(self._registry)
 
     # the families, in the order of docs/operations.md
@@ -143,6 +150,10 @@ class Metrics:
         yield _gauge("runyard_ready", "Whether the server takes runs, as GET /ready says: 1 or 0.", (), {(): now.ready})
         if self._standing is not None:
             yield from _standing_families(self._standing, self._agents)
+            yield _gauge(
+                "runyard_unoffered_runs", "Runs that wait and that no worker can execute.", ("agent",),
+                {(agent,): number for agent, number in self._unoffered.items()},
+            )  # fmt: skip
         yield _counter(
             "runyard_runs_ended",
             "Runs that have ended here, by agent, status and outcome.",
@@ -160,7 +171,9 @@ class Metrics:
             _by_one(self._retried),
         )  # fmt: skip
         yield _counter(
-            "runyard_attempts_lost", "Attempts that lost their server, or the lease of their thread.", ("reason",),
+            "runyard_attempts_lost",
+            "Attempts that lost their server, process or event loop, or the lease of their thread.",
+            ("reason",),
             _by_one(self._lost),
         )  # fmt: skip
         yield self._commit.family("runyard_commit_seconds", "How long the writer's transactions took.")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Protocol, Self
 from weakref import ref
 
@@ -37,7 +37,7 @@ class Portion(list[Event]):
     """Events that one commit appended for a run, or several commits: about a piece of them at most. It is shared, and
     must not be changed."""
 
-    __slots__ = ("__weakref__", "_joined", "counted", "made", "size")
+    __slots__ = ("__weakref__", "_joined", "_parts", "counted", "made", "size")
 
     def __init__(self, events: Iterable[Event], size: int, counted: int) -> None:
         super().__init__(events)
@@ -48,13 +48,17 @@ class Portion(list[Event]):
         self.made: dict[Hashable, Sequence[bytes]] = {}
         """What was made of it for readers, by what they asked for: see `Made`."""
         self._joined: Portion | None = None
+        self._parts = 1
+        """How many portions it was joined of."""
 
     def joined(self, before: Sequence[Portion]) -> Portion:
-        """One portion of this and those that come right before it."""
+        """One portion of this and those that a reader has right before it."""
         joined = self._joined
-        if joined is None or joined[0] is not before[0][0]:
+        # A reader of the thread is told what other runs do in between, one of a run is not: both may begin alike.
+        if joined is None or joined[0] is not before[0][0] or joined._parts != len(before) + 1:
             events = [event for portion in (*before, self) for event in portion]
             joined = self._joined = Portion(events, 0, 0)
+            joined._parts = len(before) + 1
         return joined
 
 
@@ -110,9 +114,12 @@ class Reader:
 
     __slots__ = (
         "_bytes", "_home", "_limit", "_over", "_replays", "_seen", "_waiting", "_wake", "cut", "drained", "missed",
+        "thread",
     )  # fmt: skip
 
-    def __init__(self, home: Home, limit: int) -> None:
+    def __init__(self, home: Home, thread: tuple[str, str], limit: int) -> None:
+        self.thread = thread
+        """The owner and id of the thread whose events it reads."""
         self._home = home
         self._limit = limit
         self._waiting: list[Portion] = []  # a deque would take ten times as much of an idle reader
@@ -229,9 +236,9 @@ class RunReader(Reader):
 
     __slots__ = ("_first", "_log", "_mark", "run_id")
 
-    def __init__(self, home: Home, run_id: str, limit: int) -> None:
-        super().__init__(home, limit)
-        self.run_id = run_id
+    def __init__(self, home: Home, run: Run, limit: int) -> None:
+        super().__init__(home, (run.owner, run.thread_id), limit)
+        self.run_id = run.run_id
         self._first: Event | None = None
         self._log: Run | None = None
         """The run, while its log is being read for this reader."""
@@ -279,31 +286,38 @@ class RunReader(Reader):
 class ThreadReader(Reader):
     """One reader of what happens on a thread from now on, across runs. It ends when it is closed, cut or drained."""
 
-    __slots__ = ("_hides", "channels", "mark", "owner", "thread_id")
+    __slots__ = ("_hides", "channels", "mark")
 
-    def __init__(self, home: Home, owner: str, thread_id: str, limit: int, *, hides: Callable[[], bool] | None) -> None:
-        """`hides` says whether a thread that was not there when the reader came is one that nobody may see; None where
-        the thread was there."""
-        super().__init__(home, limit)
-        self.owner = owner
-        self.thread_id = thread_id
+    def __init__(self, home: Home, owner: str, thread_id: str, limit: int) -> None:
+        super().__init__(home, (owner, thread_id), limit)
         self.channels: frozenset[str] = frozenset()
         """What it is subscribed to."""
         self.mark = 0
         """The log's last number when the reader came: what is larger will be told."""
+        self._hides: Callable[[], Awaitable[bool]] | None = None
+
+    def begin(self, mark: int, hides: Callable[[], Awaitable[bool]] | None) -> None:
+        """What is told begins behind the mark. `hides` says whether a thread that was not there when the reader came is
+        one that nobody may see; None where the thread was there."""
+        self.mark = self._seen = mark
         self._hides = hides
 
-    def begin(self, mark: int) -> None:
-        """What is told begins behind the mark."""
-        self.mark = self._seen = mark
+    def take(self) -> list[Event]:
+        """What was committed and waits for this reader, up to about a piece of it; nothing before it is known whether
+        it may see it, which `change` finds out."""
+        return super().take() if self._hides is None else []
 
-    def receive(self, commit: Sequence[Portion]) -> None:
-        """What was just committed."""
-        if self._hides is not None:
-            if self._hides():
-                return
+    async def change(self) -> None:
+        """Returns when something was committed, when the reader is over, or when it was roused."""
+        if self._hides is None or not self._waiting:
+            await super().change()
+            return
+        hidden = tuple(self._waiting)
+        if not await self._hides():
             self._hides = None
-        super().receive(commit)
+        elif self._waiting:  # else it was cut
+            del self._waiting[: len(hidden)]
+            self._bytes -= sum(one.counted for one in hidden)
 
 
 def ended(run: Run) -> Event:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
+from runyard import databases
 from runyard.agents import Agent
 from runyard.api import answers
 from runyard.api import app as api_app
@@ -26,24 +27,21 @@ from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.clock import Clock
 from runyard.connections import guarded
+from runyard.databases import Adapters, postgres_adapters, sqlite_adapters
 from runyard.doorway import Doorway
 from runyard.engine import Engine, Terms
 from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
-from runyard.hints.local import LocalHints
 from runyard.logs import configure_logging
 from runyard.outbound.guard import parse_allowed
 from runyard.outbound.http import HttpOutbound
 from runyard.runtime.channel import ThreadHost
-from runyard.runtime.contract import LoadedAgent
+from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
-from runyard.settings import Settings, is_loopback
+from runyard.runtime.packets import Setup
+from runyard.runtime.processes import ProcessHost
+from runyard.settings import Settings, check_role, is_loopback, without_password
 from runyard.sockets import Sockets
-from runyard.storage.migrate import migrations
-from runyard.storage.sqlite import SqliteStorage
 from runyard.storage.sqlite.backup import copy_database
-from runyard.storage.sqlite.connection import PACKAGE as SQLITE_PACKAGE
-from runyard.storage.sqlite.connection import FileLock, connect, schema_version
-from runyard.storage.sqlite.connection import migrate as migrate_schema
 from runyard.telemetry import Spans, say
 
 BACKLOG = 4096
@@ -55,9 +53,9 @@ STRAGGLERS = 2.0
 class App:
     """The server as an ASGI app with lifespan: run it, mount it, or test it."""
 
-    def __init__(self, engine: Engine, api: ApiContext) -> None:
+    def __init__(self, engine: Engine, api: ApiContext, table: api_app.Table = api_app.ROUTES) -> None:
         self.engine = engine
-        self._asgi = api_app.build(api, self._lifespan)
+        self._asgi = api_app.build(api, self._lifespan, table)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._asgi(scope, receive, send)
@@ -80,30 +78,50 @@ def create_app(
 ) -> App:
     """The server as an ASGI app, to be run by any ASGI server, mounted in another app, or tested.
 
-    Agents are those of `settings.agents`, and those given as objects made by `@agent`. A host app must run the
-    app's lifespan: starting opens the database, stopping drains. `tracer_provider` is an OpenTelemetry one, for the
-    spans of this app; it turns traces on.
+    Agents are those of `settings.agents`, and those given as objects made by `@agent`; where `settings.workers` is 0,
+    they are those that workers publish. A host app must run the app's lifespan: starting opens the database, stopping
+    drains. `tracer_provider` is an OpenTelemetry one, for the spans of this app; it turns traces on.
 
     Raises:
-        InvalidInput: a target that cannot be loaded, a default agent that is none of them, or traces without the
-            extra that they need.
+        InvalidInput: a target that cannot be loaded, a default agent that is none of them, agents as objects for
+            processes of their own, or traces without the extra that they need.
     """
     settings = settings or Settings()
-    clock = clock or Clock()
-    found = [*load_targets(settings.agents, Path.cwd()), *(agents or ())]
+    if settings.processes and agents:
+        raise Unsupported(
+            f"processes is {settings.processes}, but agents were given as objects, which other processes do not have: "
+            "name them by settings.agents (targets), or set processes to 0",
+            field="processes",
+        )
+    return _app(settings, _host(settings), agents or (), clock or Clock(), tracer_provider, api_app.ROUTES)
+
+
+def _app(
+    settings: Settings,
+    host: Host,
+    agents: Sequence[LoadedAgent],
+    clock: Clock,
+    tracer_provider: Any,
+    table: api_app.Table,
+) -> App:
+    check_role(settings)
+    found = [*load_targets(settings.agents, Path.cwd()), *agents] if settings.workers else []
     loaded = {agent.agent.agent_id: agent for agent in found}
     if len(loaded) < len(found):
         raise InvalidInput("two agents have the same id: give one of them another with @agent(id=...)", field="agents")
+    if isinstance(host, ProcessHost):
+        host.expect({agent_id: agent.agent.version for agent_id, agent in loaded.items()})
     spans = _spans(settings, tracer_provider)
+    adapters = _adapters(settings)
     engine = Engine(
-        storage=SqliteStorage(settings.database_path, synchronous=settings.synchronous),
-        hints=LocalHints(),
-        host=ThreadHost(settings.agent_threads),
+        storage=adapters.storage,
+        hints=adapters.hints,
+        host=host,
         outbound=_outbound(settings),
         render=answers.webhook,
         clock=clock,
         agents=loaded,
-        terms=msgspec.convert(settings, Terms, from_attributes=True),
+        terms=_terms(settings),
         version=version("runyard"),
         spans=spans,
     )
@@ -123,7 +141,44 @@ def create_app(
         version=version("runyard"),
         spans=spans,
     )
-    return App(engine, api)
+    return App(engine, api, table)
+
+
+def _adapters(settings: Settings) -> Adapters:
+    if settings.shared:
+        return postgres_adapters(settings.database)
+    return sqlite_adapters(settings.database_path, settings.synchronous)
+
+
+LEASE = 6.0
+"""Seconds of a lease where agents' code runs in processes of its own."""
+LEASE_IN_PROCESS = 60.0
+"""Seconds of a lease where agents' code runs in the server's own process: it may let nothing else run for a while."""
+
+
+def _terms(settings: Settings) -> Terms:
+    settings = msgspec.structs.replace(
+        settings, lease=settings.lease or (LEASE if settings.processes else LEASE_IN_PROCESS)
+    )
+    terms = msgspec.convert(settings, Terms, from_attributes=True)
+    return msgspec.structs.replace(terms, works=settings.workers > 0)
+
+
+def _host(settings: Settings) -> Host:
+    """Where the agents run."""
+    if not (settings.processes and settings.workers):
+        return ThreadHost(settings.agent_threads)
+    setup = Setup(
+        targets=settings.agents,
+        folder=str(Path.cwd()),
+        path=sys.path.copy(),
+        threads=settings.agent_threads,
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+        traces=settings.traces,
+        version=version("runyard"),
+    )
+    return ProcessHost(settings.processes, setup)
 
 
 def _outbound(settings: Settings) -> HttpOutbound:
@@ -157,18 +212,42 @@ def serve(settings: Settings) -> int:
     Raises:
         RunyardError: the server cannot start; the message says why, and what to do.
     """
+    return _serve_table(settings, api_app.ROUTES)
+
+
+def work(settings: Settings) -> int:
+    """Executes runs, and answers for its health only, until SIGTERM or Ctrl-C; the exit code.
+
+    Raises:
+        RunyardError: the worker cannot start; the message says why, and what to do.
+    """
+    if not settings.shared:
+        raise InvalidInput(
+            f"database is {settings.database!r}, which one server alone uses: a worker beside it takes a PostgreSQL "
+            "database; `runyard serve` executes runs itself",
+            field="database",
+        )
+    if not settings.workers:
+        raise InvalidInput("workers is 0: a worker that executes nothing has nothing to do", field="workers")
+    return _serve_table(settings, api_app.HEALTH)
+
+
+def _serve_table(settings: Settings, table: api_app.Table) -> int:
     configure_logging(settings.log_format, settings.log_level)
     listening = _listen(settings.host, settings.port)
     try:
-        return _serve_on(listening, settings)
+        return _serve_on(listening, settings, table)
     finally:
         listening.close()
 
 
-def _serve_on(listening: socket.socket, settings: Settings) -> int:
+def _serve_on(listening: socket.socket, settings: Settings, table: api_app.Table) -> int:
+    host = _host(settings)
+    if isinstance(host, ProcessHost):
+        host.spawn()
     with Doorway(listening, BACKLOG):
-        app = create_app(settings)
-    if not app.engine.verbs.agents:
+        app = _app(settings, host, (), Clock(), None, table)
+    if not app.engine.verbs.agents and settings.workers:
         raise InvalidInput("there is no agent to serve; name some: runyard serve examples/", field="agents")
     _spare_collections()
     _allow_connections()
@@ -280,7 +359,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         if self.started:
-            agents = sorted(self._engine.verbs.agents)
+            agents = sorted(self._engine.verbs.agents) or ["no agents of its own"]
             if self._programs_read:
                 say("serving", url=self._address(), agents=agents)
             else:
@@ -312,17 +391,9 @@ def migrate(settings: Settings) -> int:
         Unavailable: a server holds the database.
         StorageError: it was written by a newer version.
     """
-    path = settings.database_path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    lock.acquire()
-    try:
-        connection = connect(path, synchronous=settings.synchronous)
-        applied = migrate_schema(connection)
-        connection.close()
-    finally:
-        lock.release()
-    return len(applied)
+    if settings.shared:
+        return databases.migrate_postgres(settings.database)
+    return databases.migrate_sqlite(settings.database_path, settings.synchronous)
 
 
 def backup(settings: Settings, file: Path, *, overwrite: bool, progress: Callable[[int, int], None]) -> dict[str, int]:
@@ -333,34 +404,19 @@ def backup(settings: Settings, file: Path, *, overwrite: bool, progress: Callabl
         InvalidInput: the file exists and is not to be overwritten, or cannot be made; or there is no database.
         StorageError: the copy failed, or is not sound.
     """
+    if settings.shared:
+        raise InvalidInput("the database is a PostgreSQL one: PostgreSQL's own pg_dump copies it", field="database")
     return copy_database(settings.database_path, file, overwrite=overwrite, progress=progress)
 
 
 def inspect(settings: Settings) -> dict[str, Any]:
-    """What `runyard doctor` looks at: the database (`path`, `exists`, `schema`, `latest`, `holder`, `problem`) and the
-    agents (`agents`, `agents_problem`). Changes nothing."""
-    path = settings.database_path
-    facts: dict[str, Any] = {
-        "path": str(path),
-        "exists": path.exists(),
-        "schema": 0,
-        "latest": len(migrations(SQLITE_PACKAGE)),
-        "holder": FileLock(path).holder(),
-        "problem": None,
-    }
-    try:
-        if facts["exists"]:
-            connection = connect(path, read_only=True)
-            facts["schema"] = schema_version(connection)
-            connection.close()
-            if facts["schema"] > facts["latest"]:
-                facts["problem"] = f"it has schema {facts['schema']}, written by a newer version"
-            elif not os.access(path, os.W_OK):
-                facts["problem"] = "it is not writable by this user"
-        else:
-            facts["problem"] = _parent_problem(path)
-    except Exception as error:
-        facts["problem"] = f"it cannot be read as a database ({error})"
+    """What `runyard doctor` looks at: the database (`path`, `exists`, `schema`, `latest`, `holder`, `problem`), for
+    one that is shared its `workers` and what runs wait for none of them (`unoffered`: agent id -> runs), and the agents
+    (`agents`, `agents_problem`). Changes nothing."""
+    if settings.shared:
+        facts = databases.inspect_postgres(settings.database, without_password(settings.database))
+    else:
+        facts = databases.inspect_sqlite(settings.database_path)
     agents: list[Agent] = []
     try:
         agents = [loaded.agent for loaded in load_targets(settings.agents, Path.cwd())]
@@ -368,10 +424,3 @@ def inspect(settings: Settings) -> dict[str, Any]:
     except RunyardError as error:
         facts["agents_problem"] = error.message
     return {**facts, "agents": sorted(agent.agent_id for agent in agents)}
-
-
-def _parent_problem(path: Path) -> str | None:
-    folder = next((parent for parent in path.absolute().parents if parent.exists()), Path("/"))
-    if not folder.is_dir():
-        return f"{folder} is not a folder"
-    return None if os.access(folder, os.W_OK) else f"the folder {folder} is not writable by this user"

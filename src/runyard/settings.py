@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Meta, inspect
@@ -23,6 +24,7 @@ from runyard.outbound.signing import Secret, parse_secret
 
 CONFIG_FILE = "runyard.toml"
 SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
 SECRET = frozenset({"api_keys", "webhook_secrets"})
 """Settings whose values are told to nobody."""
 
@@ -56,7 +58,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="The port to listen on; 0 takes a free one.")] = 8000
     database: Annotated[
         str,
-        Meta(description="Where everything is kept: `sqlite:///` and the path of a file, which is made."),
+        Meta(
+            description="Where everything is kept: `sqlite:///` and the path of a file, which is made, or "
+            "`postgresql://` and what is needed to reach a PostgreSQL database, which any number of servers share."
+        ),
     ] = "sqlite:///.runyard/runyard.db"
     default_agent: Annotated[
         str | None,
@@ -81,14 +86,42 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "default any, but only loopback's where nothing else is served."
         ),
     ] = ()
+    workers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1,
+            description="Whether the server executes runs itself; with 0 it needs no agents, and `runyard worker` "
+            "executes them, on a PostgreSQL database.",
+        ),
+    ] = 1
     max_runs: Annotated[
         int, Meta(ge=1, description="How many runs are executed at a time; the others wait in line.")
     ] = 200
+    lease: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="How long a worker that is not heard of keeps its runs, on a PostgreSQL database; 0 means 60, "
+            "because code of agents that lets nothing else of its process run must not cost a lease.",
+        ),
+    ] = 0.0
     max_pending: Annotated[
         int, Meta(ge=1, description="How many runs may wait, delayed ones too; one more is refused with 429.")
     ] = 100_000
     max_pending_per_owner: Annotated[int, Meta(ge=1, description="How many of them may be of one owner.")] = 100_000
-    agent_threads: Annotated[int, Meta(ge=1, le=64, description="How many event-loop threads the agents share.")] = 2
+    processes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="How many processes of their own the agents run in; with 0 they run in the server's.",
+        ),
+    ] = 0
+    agent_threads: Annotated[
+        int, Meta(ge=1, le=64, description="How many event-loop threads the agents share, in each process.")
+    ] = 2
     max_body_bytes: Annotated[int, Meta(ge=1024, description="The largest request body that is read.")] = 4_000_000
     max_value_bytes: Annotated[
         int,
@@ -211,6 +244,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "info"
 
     @property
+    def shared(self) -> bool:
+        """Whether other servers may use the database at the same time: it is a PostgreSQL one."""
+        return self.database.startswith(POSTGRES)
+
+    @property
     def database_path(self) -> Path:
         """The file of an SQLite database; `sqlite:///a.db` is relative, `sqlite:////data/a.db` absolute.
 
@@ -220,7 +258,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if path == self.database or not path or path.endswith("/") or ":memory:" in path:
             raise Unsupported(
                 f"database is {self.database!r}: must be {SQLITE} and the path of a file, "
-                f"such as {SQLITE}.runyard/runyard.db",
+                f"such as {SQLITE}.runyard/runyard.db, or the {POSTGRES[0]} URL of a PostgreSQL database",
                 field="database",
             )
         return Path(path)
@@ -280,10 +318,33 @@ def resolve_settings(
             sources[name] = "default"
     settings = Settings(**values)
     try:
-        settings.database_path  # noqa: B018  (a wrong one is refused here, with its source)
-    except InvalidInput as error:
+        if not settings.shared:
+            settings.database_path  # noqa: B018  (a wrong one is refused here, with its source)
+    except Unsupported as error:
         raise Unsupported(f"{error.message} (from {sources['database']})", field="database") from None
     return Resolved(settings, sources)
+
+
+def check_role(settings: Settings) -> None:
+    """Refuse to leave the execution of runs to workers that there cannot be.
+
+    Raises InvalidInput that says what to do.
+    """
+    if not settings.workers and not settings.shared:
+        raise InvalidInput(
+            f"workers is 0, but database is {settings.database!r}, which one server alone uses: nobody would execute "
+            "its runs; that takes a PostgreSQL database",
+            field="workers",
+        )
+
+
+def without_password(url: str) -> str:
+    """A database's URL for people's eyes."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}@{place[2]}"))
 
 
 def check_exposure(settings: Settings) -> None:

@@ -21,6 +21,7 @@ from runyard.checkpoints import Snapshot, State, shown
 from runyard.errors import Conflict, InvalidInput, NotFound, RunyardError, Unsupported, run_not_found
 from runyard.events import lifecycle
 from runyard.lifecycle import CreateRun, Lifecycle
+from runyard.protocol.filters import namespace_of
 from runyard.readers import PAGE
 from runyard.runs import Command, Config, Run, Strategy, lifecycle_of
 from runyard.streams import Streams
@@ -89,6 +90,8 @@ class Answer(msgspec.Struct, frozen=True):
     answers: dict[str, Any]
     update: dict[str, Any] | None = None
     goto: Any = None
+    namespaces: dict[str, Namespace] = {}
+    """Where those of the questions were asked of which the client says so."""
 
 
 class Node(msgspec.Struct, omit_defaults=True):
@@ -124,7 +127,7 @@ class Steering:
         injects = given.can_be_injected and wish.empty
         answers = given.whole is not None and given.whole is not UNSET and wish.checkpoint_id is None
         while True:
-            thread = self._thread(owner, thread_id)
+            thread = await self._thread(owner, thread_id)
             if thread is not None and thread.status == "busy" and injects:
                 run = await self._put_into(owner, thread_id, agent_id, given.messages or [])
                 if run is not None:
@@ -145,8 +148,8 @@ class Steering:
             Unsupported: its agent takes none.
             Conflict: inbox_full.
         """
-        self._storage.thread(owner, thread_id)
-        run = self._executing(owner, thread_id)
+        await self._storage.thread(owner, thread_id)
+        run = await self._executing(owner, thread_id)
         if not self._verbs.agent(run.agent_id).injects:
             raise Unsupported(
                 f"agent {run.agent_id!r} takes no messages while it executes (it has no inbox); send run.start instead",
@@ -158,7 +161,7 @@ class Steering:
     async def _put_into(self, owner: str, thread_id: str, agent_id: str, messages: list[dict[str, Any]]) -> Run | None:
         """The run that has the messages now; None where there is none that takes them."""
         try:
-            run = self._executing(owner, thread_id)
+            run = await self._executing(owner, thread_id)
             if run.agent_id != agent_id or not self._verbs.agent(agent_id).injects:
                 return None
             await self._deliver(owner, run, messages)
@@ -166,9 +169,9 @@ class Steering:
             return None
         return run
 
-    def _executing(self, owner: str, thread_id: str) -> Run:
+    async def _executing(self, owner: str, thread_id: str) -> Run:
         """The run that executes, or will as soon as there is a place."""
-        run = self._storage.active_run(owner, thread_id)
+        run = await self._storage.active_run(owner, thread_id)
         if run is None:
             raise NoActiveRun(f"no run executes on thread {thread_id}; send run.start instead", thread_id=thread_id)
         return run
@@ -206,7 +209,7 @@ class Steering:
     async def _create(self, owner: str, run: CreateRun, wish: Wish) -> Run:
         assert run.thread_id is not None  # commands are a thread's
         asked_for = UNSET
-        if self._streams.listen_for(owner, run.thread_id, "tasks") and self._takes_tasks(run):
+        if self._streams.listen_for(owner, run.thread_id, "tasks") and await self._takes_tasks(owner, run):
             asked_for = ["values", "tasks"]
         checkpoint = UNSET if wish.checkpoint_id is None else {"checkpoint_id": wish.checkpoint_id}
         created = await self._verbs.create_run(
@@ -224,8 +227,15 @@ class Steering:
         )
         return created.run
 
-    def _takes_tasks(self, run: CreateRun) -> bool:
-        loaded = self._verbs.agents.get(run.agent_id) if run.agent_id is not None else None
+    async def _takes_tasks(self, owner: str, run: CreateRun) -> bool:
+        """Whether the run will be one of a graph: of the agent that asked, where it answers."""
+        agent_id = run.agent_id
+        if agent_id is None and run.thread_id is not None:
+            thread = await self._thread(owner, run.thread_id)
+            if thread is not None and thread.head is not None:
+                asked = (await self._storage.snapshot(owner, thread.thread_id, thread.head)).checkpoint.asked
+                agent_id = None if asked is None else asked.agent_id
+        loaded = None if agent_id is None else self._verbs.agents.get(agent_id)
         return loaded is not None and loaded.agent.graph
 
     async def respond(self, owner: str, thread_id: str, answer: Answer, wish: Wish) -> Run:
@@ -233,15 +243,24 @@ class Steering:
 
         Raises:
             NoSuchInterrupt: one of them is not open.
+            NoSuchNamespace: one was asked under another.
         """
         thread, _, questions = await self._verbs.get_thread(owner, thread_id)
-        open_ids = {question.id for question in questions}
+        places = {question.id: question.namespace for question in questions}
         for id in answer.answers:
-            if id not in open_ids:
+            if id not in places:
                 raise NoSuchInterrupt(
-                    f"question {id!r} is not open on thread {thread_id}; open: {', '.join(sorted(open_ids)) or 'none'}",
+                    f"question {id!r} is not open on thread {thread_id}; open: {', '.join(sorted(places)) or 'none'}",
                     interrupt_id=id,
-                    questions=sorted(open_ids),
+                    questions=sorted(places),
+                )
+            place = answer.namespaces.get(id)
+            if place and place != namespace_of(places[id]):
+                raise NoSuchNamespace(
+                    f"question {id!r} was asked under {list(namespace_of(places[id]))!r}, not under {list(place)!r}; "
+                    "leave namespace empty, or send that of the event",
+                    interrupt_id=id,
+                    namespace=list(place),
                 )
         command = Command(
             resume=Raw(_encode(answer.answers)),
@@ -262,7 +281,7 @@ class Steering:
             NotFound: thread or checkpoint.
             InvalidInput: nobody did.
         """
-        self._storage.thread(owner, thread_id)
+        await self._storage.thread(owner, thread_id)
         snapshot = await self._storage.snapshot(owner, thread_id, checkpoint_id)
         agent_id = await self._agent_of(owner, thread_id, snapshot)
         if agent_id is None:
@@ -281,7 +300,7 @@ class Steering:
         maker = snapshot.checkpoint.run_id
         if maker is not None:
             try:
-                return self._storage.run(owner, maker).agent_id
+                return (await self._storage.run(owner, maker)).agent_id
             except NotFound:
                 pass  # retention was faster, or it was made on the thread of which this one is a copy
         newest = await self._streams.newest_begun(owner, thread_id)
@@ -295,7 +314,7 @@ class Steering:
         Raises:
             NotFound: no such run on this thread.
         """
-        self._storage.thread(owner, thread_id)
+        await self._storage.thread(owner, thread_id)
         run = await self._run(owner, thread_id, run_id)
         root = Node((), _status(run), run.agent_id)
         nodes: dict[Namespace, Node] = {(): root}
@@ -314,7 +333,7 @@ class Steering:
 
     async def _run(self, owner: str, thread_id: str, run_id: str | None) -> Run:
         if run_id is not None:
-            run = self._storage.run(owner, run_id)
+            run = await self._storage.run(owner, run_id)
             if run.thread_id != thread_id:
                 raise run_not_found(run_id)
             return run
@@ -347,7 +366,7 @@ class Steering:
             NoSuchNamespace: the thread has no state there.
             NotFound: thread, or `before`.
         """
-        self._storage.thread(owner, thread_id)
+        await self._storage.thread(owner, thread_id)
         path = await self._path_of(owner, thread_id, namespace) if namespace else ""
         limit = min(limit, _LONGEST_HISTORY)
         return await self._storage.history(owner, thread_id, before=before, limit=limit, namespace=path)
@@ -365,9 +384,9 @@ class Steering:
         newest = [(await self._storage.newest(owner, thread_id, path), path) for path in found]
         return max((one.checkpoint.created_at, path) for one, path in newest if one is not None)[1]
 
-    def _thread(self, owner: str, thread_id: str) -> Thread | None:
+    async def _thread(self, owner: str, thread_id: str) -> Thread | None:
         try:
-            return self._storage.thread(owner, thread_id)
+            return await self._storage.thread(owner, thread_id)
         except NotFound:
             return None
 

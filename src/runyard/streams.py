@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from runyard.clock import Clock
 from runyard.errors import NotFound
 from runyard.events import Chunk, Event, Lifecycle, ends_run, entry, events_of, lifecycle, values_text
+from runyard.hints.contract import MISSED, Hints
 from runyard.readers import PIECE, Made, Reader, RunReader, ThreadReader, portions
 from runyard.runs import Run, RunFilter
 from runyard.storage.contract import Storage
+from runyard.watched import Thread, Watches
 
 RECHECK = 5.0
 """Seconds after which all who wait for an end are told to look at their run again (DESIGN, law 8)."""
@@ -33,9 +35,10 @@ class Ending(asyncio.Future[Chunk | None]):
 
 
 class Streams:
-    """All readers and waiters of this process. Fed by the storage after each commit."""
+    """All readers and waiters of this process. Fed by the storage after each commit, and by hints of what other servers
+    commit, where there are others (`hints` is given)."""
 
-    def __init__(self, storage: Storage, clock: Clock, *, queue_bytes: int) -> None:
+    def __init__(self, storage: Storage, clock: Clock, *, queue_bytes: int, hints: Hints | None = None) -> None:
         self.storage = storage
         self._clock = clock
         self._queue_bytes = queue_bytes
@@ -43,6 +46,12 @@ class Streams:
         self._commit_bytes = max(queue_bytes // COMMIT_SHARE, PIECE + 1)
         self._readers: dict[Place, list[Reader]] = {}
         self._endings: dict[str, list[Ending]] = {}
+        self._hints = hints
+        self._watches = None if hints is None else Watches(storage, clock, hints, self)
+        self._ears: dict[str, Callable[[], None]] = {}
+        """What ends listening for hints of a run's end, by the run."""
+        if hints is not None:
+            hints.subscribe(MISSED, lambda _: self._look_again())
         self._recheck: asyncio.TimerHandle | None = None
         self.made = Made()
         self.draining = False
@@ -60,26 +69,35 @@ class Streams:
         """The storage's `on_commit`."""
         for chunk in chunks:
             run_id = chunk.run_id
-            at_run = None if run_id is None else self._readers.get(run_id)
-            at_thread = self._readers.get((chunk.owner, chunk.thread_id))
-            if at_run or at_thread:
+            if self._watches is not None:
+                self._watches.committed(chunk)
+            elif run_id in self._readers or (chunk.owner, chunk.thread_id) in self._readers:
                 events = events_of(run_id, chunk.first_seq, chunk.at, chunk.entries, chunk.states)
-                commit = portions(events, self._commit_bytes)
-                for reader in (*(at_run or ()), *(at_thread or ())):
-                    reader.receive(commit)
-            if run_id is None:
-                continue
-            endings = self._endings.get(run_id)
-            if endings and ends_run(chunk.entries):
-                del self._endings[run_id]
-                for ending in endings:
-                    if not ending.done():
-                        ending.set_result(chunk)
+                self.show((chunk.owner, chunk.thread_id), run_id, events)
+            if run_id in self._endings and ends_run(chunk.entries):
+                self._end(run_id, chunk)
+
+    def show(self, thread: Thread, run_id: str | None, events: list[Event]) -> None:
+        """The next events of a run on a thread, to those who read either."""
+        at_run = () if run_id is None else self._readers.get(run_id, ())
+        commit = portions(events, self._commit_bytes)
+        for reader in (*at_run, *self._readers.get(thread, ())):
+            reader.receive(commit)
+
+    def _end(self, run_id: str, chunk: Chunk | None) -> None:
+        """Resolves those who wait for the end of a run."""
+        endings = self._endings.pop(run_id, ())
+        self._close_ear(run_id)
+        for ending in endings:
+            if not ending.done():
+                ending.set_result(chunk)
 
     def ending(self, run_id: str) -> Ending:
         """A future for the run's end, as of now: look at the run after asking for it, and again when it gives None."""
         ending = Ending()
         self._endings.setdefault(run_id, []).append(ending)
+        if self._hints is not None and run_id not in self._ears:
+            self._ears[run_id] = self._hints.subscribe(f"end:{run_id}", lambda _: self._end(run_id, None))
         if self._recheck is None:
             self._recheck = asyncio.get_running_loop().call_later(RECHECK, self._look_again)
         return ending
@@ -91,6 +109,11 @@ class Streams:
             endings.remove(ending)
             if not endings:
                 del self._endings[run_id]
+                self._close_ear(run_id)
+
+    def _close_ear(self, run_id: str) -> None:
+        if self._hints is not None and (close := self._ears.pop(run_id, None)) is not None:
+            close()
 
     async def join(self, run: Run, after: int | None) -> RunReader:
         """A reader of a run's events.
@@ -99,12 +122,12 @@ class Streams:
         attempt; a finished one gives that and its last event. With a cursor it first replays the events with a larger
         number; one beyond the last event counts as that.
         """
-        reader = RunReader(self, run.run_id, self._queue_bytes)
-        self._readers.setdefault(run.run_id, []).append(reader)
+        reader = RunReader(self, run, self._queue_bytes)
+        self._enter(reader)
         try:
-            mark = self.storage.last_seq(run.owner, run.thread_id)
-            now = self.storage.run(run.owner, run.run_id)
-            floor = 0 if after is None else self.storage.floor_seq(run.owner, run.thread_id)
+            mark = await self._mark(reader)
+            now = await self.storage.run(run.owner, run.run_id)
+            floor = 0 if after is None else await self.storage.floor_seq(run.owner, run.thread_id)
         except BaseException:
             self.leave(reader)
             raise
@@ -125,15 +148,15 @@ class Streams:
             reader.drain()
         return reader
 
-    def join_thread(self, owner: str, thread_id: str) -> ThreadReader:
+    async def join_thread(self, owner: str, thread_id: str) -> ThreadReader:
         """A reader of what happens on a thread from now on (from behind its `mark`), whether it is there yet or not."""
-        hidden: Callable[[], bool] | None = None
-        if not self.shows(owner, thread_id):
-            hidden = functools.partial(self._is_hidden, owner, thread_id)
-        reader = ThreadReader(self, owner, thread_id, self._queue_bytes, hides=hidden)
-        self._readers.setdefault((owner, thread_id), []).append(reader)
+        reader = ThreadReader(self, owner, thread_id, self._queue_bytes)
+        self._enter(reader)
         try:
-            reader.begin(self.storage.last_seq(owner, thread_id))
+            hidden: Callable[[], Awaitable[bool]] | None = None
+            if not await self.shows(owner, thread_id):
+                hidden = functools.partial(self._is_hidden, owner, thread_id)
+            reader.begin(await self._mark(reader), hidden)
         except BaseException:
             self.leave(reader)
             raise
@@ -141,22 +164,33 @@ class Streams:
             reader.drain()
         return reader
 
+    def _enter(self, reader: Reader) -> None:
+        self._readers.setdefault(_place(reader), []).append(reader)
+        if self._watches is not None:
+            self._watches.enter(reader.thread)
+
+    async def _mark(self, reader: Reader) -> int:
+        """The last number of the log, of which a larger one will be told to a reader that has entered."""
+        if self._watches is not None:
+            return await self._watches.mark(reader.thread)
+        return await self.storage.last_seq(*reader.thread)
+
     def listen_for(self, owner: str, thread_id: str, channel: str) -> bool:
         """Whether a reader of the thread is subscribed to a channel."""
         readers = self._readers.get((owner, thread_id), ())
         return any(isinstance(reader, ThreadReader) and channel in reader.channels for reader in readers)
 
-    def shows(self, owner: str, thread_id: str) -> bool:
+    async def shows(self, owner: str, thread_id: str) -> bool:
         """Whether a thread is there, to be seen."""
         try:
-            self.storage.thread(owner, thread_id)
+            await self.storage.thread(owner, thread_id)
         except NotFound:
             return False
         return True
 
-    def _is_hidden(self, owner: str, thread_id: str) -> bool:
+    async def _is_hidden(self, owner: str, thread_id: str) -> bool:
         """Whether a thread has events, and is one that nobody may see: that of a stateless run."""
-        return not self.shows(owner, thread_id) and self.storage.last_seq(owner, thread_id) > 0
+        return not await self.shows(owner, thread_id) and await self.storage.last_seq(owner, thread_id) > 0
 
     async def newest_begun(self, owner: str, thread_id: str) -> Run | None:
         """The run of a thread that began last; None where none has."""
@@ -179,6 +213,8 @@ class Streams:
             readers.remove(reader)
             if not readers:
                 del self._readers[place]
+            if self._watches is not None:
+                self._watches.leave(reader.thread)
 
     def drain(self) -> None:
         """The server stops: every reader ends after what it has; every waiter looks once more."""
@@ -193,11 +229,8 @@ class Streams:
         if self._recheck is not None:
             self._recheck.cancel()
             self._recheck = None
-        waiting, self._endings = self._endings, {}
-        for endings in waiting.values():
-            for ending in endings:
-                if not ending.done():
-                    ending.set_result(None)
+        for run_id in tuple(self._endings):
+            self._end(run_id, None)
 
 
 def _standing(run: Run, clock: Clock) -> Event:
@@ -209,7 +242,7 @@ def _place(reader: Reader) -> Place:
     if isinstance(reader, RunReader):
         return reader.run_id
     assert isinstance(reader, ThreadReader)  # there are no others
-    return reader.owner, reader.thread_id
+    return reader.thread
 
 
 def _began(run: Run) -> int:

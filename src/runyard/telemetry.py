@@ -18,6 +18,7 @@ Subscriber = Callable[[str, dict[str, Any]], None]
 LEVELS: dict[str, int] = {
     # runs and attempts
     "attempt began": logging.DEBUG,
+    "attempt lost": logging.DEBUG,
     "attempt tried again": logging.INFO,
     "run ended": logging.DEBUG,
     "lease lost": logging.WARNING,
@@ -31,6 +32,10 @@ LEVELS: dict[str, int] = {
     "langgraph.json ignored keys": logging.WARNING,
     "graph keeps plain data": logging.WARNING,
     "recovered": logging.INFO,
+    "not recovered": logging.WARNING,
+    "agents not read": logging.WARNING,
+    "lease not renewed": logging.WARNING,
+    "worker was taken for dead": logging.WARNING,
     "swept": logging.DEBUG,
     "sweep failed": logging.WARNING,
     "claim failed": logging.WARNING,
@@ -43,6 +48,7 @@ LEVELS: dict[str, int] = {
     "still executing": logging.WARNING,
     "traces not sent": logging.WARNING,
     "hint listener failed": logging.ERROR,
+    "hints do not come": logging.WARNING,
     "telemetry subscriber failed": logging.ERROR,
     # requests
     "request failed": logging.ERROR,
@@ -65,6 +71,11 @@ LEVELS: dict[str, int] = {
     "all lanes blocked": logging.ERROR,
     "lane goes on": logging.INFO,
     "lane died": logging.ERROR,
+    "process ready": logging.DEBUG,
+    "process ended": logging.ERROR,
+    "process killed": logging.WARNING,
+    "process does not start": logging.ERROR,
+    "process has other agents": logging.WARNING,
     "code waits in a closed event loop": logging.DEBUG,
     "step ended after its event loop": logging.DEBUG,
 }
@@ -72,6 +83,7 @@ LEVELS: dict[str, int] = {
 
 _LOGGERS: dict[str, str] = {
     "hint listener failed": "runyard.hints",
+    "hints do not come": "runyard.hints",
     "request failed": "runyard.api",
     "answer broke off": "runyard.api",
     "agent failed": "runyard.agent",
@@ -84,6 +96,11 @@ _LOGGERS: dict[str, str] = {
     "all lanes blocked": "runyard.agent",
     "lane goes on": "runyard.agent",
     "lane died": "runyard.agent",
+    "process ready": "runyard.agent",
+    "process ended": "runyard.agent",
+    "process killed": "runyard.agent",
+    "process does not start": "runyard.agent",
+    "process has other agents": "runyard.agent",
     "code waits in a closed event loop": "runyard.agent",
     "step ended after its event loop": "runyard.agent",
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from runyard.clock import Clock
 from runyard.errors import LeaseLost, RunyardError
 from runyard.executor import Execution, Executor
-from runyard.hints.contract import Hints
+from runyard.hints.contract import MISSED, Hints
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Storage
 from runyard.telemetry import Telemetry
@@ -82,11 +82,32 @@ class Worker:
         task = asyncio.get_running_loop().create_task(execution.run_attempt())
         self._executing[claim.run.run_id] = (execution, task)
         self._placed.set()
-        task.add_done_callback(lambda done: self._over(claim, done))
+        task.add_done_callback(lambda done: self._over(claim, execution, done))
 
     def executes(self, run_id: str) -> bool:
         """Whether an attempt of the run has a place here."""
         return run_id in self._executing
+
+    async def stopped_elsewhere(self, run_ids: Sequence[str], seconds: float) -> None:
+        """Tells other servers to stop code of these runs, and waits until it is said to have stopped, at most so
+        long."""
+        left = set(run_ids)
+        over = asyncio.get_running_loop().create_future()
+
+        def heard(topic: str) -> None:
+            left.discard(topic.partition(":")[2])
+            if not left and not over.done():
+                over.set_result(None)
+
+        ends = [self._hints.subscribe(f"stopped:{run_id}", heard) for run_id in run_ids]
+        waiting = asyncio.get_running_loop().create_task(self._clock.sleep(seconds))
+        try:
+            self._hints.tell_others([f"run:{run_id}" for run_id in run_ids])
+            await asyncio.wait((over, waiting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            for end in ends:
+                end()
 
     async def stopped(self, run_id: str, seconds: float) -> bool:
         """Waits until no code of the run executes here; whether that came within the time."""
@@ -113,9 +134,12 @@ class Worker:
         """Whether runs that wait are still being claimed."""
         return self._loop is not None and not self._loop.done()
 
-    def _over(self, claim: Claim, task: asyncio.Task[None]) -> None:
+    def _over(self, claim: Claim, execution: Execution, task: asyncio.Task[None]) -> None:
         run_id = claim.run.run_id
-        self._executing.pop(run_id, None)
+        if (found := self._executing.get(run_id)) is not None and found[0] is execution:
+            del self._executing[run_id]
+        if execution.gave_up:
+            self._hints.tell_others([f"stopped:{run_id}"])
         self._reserved -= 1
         if self._reserved == self._max_runs - 1 or self._limits[claim.run.agent_id] is not None or claim.apart:
             self._ready.set()
@@ -136,6 +160,7 @@ class Worker:
         """Begins to claim."""
         self._accepting = True
         self._hints.subscribe("ready", lambda _: self._ready.set())
+        self._hints.subscribe(MISSED, self._missed)
         self._ready.set()
         self._loop = asyncio.get_running_loop().create_task(self._claim_loop())
         self._loop.add_done_callback(self._claiming_ended)
@@ -144,8 +169,16 @@ class Worker:
     async def _look_now_and_then(self) -> None:
         while True:
             await self._clock.sleep(RECHECK)
-            for execution, _ in tuple(self._executing.values()):
-                execution.look()
+            self.look()
+
+    def look(self) -> None:
+        """Everything that executes here looks whether it may go on."""
+        for execution, _ in tuple(self._executing.values()):
+            execution.look()
+
+    def _missed(self, _: str) -> None:
+        self._ready.set()
+        self.look()
 
     async def _claim_loop(self) -> None:
         while self._accepting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from live_server import MovableClock, Server, Starter, play
+from live_server import MovableClock, Server, Starter, holds, play
 
 from runyard import Context, Retry, agent
 
@@ -36,7 +36,7 @@ async def ask(ctx: Context) -> dict[str, Any]:
 
 
 async def begun(s: Server, run: dict[str, Any]) -> None:
-    await s.until(lambda: s.storage.run("", run["run_id"]).last_checkpoint is not None)
+    await s.until(lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.last_checkpoint is not None))
 
 
 def test_input_messages_config_and_metadata_reach_the_agent_and_are_echoed(server: Starter) -> None:

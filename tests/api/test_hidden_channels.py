@@ -101,7 +101,7 @@ def test_no_answer_shows_what_is_hidden(server: Starter) -> None:
                 assert clean(answer.text)
             assert (await s.post("/threads/search", {"values": {NAME: name}})).json() == []
             # The runtime still has it, after all this.
-            head = s.storage.thread("", copied.json()["thread_id"]).head
+            head = (await s.storage.thread("", copied.json()["thread_id"])).head
             state = (await s.storage.snapshot("", copied.json()["thread_id"], head or "")).state
             assert (state[HIDDEN + "versions"], checkpoints.name_of(state)) == (SECRET, name)
 

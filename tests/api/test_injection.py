@@ -228,7 +228,7 @@ def test_what_says_more_than_a_message_begins_a_run_of_its_own(server: Starter, 
             params = {"assistantId": "listener", "input": messages, **more}
             second = (await thread.command("run.start", **params))["result"]["runId"]
             assert second != first
-            assert s.storage.run("", second).status == "pending"
+            assert (await s.storage.run("", second)).status == "pending"
             await thread.inject("stop")
             await thread.leave()
 
@@ -253,7 +253,7 @@ def test_where_nothing_takes_a_message_the_answer_says_why(server: Starter, over
             assert (refused["error"], refused["metadata"]["agent_id"]) == ("not_supported", "deaf")
             # Its agent has no inbox: input waits for its turn.
             waiting = (await thread.start("deaf", "x"))["result"]["runId"]
-            assert s.storage.run("", waiting).status == "pending"
+            assert (await s.storage.run("", waiting)).status == "pending"
             nested = await thread.command("input.inject", namespace=["a:1"], message={"role": "user", "content": "x"})
             assert nested["error"] == "not_supported"
             for message in ({"role": "assistant", "content": "x"}, {"role": "user"}, {"role": "user", "content": 1}, 7):

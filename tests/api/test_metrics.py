@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 from asgi_client import Puppet, WatchedClock, connect
-from live_server import MovableClock, Server, Starter, play
+from live_server import MovableClock, Server, Starter, holds, play
 from prometheus_client.parser import text_string_to_metric_families
 
 from runyard import Context, Retry, agent
@@ -84,7 +84,7 @@ async def scrape(s: Server) -> Exposed:
 
 
 async def begun(s: Server, run: dict[str, Any]) -> None:
-    await s.until(lambda: s.storage.run("", run["run_id"]).last_checkpoint is not None)
+    await s.until(lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.last_checkpoint is not None))
 
 
 def test_the_table_of_the_documentation_is_what_is_exposed(server: Starter) -> None:
@@ -233,7 +233,7 @@ def test_the_queue_shows_its_depth_and_age_and_a_claim_how_long_it_took(server: 
             assert (now("claim_seconds_count"), now("claim_seconds_sum")) == (2, 7)
             assert now("claim_seconds_bucket", le="10.0") == 2
             assert now("claim_seconds_bucket", le="5.0") == 1
-            assert s.storage.run("", second["run_id"]).status == "pending"
+            assert (await s.storage.run("", second["run_id"])).status == "pending"
 
     play(story())
 
@@ -293,7 +293,7 @@ def test_commits_events_and_readers_are_counted(server: Starter) -> None:
             await slow.end()
             now = await scrape(s)
             assert now("readers") == 0
-            assert now("events_appended_total") == s.storage.last_seq("", run["thread_id"])
+            assert now("events_appended_total") == await s.storage.last_seq("", run["thread_id"])
             assert now("commit_seconds_count") > before("commit_seconds_count")
             assert now("commit_verbs_sum") >= now("commit_verbs_count") > 0
             assert now("commits_failed_total") == 0

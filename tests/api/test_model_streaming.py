@@ -5,6 +5,7 @@ steps, sub-agents, messages in pieces, questions, cancels, patches and servers t
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import tempfile
@@ -17,7 +18,7 @@ from asgi_client import Puppet
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from live_server import Server
+from live_server import Server, at_once, holds
 from streaming_frames import ENDS, Frame, check_whole
 from thread_followers import Follower, Wish, compared, text_of
 
@@ -180,7 +181,8 @@ class ThreadReadersMachine(RuleBasedStateMachine):
             answer = (await self.server.post(f"/threads/{self.thread}/commands", body)).json()
             assert answer["type"] == "success", answer
             self.run = answer["result"]["runId"]
-            await self.server.until(lambda: self.server.storage.run("", self.run or "").started_at is not None)
+            reading = functools.partial(self.server.storage.run, "", self.run or "")
+            await self.server.until(lambda: holds(reading(), lambda run: run.started_at is not None))
 
         self.do(begin())
 
@@ -241,7 +243,7 @@ class ThreadReadersMachine(RuleBasedStateMachine):
         self, wish: Wish, transport: str, by_number: bool, back: int | None, busy: list[str], turns: int, early: bool
     ) -> None:
         """A new client: without a cursor, or from some event on; perhaps while things happen."""
-        last = self.server.storage.last_seq("", self.thread)
+        last = at_once(self.server.storage.last_seq("", self.thread))
         since = None if back is None else max(0, last - back) if back else 0
         follower = Follower(self.server, self.thread, wish, transport, by_number, since)
 
@@ -266,7 +268,7 @@ class ThreadReadersMachine(RuleBasedStateMachine):
     async def beginning(self) -> int:
         """Behind which number a client without a cursor is told: that of the newest run's input, or the last."""
         newest = await self.server.app.engine.streams.newest_begun("", self.thread)
-        return self.server.storage.last_seq("", self.thread) if newest is None else newest.first_seq
+        return await self.server.storage.last_seq("", self.thread) if newest is None else newest.first_seq
 
     @precondition(lambda self: self.followers)
     @rule(data=st.data(), unseen=st.integers(0, 9))
@@ -357,11 +359,11 @@ class ThreadReadersMachine(RuleBasedStateMachine):
             self.do(self.check())
 
     async def check(self) -> None:
-        by_id = {frame["eventId"]: text_of(frame) if "type" in frame else UNREAD for frame in self.log}
         for follower in self.followers:
             if follower.attached and follower.connection is not None and follower.connection.reads:
                 await self.until_told(follower)
             follower.take()
+            by_id = {frame["eventId"]: text_of(frame) if "type" in frame else UNREAD for frame in self.log}
             got, wanted = compared(follower, self.log)
             assert [frame["eventId"] for frame in got] == wanted[: len(got)], (follower.wish, follower.begins)
             for frame in got:

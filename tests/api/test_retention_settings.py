@@ -81,7 +81,7 @@ def test_event_retention_keeps_runs_and_tells_a_late_reader_what_it_misses(serve
             whole = await connect(s, "GET", f"{path}/stream?since=0&stream_mode=custom").end()
             assert whole.payloads == [0, 1, 2]
             assert "runyard-missed" not in whole.headers
-            last = s.storage.last_seq("", thread_id)
+            last = await s.storage.last_seq("", thread_id)
             await swept(s, clock, 2 * DAY)
             assert (await s.get(path)).json()["status"] == "success"
             assert (await s.get(f"{path}/wait")).json()["values"] == {"counted": 3}

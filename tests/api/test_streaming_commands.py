@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from asgi_client import Puppet, Socket, speak
-from live_server import Server, Starter, play
+from asgi_client import Puppet, Socket, connect, speak
+from live_server import Server, Starter, holds, play
 from streaming_frames import PARAMETERS, check_command, check_response
 from watching import everything, log_of, send, word
 
@@ -26,13 +26,13 @@ async def asker(s: Server, thread: str, transport: str) -> Ask:
     socket = speak(s, thread) if transport == "websocket" else None
 
     async def ask(method: str, **params: Any) -> dict[str, Any]:
-        before = s.storage.last_seq("", thread)
+        before = await s.storage.last_seq("", thread)
         response = await (send(s, thread, method, **params) if socket is None else socket.ask(method, **params))
         if response["type"] == "success":
             check_command({"method": method, "params": params})
         check_response(response, method)
         if response["type"] == "success":
-            assert before <= response["meta"]["appliedThroughSeq"] <= s.storage.last_seq("", thread)
+            assert before <= response["meta"]["appliedThroughSeq"] <= await s.storage.last_seq("", thread)
         return response
 
     return ask
@@ -65,7 +65,7 @@ async def ended(s: Server, response: dict[str, Any]) -> dict[str, Any]:
 
 
 async def at_rest(s: Server, thread: str, status: str = "idle") -> dict[str, Any]:
-    await s.until(lambda: s.storage.thread("", thread).status == status)
+    await s.until(lambda: holds(s.storage.thread("", thread), lambda found: found.status == status))
     return (await s.get(f"/threads/{thread}")).json()
 
 
@@ -155,6 +155,33 @@ def test_one_run_takes_all_answers_and_what_changes_with_them(server: Starter, t
 
 
 @both
+def test_an_answer_that_says_where_the_question_was_asked_has_to_be_right(server: Starter, transport: str) -> None:
+    @agent
+    async def asks_below(ctx: Context) -> Any:
+        async with ctx.agent("clerk") as clerk:
+            return {"answer": await clerk.interrupt("sure?")}
+
+    async def story() -> None:
+        async with server(asks_below) as s:
+            thread = await s.thread()
+            ask = await asker(s, thread, transport)
+            await ended(s, await ask("run.start", assistantId="asks_below", input=None))
+            (frame,) = await log_of(s, thread, channels=["input"])
+            place, id = frame["params"]["namespace"], frame["params"]["data"]["interruptId"]
+            assert [segment.partition(":")[0] for segment in place] == ["clerk"]
+            for wrong in (["clerk"], [*place, "x"], ["nobody:1"]):
+                refused = await ask("input.respond", namespace=wrong, interruptId=id, response=1)
+                assert (refused["error"], refused["metadata"]["namespace"]) == ("no_such_namespace", wrong)
+                refused = await ask("input.respond", responses=[{"namespace": wrong, "interruptId": id, "response": 1}])
+                assert refused["error"] == "no_such_namespace"
+            done = await ask("input.respond", namespace=place, interruptId=id, response=1)
+            assert done["type"] == "success"
+            assert (await at_rest(s, thread))["values"] == {"answer": 1}
+
+    play(story())
+
+
+@both
 def test_one_of_several_questions_can_be_answered(server: Starter, transport: str) -> None:
     async def story() -> None:
         async with server(two_questions) as s:
@@ -188,7 +215,7 @@ def test_the_tree_of_a_run(server: Starter, transport: str) -> None:
             ask = await asker(s, thread, transport)
             puppet.do(below)
             begun = await ask("run.start", assistantId="puppet", input=None)
-            await s.until(lambda: s.storage.last_seq("", thread) == 5)
+            await s.until(lambda: holds(s.storage.last_seq("", thread), lambda seq: seq == 5))
             tree = (await ask("agent.getTree"))["result"]["tree"]
             assert (tree["graphName"], tree["status"], tree["namespace"]) == ("puppet", "running", [])
             assert tree["metadata"] == {"run_id": begun["result"]["runId"], "attempt": 1}
@@ -225,7 +252,7 @@ def test_states_and_forks(server: Starter, transport: str) -> None:
                 await ended(s, await ask("run.start", assistantId="adds", input={"n": number}))
             looked = await ask("state.get", namespace=[])
             state = looked["result"]
-            assert looked["meta"]["appliedThroughSeq"] == s.storage.last_seq("", thread) > 0
+            assert looked["meta"]["appliedThroughSeq"] == await s.storage.last_seq("", thread) > 0
             listed = (await ask("state.listCheckpoints"))["result"]["checkpoints"]
             history = (await s.get(f"/threads/{thread}/history")).json()
             assert [one["id"] for one in listed] == [one["checkpoint"]["checkpoint_id"] for one in history]
@@ -299,7 +326,7 @@ def test_what_is_wrong_with_a_command_is_said_with_the_field(server: Starter, tr
                 assert response["type"] == "error", (method, params)
                 assert response["error"] == "invalid_argument", (method, params, response)
                 assert response["metadata"]["field"] == field, (method, params, response)
-            assert s.storage.last_seq("", thread) == 0
+            assert await s.storage.last_seq("", thread) == 0
 
     play(story())
 
@@ -360,6 +387,29 @@ def test_parameters_that_mean_nothing_are_passed_over_and_named(server: Starter)
     play(story())
 
 
+def test_fields_of_a_subscription_that_mean_nothing_are_passed_over_and_named(server: Starter) -> None:
+    async def story() -> None:
+        async with server(adds) as s:
+            thread = await s.thread()
+            done = await ended(s, await send(s, thread, "run.start", assistantId="adds", input={"n": 1}))
+            wish = {"channels": ["values"], "fields": ["n"], "runId": "x"}
+            stream = connect(s, "POST", f"/threads/{thread}/stream", wish)
+            await s.until(lambda: bool(stream.received))
+            assert stream.headers["runyard-ignored"] == "fields, runId"
+            await stream.leave()
+            socket = speak(s, thread)
+            response = await socket.ask("subscription.subscribe", **wish)
+            assert sorted(response["meta"]["ignored"]) == ["fields", "runId"]
+            id = response["result"]["subscriptionId"]
+            response = await socket.ask("subscription.unsubscribe", subscriptionId=id, now=True)
+            assert response["meta"]["ignored"] == ["now"]
+            response = await socket.ask("subscription.reconnect", runId=done["run"]["run_id"], subscriptions=[], when=1)
+            assert response["meta"]["ignored"] == ["when"]
+            await socket.leave()
+
+    play(story())
+
+
 # who may
 
 
@@ -381,7 +431,7 @@ def test_a_key_that_reads_watches_and_looks_and_no_more(server: Starter) -> None
         async with server(adds, api_keys=keys()) as s:
             thread = (await s.post("/threads", {}, headers=bearer("writes"))).json()["thread_id"]
             begun = (await say(s, thread, "writes", "run.start", assistantId="adds", input={"n": 1})).json()
-            await s.until(lambda: s.storage.run("mia", begun["result"]["runId"]).finished)
+            await s.until(lambda: holds(s.storage.run("mia", begun["result"]["runId"]), lambda found: found.finished))
             socket = speak(s, thread, **bearer("reads"))
             told = await socket.ask("subscription.subscribe", channels=["values"], since=0)
             assert told["result"]["replayedEvents"] == 1

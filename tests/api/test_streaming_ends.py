@@ -78,7 +78,7 @@ def makes_way(strategy: str) -> Callable[..., Awaitable[None]]:
 
 async def is_given_up(s: Server, clock: MovableClock, thread: str, run: str) -> None:
     await s.post(f"/runs/{run}/cancel")
-    while not s.storage.run("", run).finished:
+    while not (await s.storage.run("", run)).finished:
         clock.move(10)
         await asyncio.sleep(0.001)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from asgi_client import Puppet, Socket, speak
-from live_server import MovableClock, Server, Starter, play
+from live_server import MovableClock, Server, Starter, holds, play
 from streaming_frames import check_event, check_response
 from watching import ALL, Watch, a_whole_story, everything, log_of, send, settled, word
 
@@ -50,7 +50,7 @@ def test_the_response_to_a_subscription_comes_before_its_replay_and_that_before_
             socket = speak(s, thread)
             puppet.emit("a", "b")
             await begin(s, thread)
-            await s.until(lambda: s.storage.last_seq("", thread) == 4)
+            await s.until(lambda: holds(s.storage.last_seq("", thread), lambda seq: seq == 4))
             # Said in one breath, while more happens.
             socket.command("subscription.subscribe", {"channels": ["custom"], "since": 0})
             puppet.emit("c")
@@ -154,6 +154,8 @@ def test_a_connection_has_so_many_subscriptions(server: Starter) -> None:
             socket = speak(s, ABSENT)
             ids = [await subscribe(socket, "values") for _ in range(MOST_SUBSCRIPTIONS)]
             assert (await socket.ask("subscription.subscribe", channels=["values"]))["error"] == "invalid_argument"
+            more = await socket.ask("subscription.reconnect", runId=ABSENT, subscriptions=["x"])
+            assert (more["error"], more["message"][:24]) == ("invalid_argument", "this connection has 100 ")
             await socket.ask("subscription.unsubscribe", subscriptionId=ids[0])
             await subscribe(socket, "values")
             await socket.leave()
@@ -180,7 +182,7 @@ def test_who_comes_back_goes_on_with_the_same_subscriptions(server: Starter) -> 
             puppet.do(
                 lambda ctx: ctx.emit(2, name="x"), lambda ctx: ctx.emit(2, name="y"), lambda ctx: ctx.update({"n": 1})
             )
-            await s.until(lambda: s.storage.thread("", thread).head is not None)
+            await s.until(lambda: holds(s.storage.thread("", thread), lambda found: found.head is not None))
             last = first.events[-1]["eventId"]
             again = speak(s, thread)
             back = await reconnect(again, run, lastEventId=last, subscriptions=kept)
@@ -378,6 +380,17 @@ def test_a_conversation_ends_where_the_client_leaves(server: Starter) -> None:
             await socket.leave()
             assert s.app.engine.streams.readers == 0
             assert socket.closed is None
+
+    play(story())
+
+
+def test_a_client_may_leave_before_it_is_accepted(server: Starter) -> None:
+    async def story() -> None:
+        async with server(everything) as s:
+            socket = speak(s, ABSENT)
+            await socket.leave()
+            assert not socket.accepted
+            assert s.app.engine.streams.readers == 0
 
     play(story())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from asgi_client import Connection, Puppet, WatchedClock, connect, frames
-from live_server import Server, Starter, play
+from live_server import Server, Starter, holds, play
 
 from runyard import Context, agent
 from runyard.api.sse import LARGEST_PIECE
@@ -491,14 +491,14 @@ async def left_after(s: Server, puppet: Puppet, clock: WatchedClock, **wish: Any
 async def goes_on(s: Server, puppet: Puppet, run_id: str) -> None:
     """Nothing has asked the run to stop; it ends when its code does."""
     await settled(s)
-    assert s.storage.run("", run_id).cancel is None
+    assert (await s.storage.run("", run_id)).cancel is None
     puppet.end()
     assert (await s.wait(run_id))["run"]["outcome"] == "completed"
 
 
 async def is_cancelled(s: Server, run_id: str) -> None:
     """The run ends although its code does not. Nobody attaches before that: it would keep the run going."""
-    await s.until(lambda: s.storage.run("", run_id).finished)
+    await s.until(lambda: holds(s.storage.run("", run_id), lambda run: run.finished))
     assert (await s.wait(run_id))["run"]["outcome"] == "cancelled"
 
 

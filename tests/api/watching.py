@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from asgi_client import Connection, Socket, connect, speak
-from live_server import Server
+from live_server import Server, holds
 from streaming_frames import CHANNELS, Frame, check_event, check_order, check_response
 
 from runyard import Context, agent
@@ -170,5 +170,5 @@ async def a_whole_story(s: Server) -> str:
     await s.wait(begun["result"]["runId"])
     asked = (await s.get(f"/threads/{thread}")).json()["interrupts"][0]["id"]
     await send(s, thread, "input.respond", namespace=[], interruptId=asked, response={"graphName": 5})
-    await s.until(lambda: s.storage.thread("", thread).status == "idle")
+    await s.until(lambda: holds(s.storage.thread("", thread), lambda found: found.status == "idle"))
     return thread

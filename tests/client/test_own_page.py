@@ -1,4 +1,8 @@
-"""Every example of the client's own pages runs, in order, against a server."""
+"""Every example of the client's own pages runs, in order, against a server.
+
+Those fenced as `py` watch a thread, for which the fake server has no stream: `examples/client/watch_thread.py` does the
+same, and is run against a real one.
+"""
 
 from __future__ import annotations
 

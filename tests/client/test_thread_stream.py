@@ -474,7 +474,7 @@ def test_questions_are_there_until_they_are_answered(transport: str) -> None:
             asked = stream.inputs(run_id=None)
             assert [(await anext(asked)).interrupt_id for _ in range(2)] == ["q1", "q2"]
             # The server does not name the run that goes on: it is the next one.
-            assert await first.answer("yes", update={"a": 1}, goto="n") == ""
+            assert await first.answer("yes", update={"a": 1}, goto="n") is None
             assert stream.run_id is None
             assert [event.payload async for event in stream.custom()] == [2]
             assert stream.run_id == "run-2"

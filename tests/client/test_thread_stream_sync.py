@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import pydoc
 import sys
 import threading
 import time
@@ -250,3 +252,21 @@ def test_handles_open_streams() -> None:
     thread = Runyard(api_client=fake.client()).thread()
     with thread.stream("agent") as stream:
         assert stream.thread_id == RUN["thread_id"]
+
+
+@pytest.mark.parametrize("kind", [ThreadStream, aio.ThreadStream])
+def test_help_says_what_a_user_gives_and_gets(kind: Any) -> None:
+    told = pydoc.plain(pydoc.render_doc(kind))
+    for inner in ("watch:", "Steering", "Generator", "Inbox", "MessageState"):
+        assert inner not in told
+    methods = {name: getattr(kind, name) for name in vars(kind) if not name.startswith("_")}
+    for name, method in methods.items():
+        assert inspect.getdoc(method), name
+        if not isinstance(method, property):
+            assert next(iter(inspect.signature(method).parameters)) == "self"
+    start = inspect.signature(kind.start)
+    assert (list(start.parameters)[1:3], start.return_annotation) == (["input", "agent_id"], str)
+    assert "ThreadMessage" in str(inspect.signature(kind.messages).return_annotation)
+    assert "ToolsEvent" in str(inspect.signature(kind.tools).return_annotation)
+    assert inspect.signature(kind.tools).parameters["run_id"].default.name == "LAST"
+    assert "= LAST_STARTED" in told

@@ -163,9 +163,9 @@ def test_reads_that_fail_are_refused_and_not_broken(on_disk: Callable[..., None]
             await storage.events("", "t", after=0, run_id=None, limit=10)
         disk.set(Fault("read", at=1, times=None))
         with pytest.raises(StorageError):
-            storage.thread("", "t")
+            await storage.thread("", "t")
         disk.set()
-        assert storage.thread("", "t").thread_id == "t"
+        assert (await storage.thread("", "t")).thread_id == "t"
         assert await storage.events("", "t", after=0, run_id=None, limit=10) == []
 
     on_disk(case)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,24 @@ from runyard.runtime.contract import (
     StoreReply,
     Write,
 )
+from runyard.runtime.packets import Setup
+from runyard.runtime.processes import ProcessHost
 
-ADAPTERS: dict[str, Callable[[], Host]] = {"threads": ThreadHost, "one-thread": lambda: ThreadHost(1)}
+SETUP = Setup(
+    targets=(agents.__file__,),
+    folder=".",
+    path=sys.path.copy(),
+    threads=2,
+    log_format="text",
+    log_level="warning",
+    traces=False,
+    version="0",
+)
+ADAPTERS: dict[str, Callable[[], Host]] = {
+    "threads": ThreadHost,
+    "one-thread": lambda: ThreadHost(1),
+    "process": lambda: ProcessHost(1, SETUP),
+}
 
 Case = Callable[[Host], Awaitable[None]]
 OnHost = Callable[[Case], None]
@@ -52,9 +69,32 @@ def make_host(request: pytest.FixtureRequest) -> Callable[[], Host]:
     return ADAPTERS[request.param]
 
 
+@pytest.fixture(scope="module")
+def process_host() -> Iterator[Callable[[Case], None]]:
+    """Runs an async case with a host that cases share, in the loop of that: a process takes a while to start."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    host = ADAPTERS["process"]()
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    async def one(case: Case) -> None:
+        await asyncio.wait_for(case(host), DEADLINE)
+
+    yield lambda case: run(one(case))
+    run(host.close(DEADLINE))
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
 @pytest.fixture
-def on_host(make_host: Callable[[], Host]) -> OnHost:
-    """Runs an async case with a host of its own."""
+def on_host(make_host: Callable[[], Host], request: pytest.FixtureRequest) -> OnHost:
+    """Runs an async case with a host, of its own where that is no great expense."""
+    if make_host is ADAPTERS["process"]:
+        return request.getfixturevalue("process_host")
 
     def run(case: Case) -> None:
         async def whole() -> None:

@@ -42,8 +42,8 @@ def write(on: str, task: str = "task", index: int = 0, value: bytes = b"v", **mo
     return PendingWrite(on=on, task_id=task, index=index, value=value, **fields)
 
 
-def given(storage: Storage, on: str, thread_id: str = "t", namespace: str = "") -> list[tuple[str, int, bytes]]:
-    found = storage.pending_writes("", thread_id, namespace, on)
+async def given(storage: Storage, on: str, thread_id: str = "t", namespace: str = "") -> list[tuple[str, int, bytes]]:
+    found = await storage.pending_writes("", thread_id, namespace, on)
     return [(one.task_id, one.index, one.value) for one in found]
 
 
@@ -80,19 +80,19 @@ def test_writes_are_stored_with_the_batch_and_read_in_their_order(how: str, on_s
                 write("x", namespace=SUB, value=b"inner"),
             ],
         )  # fmt: skip
-        assert not storage.has_inner("", "t")
+        assert not await storage.has_inner("", "t")
         if how == "append":
             await storage.append(claim.attempt, batch, 2)
         elif how == "finish":
             await storage.finish(claim.attempt, batch, Ending("completed"), 2)
         else:
             await storage.requeue(claim.attempt, batch, Requeue(), 2)
-        assert [place[:2] for place in given(storage, "x")] == [("b", -1), ("b", 0), ("b", 1), ("c", 0), ("a", 0)]
-        assert storage.pending_writes("", "t", SUB, "x") == [write("x", namespace=SUB, value=b"inner")]
-        assert storage.has_inner("", "t")
-        assert given(storage, "z") == []
-        assert storage.pending_writes("bob", "t", "", "x") == []
-        assert storage.thread("", "t").head == "x"
+        assert [place[:2] for place in await given(storage, "x")] == [("b", -1), ("b", 0), ("b", 1), ("c", 0), ("a", 0)]
+        assert await storage.pending_writes("", "t", SUB, "x") == [write("x", namespace=SUB, value=b"inner")]
+        assert await storage.has_inner("", "t")
+        assert await given(storage, "z") == []
+        assert await storage.pending_writes("bob", "t", "", "x") == []
+        assert (await storage.thread("", "t")).head == "x"
 
     on_storage(case)
 
@@ -105,9 +105,9 @@ def test_a_batch_settles_what_its_checkpoint_holds_and_keeps_the_rest(on_storage
         # A write that is settled and given again is there.
         again = Batch(pending=[write("x", "b", value=b"new")], settled=[write("x", "a"), write("x", "b")])
         await storage.append(claim.attempt, again, 3)
-        assert given(storage, "x") == [("a", -1, b"v"), ("b", 0, b"new")]
+        assert await given(storage, "x") == [("a", -1, b"v"), ("b", 0, b"new")]
         await storage.finish(claim.attempt, Batch(settled=[write("x", "b"), write("x", "z")]), Ending("completed"), 4)
-        assert given(storage, "x") == [("a", -1, b"v")]
+        assert await given(storage, "x") == [("a", -1, b"v")]
 
     on_storage(case)
 
@@ -137,7 +137,7 @@ def test_writes_of_many_threads_in_one_commit_keep_their_order(on_storage: OnSto
             )
         )
         for n in range(80):
-            found = given(storage, "x", f"t{n}"), given(storage, "y", f"t{n}")
+            found = await given(storage, "x", f"t{n}"), await given(storage, "y", f"t{n}")
             assert found == ([("task", 0, b"new")], []) if n % 2 else ([("task", 0, b"v")], [("task", 0, b"v")])
 
     on_storage(case)
@@ -149,7 +149,7 @@ def test_what_is_kept_once_per_task_is_replaced_and_results_are_not(on_storage: 
         await storage.append(claim.attempt, Batch(pending=[write("x"), write("x", index=-1)]), 2)
         again = [write("x", value=b"late"), write("x", index=-1, value=b"late")]
         await storage.append(claim.attempt, Batch(pending=again), 3)
-        assert given(storage, "x") == [("task", -1, b"late"), ("task", 0, b"v")]
+        assert await given(storage, "x") == [("task", -1, b"late"), ("task", 0, b"v")]
 
     on_storage(case)
 
@@ -167,7 +167,7 @@ def test_an_attempt_without_its_lease_leaves_no_write(on_storage: OnStorage) -> 
         ):
             with pytest.raises(LeaseLost):
                 await verb()
-        assert given(storage, "x") == [("task", 0, b"v")]
+        assert await given(storage, "x") == [("task", 0, b"v")]
 
     on_storage(case)
 
@@ -177,14 +177,14 @@ def test_states_of_subgraphs_are_no_heads(on_storage: OnStorage) -> None:
         claim = await claimed(storage, "r1")
         inner = state("i1", namespace=SUB)
         await storage.append(claim.attempt, Batch(checkpoints=[inner]), 2)
-        assert storage.thread("", "t").head is None
-        assert storage.run("", "r1").last_checkpoint is None
+        assert (await storage.thread("", "t")).head is None
+        assert (await storage.run("", "r1")).last_checkpoint is None
         assert await storage.newest("", "t", "") is None
         await storage.append(claim.attempt, Batch(checkpoints=[state("x"), state("i2", "t", inner, namespace=SUB)]), 3)
-        assert (storage.thread("", "t").head, storage.run("", "r1").last_checkpoint) == ("x", "x")
+        assert ((await storage.thread("", "t")).head, (await storage.run("", "r1")).last_checkpoint) == ("x", "x")
         last = Batch(checkpoints=[state("i3", namespace="node:2")])
         run = await storage.finish(claim.attempt, last, Ending("completed", final={"n": b'"x"'}), 4)
-        assert (storage.thread("", "t").head, run.last_checkpoint) == ("x", "x")
+        assert ((await storage.thread("", "t")).head, run.last_checkpoint) == ("x", "x")
         assert await told(storage) == ["x"]
         assert await told(storage, namespace=SUB) == ["i2", "i1"]
         newest = await storage.newest("", "t", SUB)
@@ -213,12 +213,12 @@ def test_a_run_that_asks_or_goes_back_in_line_keeps_its_own_state_as_head(
         claim = await claimed(storage, "r1", stateless=stateless)
         batch = Batch(checkpoints=[state("x"), state("i1", namespace=SUB)])
         await storage.requeue(claim.attempt, batch, Requeue(), 2)
-        assert storage.run("", "r1").last_checkpoint == "x"
+        assert (await storage.run("", "r1")).last_checkpoint == "x"
         (claim,) = await storage.claim({"a": None}, 1, 3)
         asks = Batch(checkpoints=[state("q", asked=question()), state("i2", namespace=SUB)])
         run = await storage.finish(claim.attempt, asks, Ending("asked"), 4)
-        assert (run.last_checkpoint, storage.thread("", "t").head) == ("q", "q")
-        assert storage.thread("", "t").status == "interrupted"
+        assert (run.last_checkpoint, (await storage.thread("", "t")).head) == ("q", "q")
+        assert (await storage.thread("", "t")).status == "interrupted"
 
     on_storage(case)
 
@@ -280,7 +280,7 @@ def test_a_run_reads_the_history_of_a_thread_that_is_hidden(on_storage: OnStorag
         await storage.append(claim.attempt, Batch(checkpoints=[state("x"), state("i", namespace=SUB)]), 2)
         assert await told(storage) == ["x"]
         assert await told(storage, namespace=SUB) == ["i"]
-        assert storage.has_inner("", "t")
+        assert await storage.has_inner("", "t")
 
     on_storage(case)
 
@@ -308,11 +308,11 @@ def test_a_copy_has_what_was_there_and_nothing_of_what_comes_later(on_storage: O
             settled=[write("x2"), write("i2", namespace=SUB)],
         )
         await storage.append(attempt, later, 4)
-        assert given(storage, "x2") == [("late", 0, b"v")]
-        assert given(storage, "x2", "copy") == [("task", 0, b"v")]
-        assert given(storage, "i2", "copy", SUB) == [("task", 0, b"v")]
-        assert given(storage, "i3", "copy", SUB) == []
-        assert storage.has_inner("", "copy")
+        assert await given(storage, "x2") == [("late", 0, b"v")]
+        assert await given(storage, "x2", "copy") == [("task", 0, b"v")]
+        assert await given(storage, "i2", "copy", SUB) == [("task", 0, b"v")]
+        assert await given(storage, "i3", "copy", SUB) == []
+        assert await storage.has_inner("", "copy")
         assert await told(storage, "copy", SUB) == ["i2", "i1"]
         assert await told(storage, "copy", SUB, before="i2") == ["i1"]
         assert await told(storage, "copy", "node:2") == []
@@ -343,12 +343,12 @@ def test_what_a_copy_does_is_its_own_and_goes_into_copies_of_it(on_storage: OnSt
         assert await told(storage, "copy", SUB) == ["j", "i2", "i1"]
         assert await told(storage, "copy", SUB, before="j", limit=1) == ["i2"]
         assert await told(storage, "t", SUB) == ["i2", "i1"]
-        assert given(storage, "x2", "copy") == []
-        assert given(storage, "x2") == [("task", 0, b"v")]
+        assert await given(storage, "x2", "copy") == []
+        assert await given(storage, "x2") == [("task", 0, b"v")]
         await storage.copy_thread("", "copy", "third", 5)
         assert await told(storage, "third", SUB) == ["j", "i2", "i1"]
-        assert [place[0] for place in given(storage, "i2", "third", SUB)] == ["more", "task"]
-        assert given(storage, "x2", "third") == []
+        assert [place[0] for place in await given(storage, "i2", "third", SUB)] == ["more", "task"]
+        assert await given(storage, "x2", "third") == []
 
     on_storage(case)
 
@@ -362,7 +362,7 @@ def test_a_copy_keeps_what_the_original_loses(on_storage: OnStorage) -> None:
         assert await told(storage, "t", SUB) == []
         # What was undone before is not in a copy that is made now.
         await storage.copy_thread("", "t", "late", 6)
-        assert (await told(storage, "late", SUB), storage.has_inner("", "late")) == ([], False)
+        assert (await told(storage, "late", SUB), await storage.has_inner("", "late")) == ([], False)
         await sweep(storage)
         await storage.delete_thread("", "t", 7)
         await sweep(storage)
@@ -372,7 +372,7 @@ def test_a_copy_keeps_what_the_original_loses(on_storage: OnStorage) -> None:
         await storage.delete_thread("", "copy", 9)
         await sweep(storage)
         assert (await storage.snapshot("", "third", "i2")).state["n"] == b'"i2"'
-        assert given(storage, "i2", "third", SUB) == [("task", 0, b"v")]
+        assert await given(storage, "i2", "third", SUB) == [("task", 0, b"v")]
         for thread_id in ("third", "late"):
             await storage.delete_thread("", thread_id, 10)
         await sweep(storage)
@@ -389,7 +389,7 @@ def test_a_copy_of_nothing_but_subgraphs_states_keeps_them(how: str, on_storage:
         batch = Batch(checkpoints=[i1, state("i2", "t", i1, namespace=SUB)])
         await storage.finish(claim.attempt, batch, Ending("failed"), 2)
         await storage.copy_thread("", "t", "copy", 3)
-        assert (storage.thread("", "copy").head, storage.has_inner("", "copy")) == (None, True)
+        assert ((await storage.thread("", "copy")).head, await storage.has_inner("", "copy")) == (None, True)
         await storage.cancel("", "r1", "rollback", 4, 5)
         await sweep(storage)
         assert (await storage.snapshot("", "copy", "i2")).state["n"] == b'"i2"'
@@ -424,15 +424,15 @@ def test_a_rollback_takes_back_all_that_the_run_left_and_settled(on_storage: OnS
             settled=[write("x"), write("i", namespace=SUB)],
         )  # fmt: skip
         await storage.append(second.attempt, mine, 3)
-        assert given(storage, "x") == [("other", 0, b"v"), ("task", -1, b"new")]
+        assert await given(storage, "x") == [("other", 0, b"v"), ("task", -1, b"new")]
         await storage.put_writes("", "t", [write("y", "outside", run_id="")], 3)
         await storage.cancel("", "r2", "rollback", 4, None)
         await storage.finish(second.attempt, Batch(), Ending("rolled_back", "rollback", expires_at=9), 5)
-        assert given(storage, "x") == [("task", -1, b"v"), ("task", 0, b"v")]
-        assert given(storage, "i", namespace=SUB) == [("task", 0, b"v")]
-        assert (given(storage, "y"), given(storage, "j", namespace=SUB)) == ([], [])
+        assert await given(storage, "x") == [("task", -1, b"v"), ("task", 0, b"v")]
+        assert await given(storage, "i", namespace=SUB) == [("task", 0, b"v")]
+        assert (await given(storage, "y"), await given(storage, "j", namespace=SUB)) == ([], [])
         assert await told(storage, namespace=SUB) == ["i"]
-        assert storage.thread("", "t").head == "x"
+        assert (await storage.thread("", "t")).head == "x"
         await sweep(storage)
         assert (await leaks(storage))["checkpoints"] == 2
 
@@ -467,9 +467,9 @@ def test_what_later_runs_did_stays_when_one_is_forgotten(case_name: str, on_stor
         await failed(storage, "r2", **batch("r2", **second))
         await failed(storage, "r3", **batch("r3", **third))
         await storage.forget_runs("", ["r2"], 3)
-        assert given(storage, "x") == [("task", index, value) for value in left]
+        assert await given(storage, "x") == [("task", index, value) for value in left]
         await storage.cancel("", "r3", "rollback", 4, 5)
-        assert given(storage, "x") == [("task", index, b"1")]
+        assert await given(storage, "x") == [("task", index, b"1")]
 
     on_storage(case)
 
@@ -483,11 +483,11 @@ def test_a_run_that_is_forgotten_hands_on_to_the_next_that_gave_though_that_was_
         await failed(storage, "r3", pending=[write("x", value=b"3", run_id="r3")])
         await failed(storage, "r4", settled=[write("x")])
         await storage.forget_runs("", ["r2"], 3)
-        assert given(storage, "x") == []
+        assert await given(storage, "x") == []
         await storage.cancel("", "r4", "rollback", 4, 5)
-        assert given(storage, "x") == [("task", 0, b"3")]
+        assert await given(storage, "x") == [("task", 0, b"3")]
         await storage.cancel("", "r3", "rollback", 4, 5)
-        assert given(storage, "x") == [("task", 0, b"1")]
+        assert await given(storage, "x") == [("task", 0, b"1")]
 
     on_storage(case)
 
@@ -498,7 +498,7 @@ def test_a_rollback_leaves_what_came_from_outside_since(on_storage: OnStorage) -
         await failed(storage, "r2", settled=[write("x")])
         await storage.put_writes("", "t", [write("x", value=b"outside", run_id="")], 3)
         await storage.cancel("", "r2", "rollback", 4, 5)
-        assert given(storage, "x") == [("task", 0, b"outside")]
+        assert await given(storage, "x") == [("task", 0, b"outside")]
         assert (await leaks(storage))["pending_writes"] == 1
 
     on_storage(case)
@@ -510,13 +510,13 @@ def test_what_a_run_had_settled_goes_with_its_record(on_storage: OnStorage) -> N
         await storage.finish(first.attempt, Batch(checkpoints=[state("x")], pending=[write("x")]), Ending("failed"), 2)
         second = await claimed(storage, "r2")
         await storage.finish(second.attempt, Batch(settled=[write("x")]), Ending("completed"), 3)
-        assert given(storage, "x") == []
+        assert await given(storage, "x") == []
         assert (await leaks(storage))["pending_writes"] == 1
         await sweep(storage, 9, runs_before=2)
         assert (await leaks(storage))["pending_writes"] == 1
         await sweep(storage, 9, runs_before=3)
         assert (await leaks(storage))["pending_writes"] == 0
-        assert storage.thread("", "t").head == "x"
+        assert (await storage.thread("", "t")).head == "x"
 
     on_storage(case)
 
@@ -527,7 +527,7 @@ def test_a_finished_run_that_left_states_of_subgraphs_only_is_rolled_back(on_sto
         batch = Batch(checkpoints=[state("i", namespace=SUB)], pending=[write("i", namespace=SUB)])
         await storage.finish(claim.attempt, batch, Ending("failed"), 2)
         await storage.cancel("", "r1", "rollback", 3, 4)
-        assert not storage.has_inner("", "t")
+        assert not await storage.has_inner("", "t")
         await sweep(storage)
         assert await leaks(storage) == EMPTY
 
@@ -556,8 +556,8 @@ def test_an_id_that_is_used_again_has_none_of_it(on_storage: OnStorage) -> None:
         for thread_id in ("t", "copy"):
             await storage.delete_thread("", thread_id, 4)
             await storage.create_thread("", thread_id, b"{}", 5, if_exists="raise")
-            assert not storage.has_inner("", thread_id)
-            assert given(storage, "x2", thread_id) == []
+            assert not await storage.has_inner("", thread_id)
+            assert await given(storage, "x2", thread_id) == []
             assert await told(storage, thread_id, SUB) == []
         await sweep(storage)
         assert await leaks(storage) == EMPTY
@@ -593,9 +593,9 @@ def test_a_checkpoint_that_is_put_is_the_head_and_makes_its_thread(on_storage: O
         one = state("x", run_id=None)
         two = state("y", "t", one, run_id=None)
         await put_all(storage, state("i", namespace=SUB, run_id=None))
-        assert storage.thread("", "t").head is None
+        assert (await storage.thread("", "t")).head is None
         await put_all(storage, one, two)
-        assert storage.thread("", "t").head == "y"
+        assert (await storage.thread("", "t")).head == "y"
         assert await told(storage) == ["y", "x"]
         assert await told(storage, namespace=SUB) == ["i"]
         with pytest.raises(Conflict, match="exists"):
@@ -604,9 +604,9 @@ def test_a_checkpoint_that_is_put_is_the_head_and_makes_its_thread(on_storage: O
             await storage.put_checkpoint("", state("z", "t", state("lost")), 3)
         await storage.delete_thread("", "t", 4)
         await put_all(storage, state("z", run_id=None))
-        assert (storage.thread("", "t").head, await told(storage)) == ("z", ["z"])
+        assert ((await storage.thread("", "t")).head, await told(storage)) == ("z", ["z"])
         with pytest.raises(NotFound):
-            storage.thread("bob", "t")
+            await storage.thread("bob", "t")
         await claimed(storage, "r1")
         with pytest.raises(Conflict) as busy:
             await storage.put_checkpoint("", state("w"), 5)
@@ -620,9 +620,9 @@ def test_writes_that_are_put_replace_errors_and_keep_results(on_storage: OnStora
         await storage.put_writes("", "t", [write("x", run_id=""), write("x", index=-1, run_id="")], 1)
         again = [write("x", value=b"late", run_id=""), write("x", index=-1, value=b"late", run_id="")]
         await storage.put_writes("", "t", again, 2)
-        assert given(storage, "x") == [("task", -1, b"late"), ("task", 0, b"v")]
-        assert storage.thread("", "t").head is None
-        assert given(storage, "x", "other") == []
+        assert await given(storage, "x") == [("task", -1, b"late"), ("task", 0, b"v")]
+        assert (await storage.thread("", "t")).head is None
+        assert await given(storage, "x", "other") == []
 
     on_storage(case)
 
@@ -643,22 +643,22 @@ def test_runs_are_forgotten_with_all_that_they_made(on_storage: OnStorage) -> No
         await storage.forget_runs("", ["put", "nobody"], 3)
         assert await told(storage) == ["z", "x"]
         assert await told(storage, namespace=SUB) == ["j"]
-        assert (given(storage, "y"), given(storage, "z")) == ([], [("task", 0, b"v")])
-        assert storage.thread("", "other").head is None
+        assert (await given(storage, "y"), await given(storage, "z")) == ([], [("task", 0, b"v")])
+        assert (await storage.thread("", "other")).head is None
         with pytest.raises(NotFound):
             await storage.snapshot("", "t", "y")
         await sweep(storage)
         assert (await rows(storage))["checkpoints"] == 3
         assert (await storage.snapshot("", "t", "z")).state["n"] == b'"zzzzzzzzz"'
         await storage.forget_runs("", ["last"], 4)
-        assert storage.thread("", "t").head == "x"
+        assert (await storage.thread("", "t")).head == "x"
         await storage.forget_runs("", ["r1"], 5)
-        assert storage.thread("", "t").head is None
+        assert (await storage.thread("", "t")).head is None
         assert await told(storage) == []
         # Nobody else's.
         await put_all(storage, state("v", run_id="mine"))
         await storage.forget_runs("bob", ["mine"], 6)
-        assert storage.thread("", "t").head == "v"
+        assert (await storage.thread("", "t")).head == "v"
 
     on_storage(case)
 
@@ -674,9 +674,9 @@ def test_a_run_that_is_forgotten_has_settled_nothing(on_storage: OnStorage) -> N
             settled=[write("x")],
         )  # fmt: skip
         await storage.finish(second.attempt, mine, Ending("completed"), 3)
-        assert given(storage, "x") == [("other", 0, b"v")]
+        assert await given(storage, "x") == [("other", 0, b"v")]
         await storage.forget_runs("", ["r2"], 4)
-        assert (storage.thread("", "t").head, given(storage, "x")) == ("x", [("task", 0, b"v")])
+        assert ((await storage.thread("", "t")).head, await given(storage, "x")) == ("x", [("task", 0, b"v")])
 
     on_storage(case)
 
@@ -689,7 +689,7 @@ def test_nothing_is_forgotten_or_pruned_below_a_run(on_storage: OnStorage) -> No
             with pytest.raises(Conflict) as busy:
                 await verb()
             assert busy.value.reason == "thread_busy"
-        assert storage.thread("", "t").head == "x"
+        assert (await storage.thread("", "t")).head == "x"
 
     on_storage(case)
 
@@ -713,9 +713,12 @@ def test_pruning_leaves_what_is_to_be_kept(on_storage: OnStorage) -> None:
         assert await told(storage) == ["z"]
         assert (await told(storage, namespace=SUB), await told(storage, namespace="node:2")) == (["j"], ["k"])
         # The revision goes by the name of what it revised, and so do the writes on it.
-        assert (given(storage, "x"), given(storage, "y")) == ([], [("task", 0, b"v")])
-        assert (given(storage, "i", namespace=SUB), given(storage, "j", namespace=SUB)) == ([], [("task", 0, b"v")])
-        assert storage.thread("", "t").head == "z"
+        assert (await given(storage, "x"), await given(storage, "y")) == ([], [("task", 0, b"v")])
+        assert (await given(storage, "i", namespace=SUB), await given(storage, "j", namespace=SUB)) == (
+            [],
+            [("task", 0, b"v")],
+        )
+        assert (await storage.thread("", "t")).head == "z"
         await sweep(storage, runs_before=10)
         assert (await rows(storage))["checkpoints"] == 3
         whole = {"n": b'"y"', NAME: b'"y"', "m": b"1"}
@@ -777,7 +780,7 @@ def test_a_rollback_goes_back_to_what_is_left(on_storage: OnStorage) -> None:
         await storage.finish(second.attempt, more, Ending("completed"), 3)
         await storage.prune("", "t", ["c2"], 4)
         await storage.cancel("", "r2", "rollback", 5, 6)
-        assert storage.thread("", "t").head is None
+        assert (await storage.thread("", "t")).head is None
 
     on_storage(case)
 

@@ -11,11 +11,14 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
+from postgres_server import Postgres
 
-from runyard.hints.contract import Hints
+from runyard.hints import postgres as postgres_hints
+from runyard.hints.contract import MISSED, Hints
 from runyard.hints.local import LocalHints
+from runyard.hints.postgres import PAYLOAD_BYTES, PostgresHints, payloads
 
-ADAPTERS: dict[str, Callable[[], Hints]] = {"local": LocalHints}
+ADAPTERS = ("local", "postgres")
 
 Case = Callable[[Hints], Awaitable[None]]
 OnHints = Callable[[Case], None]
@@ -24,13 +27,17 @@ DEADLINE = 20
 """Seconds after which a hint that does not come fails its case."""
 
 
-@pytest.fixture(params=sorted(ADAPTERS))
+@pytest.fixture(params=ADAPTERS)
 def on_hints(request: pytest.FixtureRequest) -> OnHints:
     """Runs an async case on fresh hints."""
 
     def run(case: Case) -> None:
         async def whole() -> None:
-            hints = ADAPTERS[request.param]()
+            hints: Hints = LocalHints()
+            if request.param == "postgres":
+                server: Postgres = request.getfixturevalue("postgres")
+                hints = PostgresHints(server.url)
+            await hints.open()
             try:
                 await asyncio.wait_for(case(hints), DEADLINE)
             finally:
@@ -252,3 +259,161 @@ def test_two_engines_in_one_process_do_not_hear_each_other() -> None:
     one.subscribe("ready", heard.append)
     other.publish("ready")
     assert heard == []
+
+
+def test_nobody_of_this_process_hears_what_others_are_told(on_hints: OnHints) -> None:
+    async def case(hints: Hints) -> None:
+        ear = Ear()
+        hints.subscribe("thread:1", ear)
+        hints.tell_others(["thread:1", "thread:2"])
+        await all_delivered(hints)
+        assert ear.heard == []
+
+    on_hints(case)
+
+
+# between servers
+
+Pair = Callable[[Callable[[PostgresHints, PostgresHints], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def on_two(postgres: Postgres) -> Pair:
+    """Runs a case on the hints of two servers of one database."""
+
+    def run(case: Callable[[PostgresHints, PostgresHints], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            one, other = PostgresHints(postgres.url), PostgresHints(postgres.url)
+            await one.open()
+            await other.open()
+            try:
+                await asyncio.wait_for(case(one, other), DEADLINE)
+            finally:
+                await one.close()
+                await other.close()
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_other_servers_hear_what_is_published_and_what_they_are_told(on_two: Pair) -> None:
+    async def case(one: PostgresHints, other: PostgresHints) -> None:
+        here, there = Ear(), Ear()
+        for topic in ("ready", "thread:a/b", "end:1", "last"):
+            one.subscribe(topic, here)
+            other.subscribe(topic, there)
+        one.publish("ready")
+        one.tell_others(["thread:a/b", "end:1"])
+        one.publish("last")
+        await there.hears(4)
+        assert there.heard == ["ready", "thread:a/b", "end:1", "last"]
+        assert here.heard == ["ready", "last"]
+
+    on_two(case)
+
+
+def test_what_is_published_meanwhile_is_told_to_the_others_once(on_two: Pair) -> None:
+    async def case(one: PostgresHints, other: PostgresHints) -> None:
+        ear, last = Ear(), Ear()
+        other.subscribe("ready", ear)
+        other.subscribe("last", last)
+        for _ in range(1000):
+            one.publish("ready")
+        one.publish("last")
+        await last.hears(1)
+        assert ear.heard == ["ready"]
+
+    on_two(case)
+
+
+def test_a_topic_of_any_text_comes_as_it_was(on_two: Pair) -> None:
+    async def case(one: PostgresHints, other: PostgresHints) -> None:
+        there = Ear()
+        topics = ['thread:"/\\', "thread:\n,[]", "thread:\u20ac\x00/1"]
+        for topic in topics:
+            other.subscribe(topic, there)
+        one.tell_others(topics)
+        await there.hears(3)
+        assert there.heard == topics
+
+    on_two(case)
+
+
+def test_many_topics_are_told_in_few_notifications(on_two: Pair) -> None:
+    async def case(one: PostgresHints, other: PostgresHints) -> None:
+        there = Ear()
+        topics = [f"thread:owner/{number:050}" for number in range(2000)]
+        for topic in topics:
+            other.subscribe(topic, there)
+        for topic in topics:
+            one.publish(topic)
+            one.publish(topic)
+        await there.hears(2000)
+        assert there.heard == topics
+
+    on_two(case)
+    parts = payloads([f"thread:owner/{number:050}" for number in range(2000)])
+    assert max(map(len, parts)) <= PAYLOAD_BYTES
+    assert len(parts) < 20
+
+
+def test_more_than_can_be_told_has_others_look_at_everything(on_two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_hints, "MOST_WAITING", 10)
+
+    async def case(one: PostgresHints, other: PostgresHints) -> None:
+        there = Ear()
+        other.subscribe(MISSED, there)
+        one.tell_others([f"thread:{number}" for number in range(11)])
+        await there.hears(1)
+        one.publish("thread:" + "x" * 9000)
+        await there.hears(2)
+
+    on_two(case)
+
+
+def test_a_lost_connection_is_made_anew_and_both_sides_look_at_everything(on_two: Pair, postgres: Postgres) -> None:
+    async def case(one: PostgresHints, other: PostgresHints) -> None:
+        here, there = Ear(), Ear()
+        one.subscribe(MISSED, here)
+        other.subscribe(MISSED, there)
+        await postgres.execute(f"SELECT pg_terminate_backend({one._pid})")
+        one.tell_others(["thread:1"])
+        await here.hears(1)
+        await there.hears(1)
+        heard = Ear()
+        other.subscribe("ready", heard)
+        one.publish("ready")
+        await heard.hears(1)
+
+    on_two(case)
+
+
+def test_what_was_published_before_the_end_is_told(on_two: Pair) -> None:
+    async def case(one: PostgresHints, other: PostgresHints) -> None:
+        there = Ear()
+        other.subscribe("stopped:1", there)
+        one.publish("stopped:1")
+        await one.close()
+        await there.hears(1)
+
+    on_two(case)
+
+
+def test_two_databases_do_not_hear_each_other(postgres: Postgres) -> None:
+    async def case() -> None:
+        here, there = PostgresHints(postgres.url), PostgresHints(await postgres.emptied())
+        heard: list[str] = []
+        try:
+            await here.open()
+            await there.open()
+            there.subscribe("ready", heard.append)
+            here.publish("ready")
+            await all_delivered(here)
+            await all_delivered(there)
+            assert heard == []
+        finally:
+            await here.close()
+            await there.close()
+
+    asyncio.run(asyncio.wait_for(case(), DEADLINE))

@@ -47,7 +47,7 @@ def put(attempt: Attempt, values: dict[str, bytes], parent: Checkpoint | None = 
 
 async def ids_of(storage: Storage) -> list[str]:
     """The ids of the messages in the thread's state."""
-    head = storage.thread("", "t").head
+    head = (await storage.thread("", "t")).head
     found = {} if head is None else (await storage.snapshot("", "t", head)).state
     return [one["id"] for one in msgspec.json.decode(found.get("messages", b"[]"))]
 
@@ -95,15 +95,15 @@ def test_a_run_that_waits_for_a_place_takes_messages_and_leaves_them_where_it_ne
         await storage.create_run(wish("r1"))
         await storage.inject("", "r1", [message("m1")], 5)
         await storage.cancel("", "r1", "interrupt", 6, None)
-        assert (await ids_of(storage), storage.run("", "r1").outcome) == (["m1"], "cancelled")
+        assert (await ids_of(storage), (await storage.run("", "r1")).outcome) == (["m1"], "cancelled")
         await storage.create_run(wish("r2"))
         await storage.inject("", "r2", [message("m2")], 7)
         claim = (await storage.claim({"a": None}, 1, 8))[0]
         assert [one.body for one in await storage.injected(claim.run.invocation, 0)] == [message("m2")]
-        assert storage.active_run("", "t") == claim.run
+        assert await storage.active_run("", "t") == claim.run
         later = await storage.create_run(wish("r3", "t2", due_at=100))
-        assert [storage.active_run("", thread_id) for thread_id in ("t2", "t3")] == [None, None]
-        assert storage.active_run("bob", "t") is None
+        assert [await storage.active_run("", thread_id) for thread_id in ("t2", "t3")] == [None, None]
+        assert await storage.active_run("bob", "t") is None
         with pytest.raises(Conflict):
             await storage.inject("", later.run.run_id, [message("m3")], 9)
 
@@ -148,7 +148,7 @@ def test_what_was_not_taken_is_part_of_the_threads_messages_when_the_run_is_over
         batch = Batch(checkpoints=[put(claim.attempt, before)], records=took(1, nth=2).records)
         ended = await storage.finish(claim.attempt, batch, Ending(outcome, final=before, injects=True), 7)
         assert await ids_of(storage) == ["old", "m3"]
-        head = storage.thread("", "t").head
+        head = (await storage.thread("", "t")).head
         assert (ended.last_checkpoint, head != "c-r1") == (head, True)
         last = await storage.events("", "t", after=0, run_id="r1", limit=100)
         assert [event.kind for event in last[-2:]] == ["values", "lifecycle"]
@@ -167,7 +167,7 @@ def test_it_goes_onto_what_is_stored_where_an_executor_that_broke_cannot_say_wha
         await storage.inject("", "r1", [message("m1")], 5)
         await storage.finish(claim.attempt, Batch(), Ending("failed", injects=True), 6)
         assert await ids_of(storage) == ["old", "m1"]
-        assert (await storage.snapshot("", "t", str(storage.thread("", "t").head))).state["n"] == b"1"
+        assert (await storage.snapshot("", "t", str((await storage.thread("", "t")).head))).state["n"] == b"1"
 
     on_storage(case)
 
@@ -179,7 +179,7 @@ def test_a_run_that_took_everything_or_was_sent_nothing_leaves_nothing(on_storag
         assert (await storage.finish(claim.attempt, took(1), DONE, 6)).last_checkpoint is None
         other = await claimed(storage, "r2")
         assert (await storage.finish(other.attempt, Batch(), DONE, 6)).last_checkpoint is None
-        assert storage.thread("", "t").head is None
+        assert (await storage.thread("", "t")).head is None
 
     on_storage(case)
 
@@ -192,7 +192,7 @@ def test_a_message_with_a_known_id_replaces_the_one_that_is_there(on_storage: On
         batch = Batch(checkpoints=[put(claim.attempt, before)])
         await storage.finish(claim.attempt, batch, Ending("completed", final=before, injects=True), 7)
         assert await ids_of(storage) == ["old", "older", "m1"]
-        found = await storage.snapshot("", "t", str(storage.thread("", "t").head))
+        found = await storage.snapshot("", "t", str((await storage.thread("", "t")).head))
         assert msgspec.json.decode(found.state["messages"])[0] == {"id": "old", "content": "new"}
 
     on_storage(case)
@@ -226,7 +226,7 @@ def test_it_is_so_too_where_a_run_ends_without_its_executor(on_storage: OnStorag
                 await storage.cancel("", "r1", "interrupt", 7, None)
             await (storage.abandon("r1", 8, None) if how == "abandon" else storage.recover(8, 9))
         assert await ids_of(storage) == ["old", "m2"]
-        run, thread = storage.run("", "r1"), storage.thread("", "t")
+        run, thread = await storage.run("", "r1"), await storage.thread("", "t")
         assert (run.finished, run.last_checkpoint, thread.asking) == (True, thread.head, False)
         assert (await kinds(storage))[-3:-1].count("values") == 1
 
@@ -238,7 +238,7 @@ def test_after_a_crash_it_waits_for_the_next_attempt(on_storage: OnStorage) -> N
         await claimed(storage, "r1")
         await storage.inject("", "r1", [message("m1")], 5)
         await storage.recover(6, 9)
-        assert (await ids_of(storage), storage.run("", "r1").status) == ([], "pending")
+        assert (await ids_of(storage), (await storage.run("", "r1")).status) == ([], "pending")
         claim = (await storage.claim({"a": None}, 1, 7))[0]
         assert [one.number for one in await storage.injected("r1", 0)] == [1]
         await storage.finish(claim.attempt, Batch(), DONE, 8)
@@ -254,12 +254,12 @@ def test_where_a_question_is_left_open_it_waits_for_the_answer(on_storage: OnSto
         asked = Asked("r1", "a", None, [Question("q1", msgspec.Raw(b'"sure?"'))])
         batch = Batch(checkpoints=[put(claim.attempt, {}, asked=asked)])
         await storage.finish(claim.attempt, batch, Ending("asked", final={}, injects=True), 6)
-        assert storage.thread("", "t").asking
+        assert (await storage.thread("", "t")).asking
         # A resume that fails leaves the question open, and the message with it; one that goes on gets it.
         request = encode({"command": {"resume": 1}})
         failing = await claimed(storage, "r2", resumes=True, request=request)
         await storage.finish(failing.attempt, Batch(), Ending("failed", final={}, injects=True), 7)
-        assert (storage.thread("", "t").asking, await ids_of(storage)) == (True, [])
+        assert ((await storage.thread("", "t")).asking, await ids_of(storage)) == (True, [])
         going_on = await claimed(storage, "r3", resumes=True, request=request)
         await storage.inject("", "r3", [message("m2")], 8)
         assert [one.number for one in await storage.injected(going_on.run.invocation, 0)] == [1, 2]
@@ -275,13 +275,13 @@ def test_a_rollback_undoes_it(on_storage: OnStorage) -> None:
         await storage.inject("", "r1", [message("m1")], 5)
         await storage.finish(claim.attempt, Batch(), DONE, 6)
         await storage.cancel("", "r1", "rollback", 7, None)
-        assert storage.thread("", "t").head is None
+        assert (await storage.thread("", "t")).head is None
         assert await storage.injected("r1", 0) == []
         second = await claimed(storage, "r2")
         await storage.inject("", "r2", [message("m1")], 8)
         await storage.cancel("", "r2", "rollback", 9, None)
         await storage.finish(second.attempt, Batch(), Ending("rolled_back", "rollback", final={}, injects=True), 10)
-        assert (storage.thread("", "t").head, await storage.injected("r2", 0)) == (None, [])
+        assert ((await storage.thread("", "t")).head, await storage.injected("r2", 0)) == (None, [])
 
     on_storage(case)
 

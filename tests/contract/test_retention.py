@@ -64,9 +64,9 @@ async def rows(storage: Storage) -> dict[str, int]:
     return {table: figures[table] for table in ("runs", "checkpoints", "events", "items")}
 
 
-def gone(storage: Storage, run_id: str) -> bool:
+async def gone(storage: Storage, run_id: str) -> bool:
     try:
-        storage.run("", run_id)
+        await storage.run("", run_id)
     except NotFound:
         return True
     return False
@@ -82,7 +82,7 @@ def test_without_an_age_nothing_on_threads_goes(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         await ended(storage, "r1")
         assert await sweep(storage) == Retention()
-        assert not gone(storage, "r1")
+        assert not await gone(storage, "r1")
 
     on_storage(case)
 
@@ -93,8 +93,8 @@ def test_runs_go_by_the_age_of_their_end_and_the_thread_keeps_its_state(on_stora
         await with_state(storage, "r2", 2, parent=first, at=20)
         await storage.create_run(wish("r3", created_at=1, due_at=FOR_EVER))
         assert await sweep(storage, 30, runs_before=10) == Retention(runs=1)
-        assert gone(storage, "r1")
-        assert storage.run("", "r2").outcome == "completed"
+        assert await gone(storage, "r1")
+        assert (await storage.run("", "r2")).outcome == "completed"
         assert await events_of(storage, "r1") == []
         assert len(await events_of(storage, "r2")) == 4
         assert (await storage.snapshot("", "t", "c2")).state == {"n": b"2"}
@@ -102,8 +102,8 @@ def test_runs_go_by_the_age_of_their_end_and_the_thread_keeps_its_state(on_stora
         assert [snapshot.checkpoint.checkpoint_id for snapshot in history] == ["c2", "c1"]
         assert await sweep(storage, 30, runs_before=20) == Retention(runs=1)
         # What has not ended has no age.
-        assert not gone(storage, "r3")
-        assert storage.thread("", "t").head == "c2"
+        assert not await gone(storage, "r3")
+        assert (await storage.thread("", "t")).head == "c2"
 
     on_storage(case)
 
@@ -113,7 +113,7 @@ def test_a_run_with_more_events_than_a_batch_goes_whole(on_storage: OnStorage) -
         await ended(storage, "r1", emits=700)
         await ended(storage, "r2", at=50)
         assert await sweep(storage, 60, runs_before=10) == Retention(runs=1)
-        assert gone(storage, "r1")
+        assert await gone(storage, "r1")
         assert set(await events_of(storage, None)) == set(await events_of(storage, "r2"))
 
     on_storage(case)
@@ -145,9 +145,9 @@ def test_a_run_whose_question_is_open_stays_with_its_records_until_it_is_answere
         assert [record.name for record in await storage.records("r1")] == ["pay"]
         await storage.finish(claim.attempt, Batch(), Ending("completed"), 200)
         assert await sweep(storage, 100 + 6 * hour, runs_before=100) == Retention(runs=1)
-        assert gone(storage, "r1")
+        assert await gone(storage, "r1")
         assert await storage.records("r1") == []
-        assert not gone(storage, "r2")
+        assert not await gone(storage, "r2")
 
     on_storage(case)
 
@@ -157,9 +157,9 @@ def test_a_deleted_run_whose_question_is_open_leaves_its_records(on_storage: OnS
         await asking(storage)
         await storage.delete_run("", "r1", 20)
         assert await sweep(storage, 30) == Retention()
-        assert gone(storage, "r1")
+        assert await gone(storage, "r1")
         assert [record.name for record in await storage.records("r1")] == ["pay"]
-        assert storage.thread("", "t").status == "interrupted"
+        assert (await storage.thread("", "t")).status == "interrupted"
 
     on_storage(case)
 
@@ -172,7 +172,7 @@ def test_a_stateless_run_that_asked_leaves_the_thread_that_was_made_for_its_ques
         await storage.finish(claim.attempt, batch, Ending("completed"), 20)
         await storage.delete_run("", "r1", 30)
         await sweep(storage)
-        assert storage.thread("", "t").head == "c2"
+        assert (await storage.thread("", "t")).head == "c2"
         assert (await storage.snapshot("", "t", "c2")).state == {"n": b"2"}
         assert (await storage.snapshot("", "t", "c1")).state == {"n": b"1"}
 
@@ -200,19 +200,19 @@ def test_stateless_runs_go_with_their_threads(on_storage: OnStorage) -> None:
 def test_events_go_before_their_run_and_the_floor_rises(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         first = await with_state(storage, "r1", 1, at=10)
-        last = storage.run("", "r1").last_seq
+        last = (await storage.run("", "r1")).last_seq
         await with_state(storage, "r2", 2, parent=first, at=20)
-        assert storage.floor_seq("", "t") == 0
+        assert await storage.floor_seq("", "t") == 0
         assert await sweep(storage, 30, events_before=10) == Retention(events=1)
-        assert storage.floor_seq("", "t") == last
+        assert await storage.floor_seq("", "t") == last
         assert await events_of(storage, "r1") == []
         assert (await events_of(storage, "r2"))[0] == last + 1
-        run = storage.run("", "r1")
+        run = await storage.run("", "r1")
         assert (await storage.snapshot("", "t", run.values_at or "")).state == {"n": b"1"}
         assert await sweep(storage, 30, events_before=10) == Retention()
         # The run goes later all the same.
         assert await sweep(storage, 30, runs_before=10) == Retention(runs=1)
-        assert gone(storage, "r1")
+        assert await gone(storage, "r1")
 
     on_storage(case)
 
@@ -223,7 +223,7 @@ def test_a_log_longer_than_a_batch_is_trimmed_to_its_end(on_storage: OnStorage) 
             await ended(storage, f"r{number}", emits=300)
         assert await sweep(storage, 30, events_before=10) == Retention(events=3)
         assert (await rows(storage))["events"] == 0
-        assert storage.floor_seq("", "t") == storage.last_seq("", "t")
+        assert await storage.floor_seq("", "t") == await storage.last_seq("", "t")
 
     on_storage(case)
 
@@ -235,12 +235,12 @@ def test_the_log_is_trimmed_from_its_beginning_only(on_storage: OnStorage) -> No
         await storage.cancel("", "r2", "interrupt", 10, None)
         # The older run goes on: a reader of it must not be told that something is missing.
         assert await sweep(storage, 30, events_before=10) == Retention(events=1)
-        assert storage.floor_seq("", "t") == 0
+        assert await storage.floor_seq("", "t") == 0
         assert len(await events_of(storage, "r1")) == 2
         await storage.finish(running.attempt, Batch(), Ending("completed"), 20)
         assert await sweep(storage, 30, events_before=20) == Retention(events=1)
         assert (await rows(storage))["events"] == 0
-        assert storage.floor_seq("", "t") == storage.last_seq("", "t")
+        assert await storage.floor_seq("", "t") == await storage.last_seq("", "t")
 
     on_storage(case)
 
@@ -248,12 +248,12 @@ def test_the_log_is_trimmed_from_its_beginning_only(on_storage: OnStorage) -> No
 def test_removing_runs_raises_the_floor_too(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         await ended(storage, "r1", at=10)
-        floor = storage.last_seq("", "t")
+        floor = await storage.last_seq("", "t")
         await ended(storage, "r2", at=20)
         await sweep(storage, 30, runs_before=10)
-        assert storage.floor_seq("", "t") == floor
+        assert await storage.floor_seq("", "t") == floor
         await sweep(storage, 30, runs_before=20)
-        assert storage.floor_seq("", "t") == storage.last_seq("", "t")
+        assert await storage.floor_seq("", "t") == await storage.last_seq("", "t")
 
     on_storage(case)
 
@@ -271,9 +271,9 @@ def test_idle_threads_go_with_everything_on_them(on_storage: OnStorage) -> None:
         assert await sweep(storage, 100, threads_before=50) == Retention(runs=3, threads=2)
         for thread_id in ("old", "failed"):
             with pytest.raises(NotFound):
-                storage.thread("", thread_id)
-        assert gone(storage, "r1")
-        assert storage.thread("", "young").head == "c3"
+                await storage.thread("", thread_id)
+        assert await gone(storage, "r1")
+        assert (await storage.thread("", "young")).head == "c3"
         assert await rows(storage) == {**NOTHING, "runs": 1, "checkpoints": 1, "events": 2}
 
     on_storage(case)
@@ -286,7 +286,7 @@ def test_threads_that_something_waits_on_stay(on_storage: OnStorage) -> None:
         await storage.create_thread("", "later", b"{}", 1, if_exists="raise")
         await storage.create_run(wish("r3", "later", due_at=FOR_EVER))
         assert await sweep(storage, 100, threads_before=50) == Retention()
-        assert [storage.thread("", name).status for name in ("asks", "busy", "later")] == [
+        assert [(await storage.thread("", name)).status for name in ("asks", "busy", "later")] == [
             "interrupted",
             "busy",
             "idle",
@@ -320,7 +320,7 @@ def test_a_thread_with_more_runs_than_a_batch_goes_whole(on_storage: OnStorage) 
 def test_a_swept_id_that_is_used_again_goes_on_with_its_numbers_and_has_no_past(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         await with_state(storage, "r1", 1)
-        last = storage.last_seq("", "t")
+        last = await storage.last_seq("", "t")
         await sweep(storage, 100, threads_before=50)
         await with_state(storage, "r2", 2, at=200)
         assert min(await events_of(storage, "r2")) == last + 1
@@ -338,7 +338,7 @@ def test_an_id_that_is_used_again_before_the_sweep_has_no_past_either(on_storage
         await sweep(storage)
         assert [s.checkpoint.checkpoint_id for s in await storage.history("", "t", before=None, limit=10)] == ["c2"]
         assert (await rows(storage))["checkpoints"] == 1
-        assert not gone(storage, "r2")
+        assert not await gone(storage, "r2")
 
     on_storage(case)
 
@@ -358,7 +358,7 @@ def test_what_a_copy_descends_from_stays_until_the_copy_is_gone(on_storage: OnSt
             await sweep(storage)
         assert (await storage.snapshot("", "copy of copy", "c3")).state == {"n": b"3"}
         assert (await rows(storage))["checkpoints"] == 3
-        assert third.checkpoint_id == storage.thread("", "copy of copy").head
+        assert third.checkpoint_id == (await storage.thread("", "copy of copy")).head
         await storage.delete_thread("", "copy of copy", 50)
         await sweep(storage)
         assert await rows(storage) == NOTHING
@@ -387,7 +387,7 @@ def test_what_a_rollback_undid_goes_with_the_run_unless_a_copy_was_made_of_it(on
         await with_state(storage, "r2", 2, parent=first)
         await storage.copy_thread("", "t", "copy", 20)
         await storage.cancel("", "r2", "rollback", 30, 100)
-        assert storage.thread("", "t").head == "c1"
+        assert (await storage.thread("", "t")).head == "c1"
         await sweep(storage, 99)
         assert len(await events_of(storage, "r2")) > 0
         await sweep(storage, 100)
@@ -408,7 +408,7 @@ def test_a_rollback_leaves_nothing_behind(on_storage: OnStorage) -> None:
         assert (await rows(storage))["checkpoints"] == 1
         await sweep(storage, 100)
         assert await rows(storage) == NOTHING
-        assert storage.thread("", "t").head is None
+        assert (await storage.thread("", "t")).head is None
 
     on_storage(case)
 
@@ -419,11 +419,11 @@ def test_a_run_that_outlives_its_thread_keeps_its_events_and_values_for_its_time
         batch, _ = step(claim.attempt, 1)
         await storage.finish(claim.attempt, batch, Ending("completed", expires_at=100, delete_thread=True), 10)
         await sweep(storage, 99)
-        assert storage.run("", "r1").values_at == "c1"
+        assert (await storage.run("", "r1")).values_at == "c1"
         assert (await storage.snapshot("", "t", "c1")).state == {"n": b"1"}
         assert len(await events_of(storage, "r1")) == 4
         await sweep(storage, 100)
-        assert gone(storage, "r1")
+        assert await gone(storage, "r1")
         assert await rows(storage) == NOTHING
 
     on_storage(case)

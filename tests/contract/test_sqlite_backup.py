@@ -62,7 +62,7 @@ def test_the_copy_is_one_file_that_can_be_served(source: Path, tmp_path: Path) -
     async def serve() -> None:
         storage = SqliteStorage(target)
         await storage.open()
-        assert storage.run("", "r1").outcome == "completed"
+        assert (await storage.run("", "r1")).outcome == "completed"
         assert (await storage.snapshot("", "t", "c1")).state == {"n": b"1"}
         assert [claim.run.run_id for claim in await storage.claim({"a": None}, 5, 9)] == ["r2"]
         await storage.close()

@@ -37,7 +37,9 @@ def test_a_verb_that_is_refused_before_it_writes_costs_the_others_nothing(
                 return_exceptions=True,
             )
             assert [type(answer) for answer in answers] == [Created] * 10 + [Conflict, NotFound] + [Created] * 10
-            assert [storage.run("", f"{kind}{n}").status for kind in "ru" for n in range(10)] == ["running"] * 20
+            assert [(await storage.run("", f"{kind}{n}")).status for kind in "ru" for n in range(10)] == [
+                "running"
+            ] * 20
         finally:
             await storage.close()
 

@@ -15,8 +15,8 @@ from runyard.events import entry
 from runyard.runs import Attempt, NewRun, RunFilter
 from runyard.storage.contract import Batch
 from runyard.storage.sqlite import SqliteStorage
-from runyard.storage.sqlite import replay as replay_module
-from runyard.storage.sqlite.replay import Replay
+from runyard.storage.verbs import replay as replay_module
+from runyard.storage.verbs.replay import Replay
 
 Case = Callable[[SqliteStorage, Attempt], Awaitable[None]]
 

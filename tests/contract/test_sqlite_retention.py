@@ -14,10 +14,11 @@ import pytest
 
 from runyard.storage.contract import Keep, Retention
 from runyard.storage.migrate import migrations, named_queries
-from runyard.storage.sqlite import retention_verbs
 from runyard.storage.sqlite.connection import PACKAGE, connect, migrate
-from runyard.storage.sqlite.retention_verbs import BATCH, PAGE, STAGES
 from runyard.storage.sqlite.writer import Transaction
+from runyard.storage.verbs import retention as retention_verbs
+from runyard.storage.verbs.retention import BATCH, PAGE, STAGES
+from runyard.storage.verbs.transaction import at_once
 
 QUERIES = named_queries(PACKAGE)
 THREAD = {"owner": "", "thread_id": "t1"}
@@ -119,7 +120,7 @@ def sweep(connection: Any, keep: Keep) -> tuple[Retention, list[int]]:
         while place is not None:
             before = connection.total_changes()
             with connection:
-                removed, place = stage(Transaction(connection, QUERIES), 2 * OLD, keep, place)
+                removed, place = at_once(stage(Transaction(connection, QUERIES), 2 * OLD, keep, place))
             touched.append(connection.total_changes() - before)
             total = total + removed
     return total, touched

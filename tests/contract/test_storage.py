@@ -58,13 +58,13 @@ def question(base: str | None = None, invocation: str = "r1") -> Asked:
 def test_a_thread_is_made_found_and_not_made_twice(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         made = await storage.create_thread("", "t", b'{"a":1}', 5, if_exists="raise")
-        assert storage.thread("", "t") == made
+        assert await storage.thread("", "t") == made
         assert (made.status, made.head, made.created_at) == ("idle", None, 5)
         with pytest.raises(Conflict, match="thread t exists"):
             await storage.create_thread("", "t", b"{}", 6, if_exists="raise")
         assert await storage.create_thread("", "t", b"{}", 6, if_exists="do_nothing") == made
         with pytest.raises(NotFound):
-            storage.thread("bob", "t")
+            await storage.thread("bob", "t")
         await storage.create_thread("bob", "t", b"{}", 6, if_exists="raise")
 
     on_storage(case)
@@ -111,7 +111,7 @@ def test_a_patch_merges_metadata_and_moves_the_head_where_it_expects_it(on_stora
         assert (msgspec.json.decode(changed.metadata), changed.head) == ({"a": 1, "b": 2}, "c1")
         _, second = step(attempt, 2, first)
         assert await storage.patch_thread("", "t", 3, checkpoint=second, expected_head=None) is None
-        assert storage.thread("", "t").head == "c1"
+        assert (await storage.thread("", "t")).head == "c1"
         await claimed(storage, "r")
         with pytest.raises(Conflict, match="busy"):
             await storage.patch_thread("", "t", 4, checkpoint=second, expected_head="c1")
@@ -145,17 +145,17 @@ def test_a_deleted_id_that_is_used_again_continues_its_numbers(on_storage: OnSto
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
         await storage.append(claim.attempt, Batch([entry("custom", 1)] * 5), 2)
-        last = storage.last_seq("", "t")
+        last = await storage.last_seq("", "t")
         assert await storage.delete_thread("", "t", 3) == ("r1",)
         with pytest.raises(NotFound):
-            storage.thread("", "t")
+            await storage.thread("", "t")
         with pytest.raises(NotFound):
-            storage.run("", "r1")
+            await storage.run("", "r1")
         with pytest.raises(LeaseLost):
             await storage.append(claim.attempt, Batch([entry("custom", 1)]), 4)
         await storage.create_thread("", "t", b"{}", 5, if_exists="raise")
-        assert storage.last_seq("", "t") > last
-        assert storage.floor_seq("", "t") == storage.last_seq("", "t")
+        assert await storage.last_seq("", "t") > last
+        assert await storage.floor_seq("", "t") == await storage.last_seq("", "t")
         assert await storage.history("", "t", before=None, limit=10) == []
         assert await storage.search_runs("", RunFilter(thread_id="t")) == []
 
@@ -173,9 +173,9 @@ def test_runs_of_a_thread_go_one_at_a_time_in_their_order(on_storage: OnStorage)
             claims = await storage.claim({"a": None}, 10, 10 + number)
             assert [claim.run.run_id for claim in claims] == [f"r{number}"]
             assert await storage.claim({"a": None}, 10, 20) == []
-            assert storage.thread("", "t").status == "busy"
+            assert (await storage.thread("", "t")).status == "busy"
             await storage.finish(claims[0].attempt, Batch(), Ending("completed"), 30)
-        assert storage.thread("", "t").status == "idle"
+        assert (await storage.thread("", "t")).status == "idle"
 
     on_storage(case)
 
@@ -187,12 +187,12 @@ def test_interrupt_and_rollback_clear_the_line(on_storage: OnStorage, strategy: 
         await storage.create_run(wish("r2"))
         created = await storage.create_run(wish("r3", strategy=strategy, claim=True))
         assert (created.stopping, created.ended, created.claim) == ("r1", ("r2",), None)
-        assert storage.run("", "r1").cancel == strategy
+        assert (await storage.run("", "r1")).cancel == strategy
         if outcome is None:
             with pytest.raises(NotFound):
-                storage.run("", "r2")
+                await storage.run("", "r2")
         else:
-            assert storage.run("", "r2").outcome == outcome
+            assert (await storage.run("", "r2")).outcome == outcome
 
     on_storage(case)
 
@@ -212,7 +212,7 @@ def test_reject_names_the_run_in_the_way(on_storage: OnStorage) -> None:
 def test_a_delayed_run_holds_no_place_until_it_is_due(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         await storage.create_run(wish("late", due_at=100))
-        assert storage.thread("", "t").status == "idle"
+        assert (await storage.thread("", "t")).status == "idle"
         assert await storage.next_due() == 100
         claim = await claimed(storage, "now", strategy="reject", created_at=50)
         assert await storage.claim({"a": None}, 10, 150) == []
@@ -265,15 +265,15 @@ def test_a_resume_that_goes_back_in_line_has_not_answered_the_question(on_storag
         resume = msgspec.json.encode({"command": {"resume": "yes"}})
         resumed = await storage.create_run(wish("r2", resumes=True, claim=True, request=resume))
         assert resumed.claim is not None
-        assert not storage.thread("", "t").asking
+        assert not (await storage.thread("", "t")).asking
         if how == "drained":
             await storage.requeue(resumed.claim.attempt, Batch(), Requeue(refund=True), 6)
         else:
             await storage.recover(6, 100)
-        assert storage.thread("", "t").asking
+        assert (await storage.thread("", "t")).asking
         await storage.cancel("", "r2", "interrupt", 7, None)
         await storage.cancel("", "queued", "interrupt", 7, None)
-        assert storage.thread("", "t").status == "interrupted"
+        assert (await storage.thread("", "t")).status == "interrupted"
 
     on_storage(case)
 
@@ -284,9 +284,9 @@ def test_withdrawing_a_question_lets_the_line_move_on(on_storage: OnStorage) -> 
         await storage.create_run(wish("queued"))
         batch, _ = step(claim.attempt, 1, asked=question())
         await storage.finish(claim.attempt, batch, Ending("asked"), 5)
-        assert storage.thread("", "t").asking
+        assert (await storage.thread("", "t")).asking
         assert (await storage.cancel("", "r1", "interrupt", 6, None)).how == "finished"
-        assert storage.run("", "r1").outcome == "asked"
+        assert (await storage.run("", "r1")).outcome == "asked"
         assert [c.run.run_id for c in await storage.claim({"a": None}, 10, 7)] == ["queued"]
 
     on_storage(case)
@@ -308,6 +308,13 @@ def test_an_agents_concurrency_is_held(on_storage: OnStorage) -> None:
 
 
 # ends
+
+
+async def attempt_of(storage: Storage, run_id: str) -> Attempt:
+    """That of a run which executes."""
+    claim = await storage.claim_of(run_id)
+    assert claim is not None
+    return claim.attempt
 
 
 async def alone(storage: Storage, number: int, **more: Any) -> Claim:
@@ -333,13 +340,13 @@ def test_many_begin_and_end_in_one_commit_each_with_its_own_rows(on_storage: OnS
             )
         )
         for claim, (_, checkpoint), run in zip(claims, batches, ended, strict=True):
-            assert storage.run("", run.run_id) == run
+            assert await storage.run("", run.run_id) == run
             assert (run.run_id, run.outcome) == (claim.run.run_id, "completed")
             assert run.last_checkpoint == checkpoint.checkpoint_id
             log = await storage.events("", run.thread_id, after=0, run_id=None, limit=10)
             assert [event.kind for event in log] == ["input", "lifecycle", "values", "lifecycle"]
             assert [event.seq for event in log] == [1, 2, 3, 4]
-            assert storage.last_seq("", run.thread_id) == 4
+            assert await storage.last_seq("", run.thread_id) == 4
 
     on_storage(case)
 
@@ -355,23 +362,23 @@ def test_runs_of_many_threads_begin_and_end_in_one_commit_and_one_of_each_at_a_t
             claims = [c.claim for c in created if c.claim is not None]
             assert [claim.run.run_id for claim in claims] == [f"{t}-{turn}-0" for t in threads]
             assert [claim.run.base for claim in claims] == [heads.get(t) for t in threads]
-            assert storage.thread("", "t0").status == "busy"
+            assert (await storage.thread("", "t0")).status == "busy"
             batches = [step(claim.attempt, turn * 100 + n) for n, claim in enumerate(claims)]
             written = await asyncio.gather(
                 *(storage.append(claim.attempt, batch, 3) for claim, (batch, _) in zip(claims, batches, strict=True))
             )
             for claim, (_, checkpoint), last in zip(claims, batches, written, strict=True):
                 heads[claim.run.thread_id] = checkpoint.checkpoint_id
-                assert storage.thread("", claim.run.thread_id).head == checkpoint.checkpoint_id
-                assert storage.run("", claim.run.run_id).last_checkpoint == checkpoint.checkpoint_id
-                assert storage.last_seq("", claim.run.thread_id) == last
+                assert (await storage.thread("", claim.run.thread_id)).head == checkpoint.checkpoint_id
+                assert (await storage.run("", claim.run.run_id)).last_checkpoint == checkpoint.checkpoint_id
+                assert await storage.last_seq("", claim.run.thread_id) == last
             await asyncio.gather(*(storage.finish(c.attempt, Batch(), Ending("completed"), 4) for c in claims))
             behind = await storage.claim({"a": None}, 1000, 5)
             assert {claim.run.run_id for claim in behind} == {f"{t}-{turn}-1" for t in threads}
             await asyncio.gather(*(storage.finish(c.attempt, Batch(), Ending("completed"), 6) for c in behind))
             log = await storage.events("", "t7", after=0, run_id=None, limit=1000)
             assert [event.seq for event in log] == list(range(1, 7 * (turn + 1) + 1))
-        assert {storage.thread("", t).status for t in threads} == {"idle"}
+        assert {(await storage.thread("", t)).status for t in threads} == {"idle"}
 
     on_storage(case)
 
@@ -388,7 +395,7 @@ def test_the_state_that_a_run_leaves_is_the_one_that_is_read(on_storage: OnStora
         batch, _ = step(undone.attempt, 2, checkpoint)
         await storage.cancel("", "r2", "rollback", 3, None)
         await storage.finish(undone.attempt, batch, Ending("rolled_back", cancel="rollback", final={"n": b"2"}), 4)
-        assert storage.thread("", "t").head == "c1"
+        assert (await storage.thread("", "t")).head == "c1"
         with pytest.raises(NotFound):
             await storage.snapshot("", "t", "c2")
 
@@ -422,7 +429,7 @@ def test_a_revision_builds_on_nothing_that_was_removed(on_storage: OnStorage) ->
         _, revision = step(undone.attempt, 3, removed)
         with pytest.raises(NotFound):
             await storage.patch_thread("", "t", 11, checkpoint=revision, expected_head="c1")
-        assert storage.thread("", "t").head == "c1"
+        assert (await storage.thread("", "t")).head == "c1"
         _, revision = step(undone.attempt, 4, checkpoint)
         assert await storage.patch_thread("", "t", 12, checkpoint=revision, expected_head="c1") is not None
 
@@ -449,7 +456,7 @@ def test_a_key_that_is_used_twice_in_one_commit_makes_one_run(on_storage: OnStor
 def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         one, two, three, four = [await alone(storage, n) for n in range(4)]
-        await storage.abandon("r1", 2, None)
+        await storage.abandon(await attempt_of(storage, "r1"), 2, None)
         await storage.cancel("", "r2", "interrupt", 3, None)
         answers = await asyncio.gather(
             *(storage.finish(claim.attempt, Batch(), Ending("completed"), 4) for claim in (one, two, three, four)),
@@ -459,8 +466,30 @@ def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnSt
         assert [getattr(answer, "outcome", type(answer)) for answer in answers] == [
             "completed", LeaseLost, CancelRequested, "completed", LeaseLost,
         ]  # fmt: skip
-        assert [storage.run("", f"r{n}").outcome for n in range(4)] == ["completed", "abandoned", None, "completed"]
+        assert [(await storage.run("", f"r{n}")).outcome for n in range(4)] == [
+            "completed",
+            "abandoned",
+            None,
+            "completed",
+        ]
         await storage.finish(three.attempt, Batch(), Ending("cancelled", cancel="interrupt"), 5)
+
+    on_storage(case)
+
+
+def test_an_attempt_whose_run_is_swept_away_can_do_nothing_more(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        attempt = (await claimed(storage, "r")).attempt
+        await storage.delete_thread("", "t", 2)
+        every = 10**18
+        await storage.purge(every, keys_before=every, runs_before=every, events_before=every)
+        for verb in (
+            lambda: storage.requeue(attempt, Batch(), Requeue(refund=True), 3),
+            lambda: storage.append(attempt, Batch([entry("custom", 1)]), 3),
+            lambda: storage.finish(attempt, Batch(), Ending("completed"), 3),
+        ):
+            with pytest.raises(LeaseLost):
+                await verb()
 
     on_storage(case)
 
@@ -468,7 +497,7 @@ def test_what_cannot_end_in_a_commit_takes_no_other_of_it_along(on_storage: OnSt
 def test_a_state_that_was_stored_beside_what_could_not_end_is_not_forgotten(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim, gone = await alone(storage, 1), await alone(storage, 2)
-        await storage.abandon("r2", 2, None)
+        await storage.abandon(await attempt_of(storage, "r2"), 2, None)
         batch, checkpoint = step(claim.attempt, 1)
         answers = await asyncio.gather(
             storage.create_run(wish("r3", "t3", stateless=True)),
@@ -479,7 +508,7 @@ def test_a_state_that_was_stored_beside_what_could_not_end_is_not_forgotten(on_s
         )
         assert [type(answer) for answer in answers] == [Created, LeaseLost, LeaseLost, int]
         ended = await storage.finish(claim.attempt, Batch(), Ending("completed"), 5)
-        assert ended == storage.run("", "r1")
+        assert ended == await storage.run("", "r1")
         assert ended.last_checkpoint == checkpoint.checkpoint_id
 
     on_storage(case)
@@ -505,7 +534,7 @@ def test_an_attempt_that_has_written_ends_where_it_has_come_to(on_storage: OnSto
         first, checkpoint = step(claim.attempt, 1)
         await storage.append(claim.attempt, first, 2)
         ended = await storage.finish(claim.attempt, Batch(), Ending("completed"), 3)
-        assert ended == storage.run("", "r1")
+        assert ended == await storage.run("", "r1")
         assert (ended.last_checkpoint, ended.last_seq) == (checkpoint.checkpoint_id, 4)
         drained = await alone(storage, 2)
         await storage.requeue(drained.attempt, Batch(), Requeue(refund=True), 4)
@@ -514,7 +543,7 @@ def test_an_attempt_that_has_written_ends_where_it_has_come_to(on_storage: OnSto
         assert again.attempt.lease > drained.attempt.lease
         with pytest.raises(LeaseLost):
             await storage.finish(drained.attempt, Batch(), Ending("completed"), 6)
-        assert await storage.finish(again.attempt, Batch(), Ending("failed"), 7) == storage.run("", "r2")
+        assert await storage.finish(again.attempt, Batch(), Ending("failed"), 7) == await storage.run("", "r2")
 
     on_storage(case)
 
@@ -544,9 +573,9 @@ def test_recovery_puts_back_what_executed_and_ends_what_has_no_attempt_left(on_s
         await storage.cancel("", "r3", "interrupt", 4, None)
         found = await storage.recover(5, 100)
         assert (found.requeued, found.lost) == (("r1",), ("r2",))
-        assert storage.run("", "r2").status == "error"
-        assert storage.run("", "r3").outcome == "cancelled"
-        assert storage.thread("", "t2").status == "error"
+        assert (await storage.run("", "r2")).status == "error"
+        assert (await storage.run("", "r3")).outcome == "cancelled"
+        assert (await storage.thread("", "t2")).status == "error"
         with pytest.raises(LeaseLost):
             await storage.append(stale.attempt, Batch([entry("custom", 1)]), 6)
         assert (await storage.claim({"a": None}, 5, 7))[0].attempt.number == 2
@@ -589,13 +618,13 @@ def test_a_run_that_ends_the_server_each_time_uses_up_no_attempts_but_its_own(on
         for now in (2, 4):
             assert (await storage.recover(now, 100)).lost == ()
             await storage.claim({"a": None}, 1 if now == 4 else 10, now + 1)
-        assert storage.run("", "poison").status == "running"
-        assert storage.run("", "beside").status == "pending"
+        assert (await storage.run("", "poison")).status == "running"
+        assert (await storage.run("", "beside")).status == "pending"
         await claimed(storage, "late", "t-late", max_attempts=2)
         await claimed(storage, "once", "t-once", max_attempts=1)
         found = await storage.recover(6, 100)
         assert (found.lost, found.requeued) == (("poison", "once"), ("late",))
-        ended = storage.run("", "poison")
+        ended = await storage.run("", "poison")
         assert ended.attempt == 3
         assert ended.failure is not None
         assert ended.failure.code == "attempts_exhausted"
@@ -642,7 +671,7 @@ def test_only_a_finished_run_is_deleted_and_its_checkpoints_stay(on_storage: OnS
             await storage.delete_run("bob", "r1", 4)
         await storage.delete_run("", "r1", 4)
         with pytest.raises(NotFound):
-            storage.run("", "r1")
+            await storage.run("", "r1")
         await storage.purge(10, keys_before=0)
         assert await storage.events("", "t", after=0, run_id="r1", limit=10) == []
         assert (await storage.snapshot("", "t", "c1")).state == {"n": b"1"}
@@ -699,7 +728,7 @@ def test_what_an_abandoned_run_leaves_open_below_it_is_ended_before_it(
         await left_open(storage, "r1")
         if cancel is not None:
             await storage.cancel("", "r1", cancel, 3, None)
-        await storage.abandon("r1", 4, None)
+        await storage.abandon(await attempt_of(storage, "r1"), 4, None)
         assert (await log_of(storage, "r1"))[-3:] == [*CLOSED, ("interrupted", "", outcome)]
 
     on_storage(case)
@@ -749,10 +778,10 @@ def test_an_abandoned_run_is_fenced_off(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")
         await storage.cancel("", "r1", "interrupt", 2, None)
-        assert (await storage.abandon("r1", 3, None)).outcome == "abandoned"
+        assert (await storage.abandon(await attempt_of(storage, "r1"), 3, None)).outcome == "abandoned"
         with pytest.raises(LeaseLost):
             await storage.append(claim.attempt, Batch([entry("custom", 1)]), 4)
-        assert storage.thread("", "t").status == "idle"
+        assert (await storage.thread("", "t")).status == "idle"
 
     on_storage(case)
 
@@ -771,20 +800,20 @@ def test_a_key_gives_the_same_run_and_refuses_another_body(on_storage: OnStorage
         changed = ("create_run", "k", "other")
         with pytest.raises(IdempotencyMismatch):
             await storage.create_run(wish("r9", "t9", idempotency=changed))
-        known = storage.known_run("", key)
+        known = await storage.known_run("", key)
         assert known is not None
         assert known.run_id == results[0].run.run_id
         with pytest.raises(IdempotencyMismatch):
-            storage.known_run("", changed)
-        assert storage.known_run("bob", key) is None
+            await storage.known_run("", changed)
+        assert await storage.known_run("bob", key) is None
         other = await storage.create_run(wish("r10", "t10", owner="bob", idempotency=key))
         assert not other.repeated
-        known = storage.known_run("", key)
+        known = await storage.known_run("", key)
         assert known is not None
         assert known.run_id == results[0].run.run_id
-        assert storage.known_run("", ("create_run", "new", "hash")) is None
+        assert await storage.known_run("", ("create_run", "new", "hash")) is None
         with pytest.raises(IdempotencyMismatch):
-            storage.known_run("", ("create_run", "k", "other"))
+            await storage.known_run("", ("create_run", "k", "other"))
         await storage.purge(5, keys_before=10**18)
         assert not (await storage.create_run(wish("r11", "t11", idempotency=key))).repeated
 
@@ -1006,7 +1035,7 @@ def test_items_that_are_touched_are_kept_for_their_time_from_then(on_storage: On
         await storage.put_item("", ("n",), "left", b"{}", 26, expires_at=36)
         claim = await claimed(storage, "r1")
         await storage.touch_items("", [(("n",), "left")], 35, attempt=claim.attempt)
-        await storage.abandon("r1", 36, None)
+        await storage.abandon(await attempt_of(storage, "r1"), 36, None)
         with pytest.raises(LeaseLost):
             await storage.touch_items("", [(("n",), "left")], 39, attempt=claim.attempt)
         assert await there(44) == ["for ever", "left", "touched"]
@@ -1022,15 +1051,15 @@ def test_a_stateless_run_outlives_its_thread_until_its_time(on_storage: OnStorag
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1", "h", stateless=True)
         with pytest.raises(NotFound):
-            storage.thread("", "h")
+            await storage.thread("", "h")
         batch, _ = step(claim.attempt, 1)
         await storage.finish(claim.attempt, batch, Ending("completed", expires_at=100), 3)
         await storage.purge(99, keys_before=0)
-        assert storage.run("", "r1").finished
+        assert (await storage.run("", "r1")).finished
         assert len(await storage.events("", "h", after=0, run_id="r1", limit=100)) == 4
         assert (await storage.purge(100, keys_before=0)).runs == 1
         with pytest.raises(NotFound):
-            storage.run("", "r1")
+            await storage.run("", "r1")
         assert (await storage.figures())["checkpoints"] == 0
 
     on_storage(case)

@@ -15,11 +15,13 @@ from runyard.settings import (
     ApiKey,
     Settings,
     check_exposure,
+    check_role,
     describe,
     flag_of,
     load_settings,
     markdown_table,
     resolve_settings,
+    without_password,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +74,7 @@ def _other(name: str, default: Any) -> str:
     special = {
         "database": "sqlite:////data/other.db",
         "synchronous": "normal",
+        "workers": "0",
         "log_format": "json",
         "log_level": "error",
         "api_keys": "secret=mia:read",
@@ -159,12 +162,26 @@ def test_the_environment_may_name_the_file(tmp_path: Path) -> None:
     assert load_settings({}, environ, Path("/nowhere")).port == 9000
 
 
-@pytest.mark.parametrize("url", ["postgresql://db/runs", "sqlite://", "sqlite:///", "sqlite:///:memory:", "my.db"])
+@pytest.mark.parametrize("url", ["mysql://db/runs", "sqlite://", "sqlite:///", "sqlite:///:memory:", "my.db"])
 def test_a_database_that_is_no_file_is_refused(url: str) -> None:
     assert refusal(flags={"database": url}) == (
-        f"database is {url!r}: must be sqlite:/// and the path of a file, such as sqlite:///.runyard/runyard.db"
-        " (from --database)"
+        f"database is {url!r}: must be sqlite:/// and the path of a file, such as sqlite:///.runyard/runyard.db, or "
+        "the postgresql:// URL of a PostgreSQL database (from --database)"
     )
+
+
+@pytest.mark.parametrize("url", ["postgresql://db/runs", "postgres://mia:secret@db:5433/runs?sslmode=require"])
+def test_a_postgresql_database_is_shared(url: str) -> None:
+    settings = load_settings({"database": url}, {}, Path("/nowhere"))
+    assert settings.shared
+    assert "secret" not in without_password(url)
+    assert "db" in without_password(url)
+    check_role(msgspec.structs.replace(settings, workers=0))
+
+
+def test_nobody_is_left_to_execute_runs_beside_a_file() -> None:
+    with pytest.raises(InvalidInput, match=r"workers is 0, but database is .* takes a PostgreSQL database"):
+        check_role(Settings(workers=0))
 
 
 def test_keys_have_an_owner_and_a_scope(tmp_path: Path) -> None:

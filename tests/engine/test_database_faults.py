@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from live_server import MovableClock, Server, Starter, play
+from live_server import MovableClock, Server, Starter, holds, play, told
 
 from runyard import Context, agent
 from runyard.errors import StorageError, Unavailable
@@ -87,9 +87,9 @@ def failing(server: Server, verb: str, error: Any = disk_full, *, times: int = 1
         delattr(storage, verb)
 
 
-async def moved(server: Server, clock: MovableClock, holds: Any) -> None:
+async def moved(server: Server, clock: MovableClock, true: Any) -> None:
     """Lets the server work, and time pass, until something holds."""
-    while not holds():
+    while not await told(true()):
         clock.move(STORAGE_PATIENCE)
         await asyncio.sleep(0.001)
 
@@ -102,8 +102,8 @@ def test_the_worker_goes_on_claiming(server: Starter, clock: MovableClock, verb:
             with failing(s, verb, error) as failed:
                 run = await s.run(input=1, after_seconds=1)
                 await moved(s, clock, lambda: len(failed) > 3)
-                assert s.storage.run("", run["run_id"]).status == "pending"
-            await moved(s, clock, lambda: s.storage.run("", run["run_id"]).finished)
+                assert (await s.storage.run("", run["run_id"])).status == "pending"
+            await moved(s, clock, lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.finished))
 
     play(story())
 
@@ -128,8 +128,8 @@ def test_what_the_code_did_waits_until_it_can_be_stored(server: Starter, clock: 
             with failing(s, verb) as failed:
                 run = await s.run(input=3)
                 await moved(s, clock, lambda: len(failed) > 3)
-                assert not s.storage.run("", run["run_id"]).finished
-            await moved(s, clock, lambda: s.storage.run("", run["run_id"]).finished)
+                assert not (await s.storage.run("", run["run_id"])).finished
+            await moved(s, clock, lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.finished))
             done = await s.wait(run["run_id"])
             assert done["values"] == {"done": [0, 1, 2]}
             assert done["run"]["attempt"] == 1
@@ -146,9 +146,9 @@ def test_an_attempt_begins_when_what_it_begins_with_can_be_read(server: Starter,
             s.storage._snapshots.clear()  # type: ignore[attr-defined]
             with failing(s, "snapshot", times=3) as failed:
                 run = await s.run(thread_id=thread, input=2)
-                await moved(s, clock, lambda: s.storage.run("", run["run_id"]).finished)
+                await moved(s, clock, lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.finished))
             assert len(failed) == 3
-            assert s.storage.run("", run["run_id"]).status == "success"
+            assert (await s.storage.run("", run["run_id"])).status == "success"
 
     play(story())
 
@@ -162,10 +162,10 @@ def test_a_run_that_cannot_be_stored_ends_and_frees_its_thread(server: Starter, 
             s.storage._snapshots.clear()  # type: ignore[attr-defined]
             with failing(s, verb, row_refused if verb != "snapshot" else RuntimeError, times=1):
                 run = await s.run(thread_id=thread, input=2)
-                await s.until(lambda: s.storage.run("", run["run_id"]).finished)
-            ended = s.storage.run("", run["run_id"])
+                await s.until(lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.finished))
+            ended = await s.storage.run("", run["run_id"])
             assert (ended.status, ended.failure and ended.failure.code) == ("error", "internal_error")
-            assert s.storage.thread("", thread).status == "error"
+            assert (await s.storage.thread("", thread)).status == "error"
             await s.until(lambda: s.app.engine.worker.executing == 0)
             assert (await s.wait((await s.run(thread_id=thread, input=2))["run_id"]))["status"] == "success"
 
@@ -176,12 +176,12 @@ def test_a_cancel_is_heard_although_the_look_at_the_run_failed(server: Starter, 
     async def story() -> None:
         async with server(hold, clock=clock) as s:
             run = await s.run()
-            await s.until(lambda: s.storage.run("", run["run_id"]).last_checkpoint is not None)
+            await s.until(lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.last_checkpoint is not None))
             whole = s.storage.run
             looks: list[int] = []
 
             def fail(owner: str, run_id: str) -> Any:
-                if asyncio.current_task() is None or not looks:
+                if not looks:
                     looks.append(1)
                     raise StorageError("the database failed")
                 return whole(owner, run_id)
@@ -190,10 +190,10 @@ def test_a_cancel_is_heard_although_the_look_at_the_run_failed(server: Starter, 
             assert done.how == "stopping"
             s.storage.run = fail  # type: ignore[method-assign]
             s.app.engine._hints.publish(f"run:{run['run_id']}")
-            assert looks
+            await s.until(lambda: bool(looks))
             s.storage.run = whole  # type: ignore[method-assign]
-            await moved(s, clock, lambda: whole("", run["run_id"]).finished)
-            assert whole("", run["run_id"]).outcome == "cancelled"
+            await moved(s, clock, lambda: holds(whole("", run["run_id"]), lambda run: run.finished))
+            assert (await whole("", run["run_id"])).outcome == "cancelled"
 
     play(story())
 
@@ -209,8 +209,8 @@ def test_code_that_does_not_stop_is_abandoned_as_soon_as_that_can_be_stored(
             with failing(s, "abandon") as failed:
                 await s.http.post(f"/runs/{run['run_id']}/cancel")
                 await moved(s, clock, lambda: len(failed) > 2)
-            await moved(s, clock, lambda: s.storage.run("", run["run_id"]).finished)
-            assert s.storage.run("", run["run_id"]).outcome == "abandoned"
+            await moved(s, clock, lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.finished))
+            assert (await s.storage.run("", run["run_id"])).outcome == "abandoned"
             gate.opened.set()
 
     play(story())
@@ -226,8 +226,8 @@ def test_code_that_ends_while_it_cannot_be_abandoned_is_recorded(server: Starter
                 await s.http.post(f"/runs/{run['run_id']}/cancel")
                 await moved(s, clock, lambda: len(failed) > 2)
                 gate.opened.set()
-                await s.until(lambda: s.storage.run("", run["run_id"]).finished)
-            assert s.storage.run("", run["run_id"]).outcome in ("cancelled", "completed")
+                await s.until(lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.finished))
+            assert (await s.storage.run("", run["run_id"])).outcome in ("cancelled", "completed")
 
     play(story())
 
@@ -236,7 +236,7 @@ def test_a_drain_ends_although_nothing_can_be_given_back(server: Starter, clock:
     async def story() -> None:
         async with server(hold, clock=clock, drain_grace=0) as s:
             run = await s.run()
-            await s.until(lambda: s.storage.run("", run["run_id"]).last_checkpoint is not None)
+            await s.until(lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.last_checkpoint is not None))
             with failing(s, "requeue"):
                 draining = asyncio.ensure_future(s.app.engine.drain())
                 while not draining.done():
@@ -253,11 +253,11 @@ def test_a_run_whose_client_left_is_cancelled_as_soon_as_that_can_be_stored(
     async def story() -> None:
         async with server(hold, clock=clock, disconnect_grace=1) as s:
             run = await s.run()
-            await s.until(lambda: s.storage.run("", run["run_id"]).last_checkpoint is not None)
+            await s.until(lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.last_checkpoint is not None))
             with failing(s, "cancel") as failed:
                 s.verbs.disconnected("", run["run_id"])
                 await moved(s, clock, lambda: len(failed) > 2)
-            await moved(s, clock, lambda: s.storage.run("", run["run_id"]).finished)
+            await moved(s, clock, lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.finished))
 
     play(story())
 
@@ -284,7 +284,7 @@ def test_sweeping_goes_on(server: Starter, clock: MovableClock) -> None:
 def test_a_reader_that_could_not_join_leaves_nothing_behind(server: Starter, verb: str) -> None:
     async def story() -> None:
         async with server(hold, drain_grace=0) as s:
-            run = s.storage.run("", (await s.run())["run_id"])
+            run = await s.storage.run("", (await s.run())["run_id"])
             with failing(s, verb):
                 with pytest.raises(Unavailable):
                     await s.app.engine.streams.join(run, 0)

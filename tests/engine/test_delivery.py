@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from apsw import Connection, ConstraintError
-from live_server import MovableClock, Server, Starter, play
+from live_server import MovableClock, Server, Starter, at_once, play
 from receiver import Receiver, hang, receiving, status
 
 from runyard import agent
@@ -42,7 +42,7 @@ async def settled(server: Server, receiver: Receiver, messages: int) -> None:
 async def next_try(server: Server, clock: MovableClock, receiver: Receiver) -> None:
     """Moves the clock to the time of the next try, and lets it happen."""
     (delivery,) = (await server.post("/webhooks/search", {"status": "pending"})).json()
-    wait = server.storage.delivery("", delivery["delivery_id"]).due_at
+    wait = (await server.storage.delivery("", delivery["delivery_id"])).due_at
     assert wait is not None
     count = len(receiver.messages)
     clock.move((wait - clock.now()) / 1e6 + 0.000002)
@@ -68,7 +68,7 @@ def test_a_delivery_is_in_the_database_when_its_run_is_seen_to_have_ended(server
             def look(chunks: Sequence[Chunk]) -> None:
                 for chunk in chunks:
                     if chunk.run_id is not None and ends_run(chunk.entries):
-                        found.append(s.storage.delivery("", "msg_" + chunk.run_id.replace("-", "")).run_id)
+                        found.append(at_once(s.storage.delivery("", "msg_" + chunk.run_id.replace("-", ""))).run_id)
                 tell(chunks)
 
             s.storage.on_commit = look

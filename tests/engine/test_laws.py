@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
 import pytest
 from apsw import Connection, ConstraintError
-from live_server import MovableClock, Server, Starter, play
+from live_server import MovableClock, Server, Starter, at_once, holds, play
 
 from runyard import Context, SyncContext, agent
 from runyard.errors import CancelRequested, LeaseLost, StorageError, Unavailable
@@ -38,7 +39,9 @@ async def ask(ctx: Context) -> dict[str, Any]:
 
 async def executing(server: Server, run: dict[str, Any]) -> None:
     """Until the run has written its first checkpoint."""
-    await server.until(lambda: server.storage.run("", run["run_id"]).last_checkpoint is not None)
+    await server.until(
+        lambda: holds(server.storage.run("", run["run_id"]), lambda run: run.last_checkpoint is not None)
+    )
 
 
 def new_run(run_id: str, thread_id: str, **more: Any) -> NewRun:
@@ -59,7 +62,7 @@ def test_law_1_a_transition_is_guarded_and_its_caller_learns_whether_it_won(serv
             await s.storage.finish(attempt, Batch(), Ending("completed"), 2)
             with pytest.raises(LeaseLost):
                 await s.storage.finish(attempt, Batch(), Ending("failed"), 3)
-            assert s.storage.run("", "r1").outcome == "completed"
+            assert (await s.storage.run("", "r1")).outcome == "completed"
 
     play(story())
 
@@ -107,7 +110,7 @@ def test_law_4_a_stale_lease_can_write_nothing(server: Starter) -> None:
             assert created.claim is not None
             live = created.claim.attempt
             stale = Attempt(live.run_id, live.owner, live.thread_id, live.lease - 1, live.number)
-            before = s.storage.last_seq("", "t1")
+            before = await s.storage.last_seq("", "t1")
             batch = Batch([entry("custom", {"payload": 1})])
             for write in (
                 s.storage.append(stale, batch, 2),
@@ -116,7 +119,7 @@ def test_law_4_a_stale_lease_can_write_nothing(server: Starter) -> None:
             ):
                 with pytest.raises(LeaseLost):
                     await write
-            assert s.storage.last_seq("", "t1") == before
+            assert await s.storage.last_seq("", "t1") == before
             assert await s.storage.append(live, batch, 2) == before + 1
 
     play(story())
@@ -183,12 +186,12 @@ def test_law_5_code_that_does_not_stop_is_cut_off_and_keeps_its_place(server: St
             run = await s.run()
             await executing(s, run)
             cancelling = asyncio.ensure_future(s.post(f"/runs/{run['run_id']}/cancel?wait=true"))
-            await s.until(lambda: s.storage.run("", run["run_id"]).cancel is not None)
+            await s.until(lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.cancel is not None))
             while not cancelling.done():
                 clock.move(11)
                 await asyncio.sleep(0.005)
             assert (cancelling.result().status_code, cancelling.result().json()["code"]) == (504, "still_stopping")
-            assert s.storage.run("", run["run_id"]).outcome == "abandoned"
+            assert (await s.storage.run("", run["run_id"])).outcome == "abandoned"
             assert not s.app.engine.worker.reserve("deaf")
             release.set()
             await s.until(lambda: s.app.engine.worker.executing == 0)
@@ -239,7 +242,7 @@ def test_law_5_a_shutdown_costs_no_attempt_of_a_run_that_is_just_being_created(
             writer, engine = s.storage._writer, s.app.engine  # type: ignore[attr-defined]
             await s.wait((await s.run(agent_id="echo"))["run_id"])
             slow, again = threading.Event(), threading.Event()
-            writer.do(lambda _: (slow.set(), again.wait(5)))
+            writer.do(slowly(slow, again))
             await s.until(slow.is_set)
             creating = asyncio.ensure_future(s.verbs.create_run("", CreateRun(agent_id="hold")))
             await s.until(lambda: writer._queue.qsize() == 1)
@@ -285,7 +288,7 @@ def test_law_7_a_reader_sees_nothing_that_the_log_does_not_hold(server: Starter)
             missing: list[Any] = []
 
             def listen(chunks: Any) -> None:
-                missing.extend(c for c in chunks if s.storage.last_seq(c.owner, c.thread_id) < c.last_seq)
+                missing.extend(c for c in chunks if at_once(s.storage.last_seq(c.owner, c.thread_id)) < c.last_seq)
                 committed(chunks)
 
             s.storage.on_commit = listen
@@ -322,11 +325,11 @@ def test_law_8_a_lost_request_to_cancel_is_seen_a_little_later(server: Starter, 
             await executing(s, run)
             s.verbs._hints.publish = lambda topic: None  # type: ignore[method-assign]
             assert (await s.post(f"/runs/{run['run_id']}/cancel")).status_code == 204
-            assert s.storage.run("", run["run_id"]).status == "running"
-            while not s.storage.run("", run["run_id"]).finished:
+            assert (await s.storage.run("", run["run_id"])).status == "running"
+            while not (await s.storage.run("", run["run_id"])).finished:
                 clock.move(6)
                 await asyncio.sleep(0.002)
-            assert s.storage.run("", run["run_id"]).outcome == "cancelled"
+            assert (await s.storage.run("", run["run_id"])).outcome == "cancelled"
 
     play(story())
 
@@ -391,6 +394,16 @@ def test_law_8_a_run_whose_creator_is_gone_executes_although_the_disk_fails_mean
     play(story())
 
 
+def slowly(begun: threading.Event, ends: threading.Event) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """A verb that holds the writer."""
+
+    async def wait(_: Any) -> None:
+        begun.set()
+        ends.wait(5)
+
+    return wait
+
+
 def test_law_8_a_run_that_was_claimed_before_its_creator_was_missed_executes_once(server: Starter) -> None:
     begun: list[str] = []
     doors: list[threading.Event] = []
@@ -407,7 +420,7 @@ def test_law_8_a_run_that_was_claimed_before_its_creator_was_missed_executes_onc
             first = await s.run()
             await s.until(lambda: len(doors) == 1)
             slow, again = threading.Event(), threading.Event()
-            holding = writer.do(lambda _: (slow.set(), again.wait(5)))
+            holding = writer.do(slowly(slow, again))
             await s.until(slow.is_set)
             # While the disk is slow: a run for which there is no room, room, a claim, and the loss of the creator.
             creating = asyncio.ensure_future(s.verbs.create_run("", CreateRun(agent_id="gate")))
@@ -425,8 +438,8 @@ def test_law_8_a_run_that_was_claimed_before_its_creator_was_missed_executes_onc
             assert len(begun) == 2
             assert begun[0] == first["run_id"]
             doors[1].set()
-            await s.until(lambda: s.storage.run("", begun[1]).finished)
-            assert s.storage.run("", begun[1]).outcome == "completed"
+            await s.until(lambda: holds(s.storage.run("", begun[1]), lambda run: run.finished))
+            assert (await s.storage.run("", begun[1])).outcome == "completed"
             await s.until(lambda: worker._reserved == 0)
 
     play(story())

@@ -156,7 +156,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.storage.patch_thread("", thread_id, self.now, checkpoint=stored, expected_head=expected)
         )
         refused = self.expected(lambda: self.model.patch_thread(thread_id, point))
-        assert given == (refused or self.storage.thread("", thread_id))
+        assert given == (refused or self.do(self.storage.thread("", thread_id)))
 
     # runs
 
@@ -314,7 +314,9 @@ class EngineMachine(RuleBasedStateMachine):
         run = self.model.run(data.draw(st.sampled_from(self.executing())))
         if verb == "abandon":
             self.model.abandon(run, self.expires())
-            self.do(self.storage.abandon(run.id, self.now, self.expires()))
+            claim = self.do(self.storage.claim_of(run.id))
+            assert claim is not None
+            self.do(self.storage.abandon(claim.attempt, self.now, self.expires()))
             self.drop_ended()
         else:
             self.model.acquit(run)
@@ -409,11 +411,11 @@ class EngineMachine(RuleBasedStateMachine):
     def check_thread(self, thread: model.Thread) -> None:
         if thread.removed or thread.hidden:
             with pytest.raises(NotFound):
-                self.storage.thread("", thread.id)
+                self.do(self.storage.thread("", thread.id))
             if thread.removed:
                 return
         else:
-            seen = self.storage.thread("", thread.id)
+            seen = self.do(self.storage.thread("", thread.id))
             head = None if thread.head is None else thread.head.id
             assert (seen.status, seen.head, seen.asking, seen.last_seq, seen.floor_seq) == (
                 self.model.status(thread), head, thread.asking, thread.seq, thread.floor,
@@ -433,9 +435,9 @@ class EngineMachine(RuleBasedStateMachine):
     def check_run(self, run: model.Run) -> None:
         if run.removed:
             with pytest.raises(NotFound):
-                self.storage.run("", run.id)
+                self.do(self.storage.run("", run.id))
             return
-        seen = self.storage.run("", run.id)
+        seen = self.do(self.storage.run("", run.id))
         at = run.last or run.base
         assert (seen.status, seen.outcome, seen.attempt, seen.cancel, seen.values_at) == (
             run.status, run.outcome, run.attempt, run.cancel, None if at is None else at.id,

@@ -22,7 +22,7 @@ from runyard.readers import Reader
 from runyard.runs import Attempt, NewRun
 from runyard.storage.contract import Batch, Ending
 from runyard.storage.sqlite import SqliteStorage
-from runyard.storage.sqlite import replay as replay_module
+from runyard.storage.verbs import replay as replay_module
 from runyard.streams import Streams, shown
 
 T = TypeVar("T")
@@ -52,10 +52,10 @@ class Follower:
         self.task: asyncio.Task[None] | None = None
 
     async def attach(self, streams: Streams) -> None:
-        run = streams.storage.run("", self.run_id)
+        run = await streams.storage.run("", self.run_id)
         if self.begins is None:
             # Live: what comes from now on; of a run that is over, its end.
-            now = streams.storage.last_seq("", run.thread_id)
+            now = await streams.storage.last_seq("", run.thread_id)
             self.begins = run.last_seq - 1 if run.finished else now
         self.reader = await streams.join(run, self.after)
         self.task = asyncio.ensure_future(self._read(self.reader))
@@ -198,10 +198,10 @@ class ReadersMachine(RuleBasedStateMachine):
     def join(self, data: st.DataObject, modes: frozenset[str], back: int | None, busy: bool) -> None:
         """A new reader: live, from the start, or from some event on; perhaps while events are being committed."""
         run_id = data.draw(st.sampled_from(sorted(self.log)))
-        run = self.storage.run("", run_id)
+        run = self.do(self.storage.run("", run_id))
         after = back
         if back:
-            after = max(run.first_seq, self.storage.last_seq("", run.thread_id) - back)
+            after = max(run.first_seq, self.do(self.storage.last_seq("", run.thread_id)) - back)
             # A reader that has seen the end does not come back; the server would show it the end again.
             after = min(after, run.last_seq - 1) if run.finished else after
         follower = Follower(run_id, modes, after)
@@ -335,7 +335,7 @@ class ReadersMachine(RuleBasedStateMachine):
                 assert follower.got == self.expected(follower)
         assert self.streams.readers == 0
         for run_id, told in self.log.items():
-            run = self.storage.run("", run_id)
+            run = await self.storage.run("", run_id)
             kept: list[int] = []
             while page := await self.storage.events(
                 "", run.thread_id, after=kept[-1] if kept else 0, run_id=run_id, limit=10**6

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from live_server import MovableClock, Server, Starter, play
+from live_server import MovableClock, Server, Starter, holds, play
 from receiver import Message, Receiver
 
 from runyard import Context, SyncContext, agent
@@ -53,7 +53,9 @@ async def slow(ctx: Context) -> None:
 
 
 async def begun(server: Server, run: dict[str, Any]) -> None:
-    await server.until(lambda: server.storage.run("", run["run_id"]).last_checkpoint is not None)
+    await server.until(
+        lambda: holds(server.storage.run("", run["run_id"]), lambda run: run.last_checkpoint is not None)
+    )
 
 
 async def told(server: Server, receiver: Receiver, count: int = 1) -> list[Message]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from live_server import MovableClock, Server, Starter, play
+from live_server import holds as passes
 
 from runyard import Context, Retry, SyncContext, agent
 from runyard.protocol.frames import Face
@@ -139,9 +140,9 @@ def test_another_attempt_begins_with_nothing_open(server: Starter, clock: Movabl
     async def story() -> None:
         async with server(holds, clock=clock) as s:
             run = await s.run(thread_id=await s.thread(), input="try again")
-            await s.until(lambda: s.storage.run("", run["run_id"]).attempt == 1)
-            await s.until(lambda: s.storage.run("", run["run_id"]).status == "pending")
-            while s.storage.run("", run["run_id"]).attempt == 1:
+            await s.until(lambda: passes(s.storage.run("", run["run_id"]), lambda run: run.attempt == 1))
+            await s.until(lambda: passes(s.storage.run("", run["run_id"]), lambda run: run.status == "pending"))
+            while (await s.storage.run("", run["run_id"])).attempt == 1:
                 clock.move(2)  # the worker may have reckoned how long to sleep before the last move, and begun after it
                 await asyncio.sleep(0.001)
             await s.wait(run["run_id"])
@@ -174,7 +175,7 @@ def test_a_drain_ends_what_stubborn_code_leaves_open(server: Starter) -> None:
             await open_(s, run)
             closing: Coroutine[Any, Any, None] = s.app.engine.close()
             task = asyncio.ensure_future(closing)
-            await s.until(lambda: s.storage.run("", run["run_id"]).status == "pending")
+            await s.until(lambda: passes(s.storage.run("", run["run_id"]), lambda run: run.status == "pending"))
             assert await lifecycle(s, run) == [*BEGUN, *ended("interrupted")[:2]]
             leave.set()
             await task

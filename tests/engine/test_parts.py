@@ -439,9 +439,11 @@ def test_a_question_of_a_sub_agent_interrupts_it_and_its_answer_continues_it() -
         for answer in (1, 2, 3):
             assert engine.ended is not None
             assert engine.ended.how == "asked", engine.ended
+            asked.append(engine.ended.questions[0].namespace)
             await engine.resume([answer])
         return engine
 
+    asked: list[str] = []
     engine = completed(play(story))
     assert engine.values == {"answers": [1, 2, 3]}
     assert lifecycle(engine) == [
@@ -450,6 +452,7 @@ def test_a_question_of_a_sub_agent_interrupts_it_and_its_answer_continues_it() -
     ]  # fmt: skip
     spaces = [tuple(frame["params"]["namespace"]) for frame in engine.told("lifecycle")]
     assert (len(set(spaces[:6])), len(set(spaces[6:])), len(set(spaces))) == (1, 1, 2)
+    assert [(place,) for place in asked] == [spaces[0], spaces[0], spaces[6]]
 
 
 def test_a_run_that_is_stopped_interrupts_its_sub_agents_from_the_inside_out() -> None:

@@ -27,8 +27,8 @@ def commit(first: int, *sizes: int, most: int = 10**6) -> list[Portion]:
 
 def reader_from(mark: int, limit: int = 10**6) -> Reader:
     home: Any = SimpleNamespace(delivered=0, cut=0, leave=lambda reader: None)
-    reader = ThreadReader(home, "", "t", limit, hides=None)
-    reader.begin(mark)
+    reader = ThreadReader(home, "", "t", limit)
+    reader.begin(mark, None)
     return reader
 
 
@@ -61,6 +61,20 @@ def test_readers_that_keep_up_are_given_the_same_lists() -> None:
     joined = one.take()
     assert numbers(joined) == [1, 2, 3]
     assert other.take() is joined
+
+
+def test_a_reader_of_the_thread_and_one_of_a_run_begin_alike_and_are_given_what_is_theirs() -> None:
+    begun, between, ended = commit(1, 100), commit(2, 100), commit(3, 100)
+    for first, second in ((True, False), (False, True)):  # whoever is given its part first
+        of_run, of_thread = reader_from(0), reader_from(0)
+        for told in (begun, ended):
+            of_run.receive(told)
+        for told in (begun, between, ended):
+            of_thread.receive(told)
+        seen = {}
+        for is_run in (first, second):
+            seen[is_run] = numbers((of_run if is_run else of_thread).take())
+        assert seen == {True: [1, 3], False: [1, 2, 3]}
 
 
 def test_readers_in_other_places_are_given_what_is_theirs() -> None:

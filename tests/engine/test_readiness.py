@@ -72,9 +72,9 @@ def test_a_server_that_takes_runs_is_ready(server: Starter) -> None:
 def test_a_commit_of_a_moment_ago_is_proof_enough(server: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     proofs: list[str] = []
 
-    def prove(t: Transaction) -> None:
+    async def prove(t: Transaction) -> None:
         proofs.append("one")
-        upkeep_verbs.prove(t)
+        await upkeep_verbs.prove(t)
 
     monkeypatch.setattr(adapter, "upkeep_verbs", SimpleNamespace(**{**vars(upkeep_verbs), "prove": prove}))
     monkeypatch.setattr(adapter, "PROVEN_FOR", 60.0)
@@ -166,7 +166,11 @@ def test_a_commit_that_does_not_come_is_a_reason(server: Starter) -> None:
     async def story() -> None:
         async with server(echo) as s:
             released = threading.Event()
-            stuck = s.storage._writer.do(lambda t: released.wait(10))  # type: ignore[attr-defined]
+
+            async def wait(_: Transaction) -> None:
+                released.wait(10)
+
+            stuck = s.storage._writer.do(wait)  # type: ignore[attr-defined]
             assert await reasons(s) == ["the database has not committed within 0.2 s"]
             released.set()
             await stuck
@@ -179,7 +183,7 @@ def test_a_writer_that_died_is_a_reason_and_nobody_waits_for_it(
     server: Starter, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def dies(s: Server) -> None:
-        def end(t: Any) -> None:
+        async def end(t: Any) -> None:
             raise SystemExit
 
         with pytest.raises(Exception, match="writer has died"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from live_server import MovableClock, Server, Starter, play
+from live_server import MovableClock, Server, Starter, holds, play
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -69,7 +69,7 @@ def is_child(span: ReadableSpan, parent: ReadableSpan) -> bool:
 
 async def due(s: Server, clock: MovableClock, run_id: str) -> None:
     """Time passes until a delayed run has ended; the server may not have looked at the clock yet when it is moved."""
-    while not s.storage.run("", run_id).finished:
+    while not (await s.storage.run("", run_id)).finished:
         clock.move(61)
         await asyncio.sleep(0.001)
 
@@ -222,7 +222,7 @@ def test_a_second_attempt_after_a_crash_is_in_the_same_trace(server: Starter, se
             )
             await s.storage.create_run(left)
         async with server(echo, tracer_provider=seen.provider) as s:
-            await s.until(lambda: s.storage.run("", "r1").finished)
+            await s.until(lambda: holds(s.storage.run("", "r1"), lambda run: run.finished))
         attempt = seen.the("invoke_agent echo")
         assert about(attempt)["runyard.attempt"] == 2
         assert attempt.parent is not None
@@ -294,7 +294,7 @@ def test_each_way_to_end_is_the_outcome_of_the_span(server: Starter, seen: Colle
 
     async def begun(s: Server, agent_id: str, **wish: Any) -> str:
         run = await s.run(agent_id=agent_id, **wish)
-        await s.until(lambda: s.storage.run("", run["run_id"]).last_checkpoint is not None)
+        await s.until(lambda: holds(s.storage.run("", run["run_id"]), lambda run: run.last_checkpoint is not None))
         return run["run_id"]
 
     async def story() -> None:
@@ -312,7 +312,7 @@ def test_each_way_to_end_is_the_outcome_of_the_span(server: Starter, seen: Colle
             await s.http.delete(f"/threads/{thread_id}", timeout=20)
             stubborn = await begun(s, "deaf")
             await s.post(f"/runs/{stubborn}/cancel")
-            while s.storage.run("", stubborn).outcome is None:
+            while (await s.storage.run("", stubborn)).outcome is None:
                 clock.move(5)
                 await asyncio.sleep(0.001)
             door.set()
@@ -419,10 +419,10 @@ def test_the_context_goes_with_the_run(server: Starter, seen: Collected) -> None
         clock = MovableClock()
         async with server(echo, clock=clock, tracer_provider=seen.provider) as s:
             run = (await s.post("/runs/wait")).json()["run"]
-            assert s.storage.trace(run["run_id"]) is not None
+            assert await s.storage.trace(run["run_id"]) is not None
             clock.move(3700)
             await s.app.engine.reaper.run_once()
-            assert s.storage.trace(run["run_id"]) is None
+            assert await s.storage.trace(run["run_id"]) is None
 
     play(story())
 
@@ -434,7 +434,7 @@ def test_where_opentelemetry_is_turned_off_nothing_is_kept(server: Starter, monk
     async def story() -> None:
         async with server(echo, tracer_provider=off.provider) as s:
             run = (await s.post("/runs/wait")).json()["run"]
-            assert s.storage.trace(run["run_id"]) is None
+            assert await s.storage.trace(run["run_id"]) is None
         assert off.spans == []
 
     play(story())

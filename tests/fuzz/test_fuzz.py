@@ -28,6 +28,7 @@ def test_a_short_round_finds_nothing(kind: str) -> None:
         assert "3000 requests in" in done.stdout
         creations = re.findall(r"create_(?:and_\w+_)?(?:thread_)?run +200: (\d+)", done.stdout)
         assert len(creations) == 6
+        assert int(re.findall(r"send_thread_streaming_command +200: (\d+)", done.stdout)[0]) > 50
         assert all(int(accepted) > 5 for accepted in creations)
     elif kind == "schemathesis":
         assert "generated" in done.stdout

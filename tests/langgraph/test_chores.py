@@ -51,7 +51,8 @@ AROUND = chain(("first", step("first")), ("inner", ASKING.compile()), ("last", s
 
 
 def seen(view: StateView) -> dict[str, Any]:
-    return msgspec.to_builtins({"values": view.values, "next": view.next, "interrupts": view.interrupts})
+    told = {"values": view.values, "next": view.next, "interrupts": view.interrupts}
+    return msgspec.json.decode(msgspec.json.encode(told))
 
 
 async def run_on(s: Server, thread_id: str, **wish: Any) -> dict[str, Any]:

@@ -142,6 +142,6 @@ def test_nothing_of_them_is_kept_twice(server: Starter) -> None:
             for snapshot in history[:-1]:  # the oldest has the input whole
                 beside = {name: len(value) for name, value in snapshot.state.items() if name.startswith(HIDDEN)}
                 assert sum(beside.values()) < 5_000, beside
-                assert s.storage.pending_writes("", thread, "", name_of(snapshot.state) or "") == []
+                assert await s.storage.pending_writes("", thread, "", name_of(snapshot.state) or "") == []
 
     play(story())

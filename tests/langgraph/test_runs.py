@@ -580,7 +580,7 @@ def test_cancelling_stops_an_async_node_and_the_thread_goes_on(server: Starter) 
 
 
 def test_cancelling_waits_for_a_sync_node(server: Starter) -> None:
-    begun, leave, left = threading.Event(), threading.Event(), threading.Event()
+    begun, leave, left, cancelled = (threading.Event() for _ in range(4))
 
     def hold(state: Count) -> dict[str, Any]:
         begun.set()
@@ -588,8 +588,16 @@ def test_cancelling_waits_for_a_sync_node(server: Starter) -> None:
         left.set()
         return {"log": ["late"]}
 
-    steps = StateGraph(Count).add_node("hold", hold).add_node("next", add("next"))
-    steps.add_edge(START, "hold").add_edge("hold", "next")
+    async def tell(state: Count) -> dict[str, Any]:
+        """Stands beside the other, to tell when the cancelling has reached the graph."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return {}
+
+    steps = StateGraph(Count).add_node("hold", hold).add_node("tell", tell).add_node("next", add("next"))
+    steps.add_edge(START, "hold").add_edge(START, "tell").add_edge("hold", "next")
 
     async def story() -> None:
         async with server(graph(steps, id="hold")) as s:
@@ -597,7 +605,7 @@ def test_cancelling_waits_for_a_sync_node(server: Starter) -> None:
             run = await answer_of(s, f"/threads/{thread}/runs", input={"n": 0})
             await s.until(begun.is_set)
             stopping = asyncio.ensure_future(s.post(f"/runs/{run['run_id']}/cancel?wait=true"))
-            await s.until(lambda: s.storage.run("", run["run_id"]).cancel is not None)
+            await s.until(cancelled.is_set)
             assert not stopping.done()
             leave.set()
             assert (await stopping).status_code == 204

@@ -26,6 +26,7 @@ from runyard.clock import Clock
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.langgraph.server_store import ServerStore
 from runyard.runtime.langgraph.store import RunStore
+from runyard.storage.calls import answering
 
 USERS = ("users",)
 
@@ -68,7 +69,7 @@ def on_store(request: pytest.FixtureRequest, kind: str, tmp_path: Path, server: 
     async def of_the_server(case: Case) -> None:
         async with open_storage(tmp_path) as storage:
             store = ServerStore()
-            store.attach(storage, Clock())
+            store.attach(answering(storage, Clock()))
             await case(Calls(store, sync))
 
     async def of_a_run(case: Case) -> None:

@@ -28,6 +28,7 @@ from runyard.runtime.crew import Crew
 from runyard.runtime.langgraph.server_store import ServerStore
 from runyard.runtime.langgraph.store import RunStore
 from runyard.runtime.signals import NotSerialisable, ValueTooLarge
+from runyard.storage.calls import answering
 from runyard.storage.sqlite.connection import connect
 
 NS = ("a",)
@@ -109,7 +110,9 @@ def test_an_attempt_that_lost_its_lease_changes_nothing(method: str, server: Sta
             before = rows(tmp_path)
             run = await s.run()
             await began.wait()
-            await s.storage.abandon(run["run_id"], now, now)
+            claim = await s.storage.claim_of(run["run_id"])
+            assert claim is not None
+            await s.storage.abandon(claim.attempt, now, now)
             lost.set()
             await s.until(lambda: agent.attempts_ended == 1)
             agent.done()
@@ -182,7 +185,7 @@ def test_a_synchronous_call_in_the_loop_it_waits_for_is_refused(server: Starter)
             await s.post("/runs/wait")
             agent.done()
             store = ServerStore()
-            store.attach(s.storage, Clock())
+            store.attach(answering(s.storage, Clock()))
             with pytest.raises(asyncio.InvalidStateError):
                 store.get(NS, "k")
 
@@ -254,7 +257,7 @@ def test_what_does_not_fit_is_named_by_its_key_and_nothing_of_its_batch_is_put(t
     async def story() -> None:
         async with open_storage(tmp_path) as storage:
             store = ServerStore(max_value_bytes=1000)
-            store.attach(storage, Clock())
+            store.attach(answering(storage, Clock()))
             refused: list[tuple[Any, type[Exception], str]] = [
                 ({"deep": [object()]}, NotSerialisable, r"the value of item 'bad'\.deep\[0\]"),
                 ({"n": float("nan")}, NotSerialisable, r"the value of item 'bad'\.n"),
@@ -281,7 +284,7 @@ def test_what_cannot_be_put_in_order_is_not_found(tmp_path: Path) -> None:
     async def story() -> None:
         async with open_storage(tmp_path) as storage:
             store, own = ServerStore(), InMemoryStore()
-            store.attach(storage, Clock())
+            store.attach(answering(storage, Clock()))
             for key, value in {"text": "b", "number": 2, "truth": True}.items():
                 await store.aput(NS, key, {"v": value})
                 own.put(NS, key, {"v": value})
@@ -353,7 +356,7 @@ def test_the_servers_store_keeps_items_for_a_time_after_their_last_use(tmp_path:
     async def story() -> None:
         async with open_storage(tmp_path) as storage:
             store = ServerStore()
-            store.attach(storage, clock)
+            store.attach(answering(storage, clock))
             await kept_for_two_minutes(store, clock)
 
     play(story())
@@ -447,7 +450,7 @@ def test_after_the_servers_loop_its_store_says_so(tmp_path: Path) -> None:
 
     async def attach() -> None:
         async with open_storage(tmp_path) as storage:
-            store.attach(storage, Clock())
+            store.attach(answering(storage, Clock()))
 
     asyncio.run(attach())
     with pytest.raises(Unavailable, match="stopped"):

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy, Send, interrupt
-from live_server import Starter, play
+from live_server import Starter, holds, play
 from scripted import GO, Scripted, agent_of, calls, events_of, log_of, look, run_told, said, talker, words
 from typing_extensions import TypedDict
 
@@ -264,7 +264,9 @@ def test_a_question_inside_a_subgraph_interrupts_it_and_the_answer_starts_it_aga
             events = await events_of(s, first)
             told = check(events)
             assert [told.graph("sub").status, told.graph("sub", "deep").status] == ["interrupted"] * 2
-            assert [data["payload"] for data in said(events, "input.requested")] == ["how many?"]
+            (requested,) = (event["params"] for event in events if event["method"] == "input.requested")
+            assert requested["data"]["payload"] == "how many?"
+            assert [segment.partition(":")[0] for segment in requested["namespace"]] == ["sub", "deep"]
             (asked,) = (one for one in await log_of(s, first) if one.kind == "asked")
             (question,) = msgspec.json.decode(asked.data)["questions"]
             assert [segment.partition(":")[0] for segment in question["namespace"].split("|")] == ["sub", "deep"]
@@ -273,6 +275,39 @@ def test_a_question_inside_a_subgraph_interrupts_it_and_the_answer_starts_it_aga
             told = check(await events_of(s, second))
             assert [told.graph("sub").status, told.graph("sub", "deep").status] == ["completed"] * 2
             assert done["values"]["n"] == 10
+
+    play(story())
+
+
+def test_tasks_are_told_of_what_commands_begin_while_somebody_is_subscribed_answers_too(server: Starter) -> None:
+    def ask(state: Count) -> dict[str, Any]:
+        return {"n": interrupt("how many?")}
+
+    async def story() -> None:
+        async with server(graph(inner("leaf", ask), id="asks")) as s:
+            thread = await s.thread()
+
+            async def command(method: str, **params: Any) -> None:
+                answer = await s.post(f"/threads/{thread}/commands", {"id": 1, "method": method, "params": params})
+                assert answer.json()["type"] == "success", answer.json()
+                await s.until(lambda: holds(s.storage.thread("", thread), lambda now: now.status != "busy"))
+
+            async def count() -> int:
+                found = await s.storage.events("", thread, after=0, run_id=None, limit=500)
+                return sum(event.kind == "tasks" for event in found)
+
+            await command("run.start", assistantId="asks", input={"n": 0})
+            assert await count() == 0
+            reader = s.app.engine.streams.join_thread("", thread)
+            reader.channels = frozenset({"tasks"})
+            await command("run.start", assistantId="asks", input=5)
+            assert (answered := await count()) > 0
+            await command("run.start", assistantId="asks", input={"n": 0})
+            assert (begun := await count()) > answered
+            (question,) = (await s.get(f"/threads/{thread}")).json()["interrupts"]
+            await command("input.respond", interruptId=question["id"], response=5)
+            assert await count() > begun
+            reader.close()
 
     play(story())
 

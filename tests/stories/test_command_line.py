@@ -14,7 +14,20 @@ from uuid import uuid4
 import pytest
 from server_process import EXAMPLES, ServerProcess, free_port
 
-COMMANDS = ("agents", "backup", "demo", "doctor", "migrate", "run", "runs", "serve", "tail", "threads", "webhooks")
+COMMANDS = (
+    "agents",
+    "backup",
+    "demo",
+    "doctor",
+    "migrate",
+    "run",
+    "runs",
+    "serve",
+    "tail",
+    "threads",
+    "webhooks",
+    "worker",
+)
 
 
 def runyard(*arguments: str, code: int = 0, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -151,6 +164,26 @@ def test_a_background_run_is_followed_shown_listed_and_deleted_by_rollback(examp
     assert [run["run_id"] for run in listed] == [run_id]
     table = runyard("runs", "list", "--url", examples_server.url).stdout
     assert re.search(rf"^{run_id} +countdown +success ", table, re.MULTILINE)
+
+
+def test_a_thread_is_tailed_in_a_pipe(examples_server: ServerProcess) -> None:
+    thread_id = str(uuid4())
+    question = json.dumps({"question": "how do bees agree?", "folder": str(EXAMPLES / "texts")})
+    runyard("run", "research_team", "--input", question, "--thread", thread_id, "--url", examples_server.url)
+    said = runyard("tail", thread_id, "--once", "--url", examples_server.url)
+    assert said.stderr == ""
+    lines = [line for line in said.stdout.splitlines() if not line.startswith(("    ⚙", "    assistant"))]
+    assert lines[0] == "○ research_team started"
+    assert {"  ○ reader started", "  ○ counter started", "  ✓ reader completed", "  ✓ counter completed"} <= set(lines)
+    assert lines[-2] == "✓ research_team completed"
+    assert lines[-1].startswith('state {"passages": [')
+    assert "\x1b" not in said.stdout
+    events = lines_of(examples_server, "tail", thread_id, "--once", "--since", "0", "--transport", "websocket")
+    assert {event["method"] for event in events} == {"lifecycle", "messages", "tools", "values"}
+    assert (events[0]["data"]["event"], events[-1]["data"]["event"]) == ("started", "completed")
+    assert lines_of(examples_server, "tail", thread_id, "--once", "--since", "0") == events
+    later = lines_of(examples_server, "tail", thread_id, "--once", "--since", str(events[-2]["seq"]))
+    assert later == events[-1:]
 
 
 def test_a_run_is_cancelled(examples_server: ServerProcess) -> None:

@@ -206,6 +206,23 @@ def test_the_example_does_what_it_says(examples_server: ServerProcess) -> None:
     assert lines[-3:-1] == [f"refund: {kept}", f"kept: {kept}"]
 
 
+def test_the_example_of_watching_does_what_it_says(examples_server: ServerProcess) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "client" / "watch_thread.py")],
+        env={**os.environ, "RUNYARD_URL": examples_server.url},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "lead: I will have the texts searched for sentences and for figures."
+    assert {line.partition(":")[0] for line in lines} >= {"lead", "reader", "counter"}
+    assert lines[-3] == "tools: count, figures, list_files, read, search, search, search, search, search"
+    assert lines[-2].startswith("it asks: Refund EUR 389.00 to")
+    assert lines[-1] == "refund: {'order': 'A-1002', 'amount': 38900, 'decided_by': 'person'}"
+
+
 def test_a_result_is_there_through_kill_9_in_the_middle_of_waiting(serve: Serve, tmp_path: Path) -> None:
     server = serve(STORY_AGENTS)
     book, door = tmp_path / "journal", tmp_path / "door"

@@ -59,10 +59,13 @@ def collector() -> Iterator[Collector]:
     made.close()
 
 
-def test_spans_of_server_and_agent_are_sent_before_the_server_ends(serve: Serve, collector: Collector) -> None:
+@pytest.mark.parametrize("processes", [0, 1])
+def test_spans_of_server_and_agent_are_sent_before_the_server_ends(
+    serve: Serve, collector: Collector, processes: int
+) -> None:
     # Nothing is sent by the clock: what comes was sent at the end.
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "60000", "RUNYARD_TRACES": "true"}
-    server = serve(AGENTS, env=env)
+    server = serve(AGENTS, env=env, settings={"processes": processes})
     run = server.background.create_run({"agent_id": "traced"})
     server.background.wait_run(run.run_id)
     server.terminate()

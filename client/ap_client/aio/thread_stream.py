@@ -12,7 +12,7 @@ from ap_client.aio.watching import Watching
 from ap_client.assembly import MessageState
 from ap_client.inbox import Inbox
 from ap_client.steering import Steering
-from ap_client.thread_core import ThreadStreamCore
+from ap_client.thread_core import ThreadStreamCore, shown_as
 from ap_client.thread_events import Missed
 from ap_client.thread_message import MessageView
 from ap_client.watch import Asked, QuestionView, Watch
@@ -32,6 +32,7 @@ def does(
     async def method(self: "ThreadStream", *args: P.args, **kwargs: P.kwargs) -> A:
         return await self.watching.perform(flow(self.watch, *args, **kwargs))
 
+    shown_as(method, flow, lambda result: result)
     return method
 
 
@@ -45,6 +46,7 @@ def opens(
         inbox = self.watching.subscribed(lambda: subscribed(self.watch, *args, **kwargs))
         return ThreadSubscription(self, inbox, lambda event: event)
 
+    shown_as(method, subscribed, lambda event: ThreadSubscription[event])
     return method
 
 
@@ -58,6 +60,7 @@ def opens_messages(
         inbox = self.watching.subscribed(lambda: subscribed(self.watch, *args, **kwargs))
         return ThreadSubscription(self, inbox, lambda state: ThreadMessage(self, inbox, state))
 
+    shown_as(method, subscribed, lambda _: ThreadSubscription[ThreadMessage])
     return method
 
 
@@ -68,8 +71,8 @@ class Question(QuestionView):
         super().__init__(asked)
         self._stream = stream
 
-    async def answer(self, value: Any, *, update: dict[str, Any] | None = None, goto: Any = None) -> str:
-        """Answer it: the id of the run that goes on. See `ThreadStream.respond`."""
+    async def answer(self, value: Any, *, update: dict[str, Any] | None = None, goto: Any = None) -> str | None:
+        """Answer it: the id of the run that goes on, if the server names it. See `ThreadStream.respond`."""
         return await self._stream.respond(self, value, update=update, goto=goto)
 
 

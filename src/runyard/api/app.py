@@ -91,9 +91,13 @@ ROUTES: Table = (
 )  # fmt: skip
 
 
-def build(api: ApiContext, lifespan: Lifespan[Any] | None = None) -> ASGIApp:
+HEALTH: Table = tuple(route for route in ROUTES if route[0] in ("/ok", "/ready", "/metrics"))
+"""All that a worker answers."""
+
+
+def build(api: ApiContext, lifespan: Lifespan[Any] | None = None, table: Table = ROUTES) -> ASGIApp:
     """The API as an ASGI app; `lifespan` is run when the server starts and stops it."""
-    endpoints: dict[str, ASGIApp] = {path: Endpoint(api, methods) for path, methods in ROUTES}
+    endpoints: dict[str, ASGIApp] = {path: Endpoint(api, methods) for path, methods in table}
     if api.spans is not None:
         endpoints = {path: Traced(endpoint, path, api.spans) for path, endpoint in endpoints.items()}
     gate = Gate(Router(endpoints, _nothing_there), api.allowed_hosts, api.cors_origins)

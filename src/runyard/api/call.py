@@ -127,6 +127,10 @@ class Call:
         self._document = profile.decode(await self._read())
         return self._document
 
+    def pass_over(self, names: list[str]) -> None:
+        """Fields of the document that are not known: they are ignored, and named in the answer."""
+        self._ignored += names
+
     def body_hash(self, **more: str) -> str:
         """A digest of the parsed body (with what the path adds to it), whatever the order and spacing of its fields."""
         document = {**self._document, **more}

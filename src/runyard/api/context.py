@@ -20,7 +20,8 @@ from runyard.telemetry import Spans
 class ApiContext:
     """Everything that handlers may reach; one per server.
 
-    `ready` gives `{"ready": bool, "reasons": [text, ...]}`; `metrics` their content type and text. Times are seconds.
+    `ready` gives `{"ready": bool, "reasons": [text, ...], "unoffered": {agent id: runs}}`; `metrics` their content type
+    and text. Times are seconds.
     """
 
     verbs: Lifecycle

@@ -130,7 +130,7 @@ async def resume_and_stream_run(call: Call) -> None:
 @operation("Background Runs", needs="read", answer=answers.Run, errors=(404,))
 async def get_run(call: Call) -> None:
     """Get Run"""
-    await call.answer(answers.run(_run(call)))
+    await call.answer(answers.run(await _run(call)))
 
 
 @operation("Background Runs", needs="read", answer=answers.RunWaitResponse, errors=(404, 504))
@@ -140,7 +140,7 @@ async def wait_run(call: Call) -> None:
     Answers when the run has ended, at once if it has; a failed run answers 200 with `error`. While that takes longer,
     newlines come before the JSON.
     """
-    await waiting.answer_when_done(call, _run(call), cancels=False)
+    await waiting.answer_when_done(call, await _run(call), cancels=False)
 
 
 @operation(
@@ -161,7 +161,7 @@ async def stream_run(call: Call) -> None:
     query = call.query(wire.STREAM_QUERY)
     after = sse.cursor(call, query.since)
     asked_for = UNSET if query.stream_mode is UNSET else sse.listed(query.stream_mode)
-    run = _run(call)
+    run = await _run(call)
     request = run.asked_for()
     if asked_for is not UNSET:
         check_recorded(request, asked_for)
@@ -226,7 +226,7 @@ async def cancel_run(call: Call) -> None:
     undoes the thread's latest run. With `wait` the answer comes when its code has stopped.
     """
     query = call.query(wire.CANCEL_QUERY)
-    run = _run(call)
+    run = await _run(call)
     await call.api.verbs.cancel_run(call.owner, run.run_id, query.action, query.wait)
     await call.no_content()
 
@@ -238,14 +238,14 @@ async def delete_run(call: Call) -> None:
     Deletes a finished run and its events; what it did to its thread stays. An unfinished run has to be cancelled
     first.
     """
-    run = _run(call)
+    run = await _run(call)
     await call.api.verbs.delete_run(call.owner, run.run_id)
     await call.no_content()
 
 
-def _run(call: Call) -> runs.Run:
+async def _run(call: Call) -> runs.Run:
     """The run that the path names. Below a thread, a run of another thread (or a stateless one) is not found."""
-    run = call.api.verbs.get_run(call.owner, call.uuid("run_id"))
+    run = await call.api.verbs.get_run(call.owner, call.uuid("run_id"))
     if "thread_id" in call.params and (run.stateless or run.thread_id != call.uuid("thread_id")):
         raise run_not_found(run.run_id)
     return run

@@ -89,9 +89,17 @@ class Socket:
         return canonical_uuid(name, self.params[name])
 
     async def accept(self) -> None:
-        """Agrees to speak."""
+        """Agrees to speak.
+
+        Raises:
+            ClientGone: the client has left before that.
+        """
         await self._receive()
-        await self._send({"type": "websocket.accept"})
+        try:
+            await self._send({"type": "websocket.accept"})
+        except (OSError, RuntimeError):
+            self._closed = True
+            raise ClientGone from None
         self.accepted = True
 
     async def receive(self) -> dict[str, Any]:

@@ -21,13 +21,9 @@ async def ok(call: Call) -> None:
 async def ready(call: Call) -> None:
     """The server takes runs
 
-    503 with reasons where it does not. `unoffered` names agents whose pending runs no worker here can execute.
+    503 with reasons where it does not. `unoffered` names agents whose pending runs no worker can execute.
     """
-    told = await call.api.ready()
-    unoffered: dict[str, int] = {}
-    if told["ready"]:
-        unoffered = await call.api.storage.unoffered(sorted(call.api.verbs.agents))
-    readiness = answers.Readiness(ready=told["ready"], reasons=told["reasons"], unoffered=unoffered)
+    readiness = answers.Readiness(**await call.api.ready())
     await call.answer(msgspec.json.encode(readiness), 200 if readiness.ready else 503)
 
 

@@ -36,7 +36,7 @@ async def get_webhook(call: Call) -> None:
 
     A delivery, with what is posted.
     """
-    delivery = call.api.storage.delivery(call.owner, call.params["delivery_id"])
+    delivery = await call.api.storage.delivery(call.owner, call.params["delivery_id"])
     notice = await call.api.storage.notice(call.owner, delivery.delivery_id)
     await call.answer(answers.delivery(delivery, answers.webhook(notice, delivery.attempted_at)))
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "tail": "Show a thread's runs as a live tree.",
     "threads": "List and show threads and their history.",
     "webhooks": "List, show and re-send what webhooks are told.",
+    "worker": "Execute runs beside servers on the same database.",
 }
 
 EPILOG = """\b

@@ -14,7 +14,7 @@ import click
 from runyard.cli.flags import read_settings, setting_flags
 from runyard.cli.show import print_json, print_table
 from runyard.errors import InvalidInput
-from runyard.settings import Resolved, Settings, check_exposure, describe, is_loopback
+from runyard.settings import Resolved, Settings, check_exposure, check_role, describe, is_loopback, without_password
 
 EPILOG = """\b
 Examples:
@@ -99,6 +99,8 @@ def _settings_shown(resolved: Resolved) -> Generator[tuple[str, str, str]]:
         value: object = getattr(resolved.settings, row.name)
         if row.name == "api_keys":
             value = tuple(f"{key.owner}:{key.scope}" for key in resolved.settings.api_keys)
+        elif row.name == "database":
+            value = without_password(resolved.settings.database)
         elif row.name == "webhook_secrets":
             value = f"{len(resolved.settings.webhook_secrets)} of them"
         shown = ", ".join(map(str, cast("tuple[object, ...]", value))) if isinstance(value, tuple) else str(value)
@@ -143,6 +145,11 @@ def _database(facts: Mapping[str, Any]) -> Generator[Finding]:
         yield Finding("database", "ok", f"{path} has layout {version}; the next start brings it to {latest}")
     else:
         yield Finding("database", "ok", f"{path} has this version's layout ({version})")
+    if facts["workers"]:
+        yield Finding("workers", "ok", f"alive are {', '.join(facts['workers'])}")
+    if facts["unoffered"]:
+        told = ", ".join(f"{count} of {agent_id}" for agent_id, count in facts["unoffered"].items())
+        yield Finding("workers", "warning", f"runs wait that no worker can execute: {told}")
 
 
 def _retention(settings: Settings) -> Finding:
@@ -184,6 +191,14 @@ def _traces(settings: Settings, environ: Mapping[str, str]) -> Generator[Finding
 
 def _agents(settings: Settings, facts: Mapping[str, Any]) -> Generator[Finding]:
     agents: list[str] = facts["agents"]
+    if not settings.workers:
+        try:
+            check_role(settings)
+        except InvalidInput as error:
+            yield Finding("agents", "problem", error.message)
+        else:
+            yield Finding("agents", "ok", "none of its own: workers is 0")
+        return
     if facts["agents_problem"] is not None:
         yield Finding("agents", "problem", facts["agents_problem"])
         return

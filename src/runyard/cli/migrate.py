@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from runyard.cli.flags import read_settings, setting_flags
+from runyard.settings import without_password
 
 EPILOG = """\b
 Examples:
@@ -27,4 +28,5 @@ def command(**flags: Any) -> None:
     from runyard.server import migrate
 
     migrate(settings)
-    click.echo(f"{settings.database_path} has the layout of this version", err=True)
+    name = without_password(settings.database) if settings.shared else settings.database_path
+    click.echo(f"{name} has the layout of this version", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from runyard.hints.contract import Listener
 from runyard.telemetry import say
@@ -15,6 +15,9 @@ class LocalHints:
         # By topic, then by subscription: a listener may be there twice.
         self._listeners: dict[str, dict[object, Listener]] = {}
 
+    async def open(self) -> None:
+        """There are no others."""
+
     def publish(self, topic: str) -> None:
         listeners = self._listeners.get(topic)
         if listeners is None:
@@ -26,6 +29,9 @@ class LocalHints:
                 listener(topic)
             except Exception as error:
                 say("hint listener failed", error=error, topic=topic)
+
+    def tell_others(self, topics: Sequence[str]) -> None:
+        """There are no others."""
 
     def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
         subscription = object()

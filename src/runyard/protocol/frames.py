@@ -92,11 +92,12 @@ class Face:
         seq = event.seq
         events = told(event)
         for one in events:
+            path = event.namespace if one.namespace is None else one.namespace
             if len(frames) == len(events) - 1:
-                frames.append(self.frame(one, event.namespace, event_id(seq), event.run_id, event.at, seq))
+                frames.append(self.frame(one, path, event_id(seq), event.run_id, event.at, seq))
             else:
                 part = event_id(seq, len(frames))
-                frames.append(self.frame(one, event.namespace, part, event.run_id, event.at))
+                frames.append(self.frame(one, path, part, event.run_id, event.at))
         return frames
 
     def frame(self, one: Told, path: str, id: str, run_id: str | None, at: int, seq: int | None = None) -> Frame:

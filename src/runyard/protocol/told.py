@@ -10,7 +10,7 @@ updates                    updates, one for each node
 messages                   messages: see `Entry.told`; a whole message from its start to its finish
 blocks                     messages
 tools, custom, tasks       one of the same name
-asked                      checkpoints, input.requested for each question
+asked                      checkpoints; input.requested for each question, where it was asked
 input (of an answer)       input.answered
 
 The same entry is always told in the same events, so that their ids (see `event_id`) are the same on every replay.
@@ -50,6 +50,8 @@ class Told(msgspec.Struct, frozen=True):
     name: str | None = None
     """Of a custom event."""
     node: str | None = None
+    namespace: str | None = None
+    """Where it is told of; None: where its entry is."""
 
     @property
     def channel(self) -> str:
@@ -171,6 +173,5 @@ def _lifecycle(at: Lifecycle) -> list[Told]:
 
 
 def _requested(question: Question) -> Told:
-    return Told(
-        "input.requested", b'{"interruptId":' + _encode(question.id) + b',"payload":' + bytes(question.value) + b"}"
-    )
+    data = b'{"interruptId":' + _encode(question.id) + b',"payload":' + bytes(question.value) + b"}"
+    return Told("input.requested", data, namespace=question.namespace)

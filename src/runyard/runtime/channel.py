@@ -21,6 +21,7 @@ from typing import Any, Protocol, cast, overload
 
 from runyard.runtime.bridge import Bridge
 from runyard.runtime.contract import (
+    LANE_LOST,
     Ended,
     FromAgent,
     Injected,
@@ -36,6 +37,7 @@ from runyard.runtime.contract import (
     Write,
 )
 from runyard.runtime.crew import Crew
+from runyard.runtime.inbox import Inbox
 from runyard.runtime.injected import Mailbox
 from runyard.runtime.lane import Lane
 from runyard.telemetry import say
@@ -54,8 +56,6 @@ SPARE_LANES = 32
 """How many lanes may be started beside blocked ones; then attempts wait in line until a lane goes on."""
 PATROL = 0.1
 """Seconds between looks at attempts that have not begun; there are none when all have."""
-LANE_LOST = "lane_lost"
-"""The code of an attempt whose lane came to an end under it."""
 
 
 class Executable(LoadedAgent, Protocol):
@@ -306,14 +306,20 @@ def _drop(_: FromAgent) -> None:
     """Where messages of code go that has ended."""
 
 
-class ThreadInvocation:
+class ThreadInvocation(Inbox):
     """The engine's end of one attempt. Used in the engine's loop only."""
 
-    __slots__ = ("_agent", "_engine", "_gone", "_injected", "_messages", "_reader", "_start", "_stop", "end", "lane")
+    __slots__ = ("_agent", "_engine", "_gone", "_heard", "_injected", "_start", "_stop", "end", "lane")
 
     def __init__(
-        self, agent: Executable, start: Start, engine: Bridge, gone: Callable[[ThreadInvocation], None]
+        self,
+        agent: Executable,
+        start: Start,
+        engine: Bridge,
+        gone: Callable[[ThreadInvocation], None],
+        heard: Callable[[FromAgent], None] | None,
     ) -> None:
+        super().__init__()
         self.lane: Lane | None = None
         """Where it executes, or is to begin; None while it waits in line."""
         self.end: AgentEnd | None = None
@@ -321,22 +327,10 @@ class ThreadInvocation:
         self._start = start
         self._engine = engine
         self._gone = gone
+        self._heard = heard or self.put
         self._stop: Stop | None = None
         self._injected: list[Injected] = []
         """Those that came before its code began: where it begins is not certain till then."""
-        self._messages: list[FromAgent] = []
-        self._reader: asyncio.Future[None] | None = None
-
-    async def receive(self) -> list[FromAgent]:
-        """All messages that wait, in order; waits for the first. `Ended` is the last one ever."""
-        while not self._messages:
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        messages, self._messages = self._messages, []
-        return messages
 
     def send(self, message: ToAgent) -> None:
         """Never blocks; a message to code that has ended is dropped."""
@@ -354,6 +348,9 @@ class ThreadInvocation:
                 self.lane.bridge.post(self.end.deliver, Stored(0))
         else:
             self.lane.bridge.post(self.end.deliver, message)
+
+    async def placed(self) -> None:
+        """Returns at once: a lane is never far."""
 
     @property
     def stopped(self) -> bool:
@@ -395,9 +392,7 @@ class ThreadInvocation:
             self.end.lose(ended)
 
     def _arrive(self, message: FromAgent) -> None:
-        self._messages.append(message)
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        self._heard(message)
         if isinstance(message, Ended):
             self._gone(self)
 
@@ -428,14 +423,27 @@ class ThreadHost:
         self._switch_interval: float | None = None
         self._closed = False
 
-    def run(self, agent: LoadedAgent, start: Start) -> ThreadInvocation:
-        """Begins an attempt. Never raises for what the agent's code does: that arrives as `Ended`."""
+    def start(self) -> None:
+        """Does nothing: lanes start quickly enough with the first run."""
+
+    @property
+    def trouble(self) -> str | None:
+        """None: there is always a lane, or one will be started."""
+        return None
+
+    def run(
+        self, agent: LoadedAgent, start: Start, heard: Callable[[FromAgent], None] | None = None
+    ) -> ThreadInvocation:
+        """Begins an attempt. Never raises for what the agent's code does: that arrives as `Ended`.
+
+        Where there is `heard`, that is called with each message in the engine's loop, and `receive` gives none.
+        """
         if not self._lanes:
             self._start()
         loop = asyncio.get_running_loop()
         if self._engine is None or self._engine[0] is not loop:
             self._engine = (loop, Bridge(loop))
-        invocation = ThreadInvocation(cast(Executable, agent), start, self._engine[1], self._gone)
+        invocation = ThreadInvocation(cast(Executable, agent), start, self._engine[1], self._gone, heard)
         self._running.add(invocation)
         self._place(invocation)
         return invocation

@@ -17,8 +17,8 @@ A chore (see `chores`) is a run's code asked something without a run: it goes th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -30,6 +30,12 @@ from runyard.runtime.chores import Chore
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
+LANE_LOST = "lane_lost"
+"""The code of an attempt whose event loop came to an end under it."""
+PROCESS_LOST = "process_lost"
+"""The code of an attempt whose process came to an end under it."""
+LOST = (LANE_LOST, PROCESS_LOST)
+"""Codes of attempts that ended by what another's code may have done."""
 RecordKind = Literal["step", "update", "yield", "emit", "message", "interrupt", "agent", "take", "look", "injected"]
 """take: messages that the code took from its inbox; look: it found none there (like `emit`, these only count).
 injected: not a call of the code, but a message that was accepted for it."""
@@ -113,6 +119,8 @@ class Start(msgspec.Struct, frozen=True):
     """What tasks gave on top of `head`, when a graph did not come to its next checkpoint."""
     inner: bool = False
     """Whether the thread has checkpoints of subgraphs, or writes on them: where it has none, nothing need be read."""
+    apart: bool = False
+    """Whether the code is suspected of ending the process in which it executes, and is to have one to itself."""
     max_value_bytes: int = 16_000_000
     """The most that one value of the code, and the state as a whole, may take as JSON text."""
     injected: Sequence[Injected] = ()
@@ -233,6 +241,9 @@ class Ended(msgspec.Struct, frozen=True):
     """The answer to a chore that has completed, as JSON text."""
 
 
+StoreAnswer = Callable[[str, StoreCall], Awaitable[StoreReply]]
+"""Answers a call of a store that belongs to no attempt, for an owner. Fails only by the reply's `error`."""
+
 FromAgent = Write | StoreCall | StateCall | Ended
 ToAgent = Stored | StoreReply | StateReply | Stop | Injected
 
@@ -246,6 +257,10 @@ class Invocation(Protocol):
 
     def send(self, message: ToAgent) -> None:
         """Never blocks; a message to code that has ended is dropped."""
+        ...
+
+    async def placed(self) -> None:
+        """Returns when the attempt has where to execute: the time before is not its code's."""
         ...
 
 
@@ -282,8 +297,26 @@ class LoadedAgent(Protocol):
         ...
 
 
+@runtime_checkable
+class UsesStore(Protocol):
+    """An agent whose code reads and writes the store when none of its runs executes, too; or a host of such agents."""
+
+    def attach(self, answer: StoreAnswer) -> None:
+        """Gives it what answers its calls; called in the loop in which `answer` is."""
+        ...
+
+
 class Host(Protocol):
     """Where agents run: threads with event loops of their own (embedded), or child processes."""
+
+    def start(self) -> None:
+        """Begins to prepare for attempts, in the engine's loop. They may be run before that is done, and without it."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no attempt can begin now, for people; None where one can."""
+        ...
 
     def run(self, agent: LoadedAgent, start: Start) -> Invocation:
         """Begins an attempt. Never raises for what the agent's code does: that arrives as `Ended`."""

@@ -478,7 +478,7 @@ class Execution:
             # Unique to this asking, and the same in each attempt at it.
             namespace = uuid.uuid5(uuid.NAMESPACE_OID, self.run.thread_id)
             id = str(uuid.uuid5(namespace, f"{self.run.run_id}:{name}:{nth}:{of}"))
-            question = Question(id, msgspec.Raw(text), name, nth)
+            question = Question(id, msgspec.Raw(text), name, nth, scope.path)
         elif msgspec.json.decode(question.value) != msgspec.json.decode(text):
             self._end_by(
                 Nondeterministic(

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from runyard.clock import Clock
+from runyard.errors import RunyardError
 from runyard.items import Item
 from runyard.runs import Attempt
-from runyard.runtime.contract import StoreCall, StoreReply
+from runyard.runtime.contract import StoreAnswer, StoreCall, StoreReply
 from runyard.storage.contract import Storage
 
 _MICROSECONDS_PER_MINUTE = 60e6
+
+
+def answering(storage: Storage, clock: Clock) -> StoreAnswer:
+    """Does calls that belong to no attempt, and says by the reply what went wrong. Used in the storage's loop."""
+
+    async def reply(owner: str, call: StoreCall) -> StoreReply:
+        try:
+            return await answer(storage, owner, call, clock.now())
+        except RunyardError as error:
+            return StoreReply(call.call, error=(error.reason, error.message))
+        except Exception as error:  # without a reply the code would wait for ever
+            return StoreReply(call.call, error=("internal_error", f"{type(error).__name__}: {error}"))
+
+    return reply
 
 
 async def answer(storage: Storage, owner: str, call: StoreCall, now: int, attempt: Attempt | None = None) -> StoreReply:

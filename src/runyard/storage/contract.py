@@ -96,10 +96,12 @@ class Ending(msgspec.Struct, frozen=True):
 
 class Requeue(msgspec.Struct, frozen=True):
     """How an attempt goes back to pending without ending its run: `due_at` delays a retry; a drain gives the attempt
-    back (`refund`)."""
+    back (`refund`); one that has `lost` its process makes the run a suspect as the loss of a server does (see
+    `recover`)."""
 
     due_at: int | None = None
     refund: bool = False
+    lost: bool = False
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -157,8 +159,13 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Storage(Protocol):
-    """One database. All errors it raises are `RunyardError`s."""
+    """One database. All errors it raises are `RunyardError`s.
 
+    What reads one small row does so at once where the database is at hand: the embedded one answers without a pause.
+    """
+
+    shared: bool
+    """Whether other servers may use the database at the same time."""
     on_commit: Callable[[Sequence[Chunk]], None]
     on_ready: Callable[[], None]
     """Called after a commit by which a run can be claimed."""
@@ -171,7 +178,7 @@ class Storage(Protocol):
         """Migrates the schema and takes what exclusive rights the adapter needs.
 
         Raises:
-            Unavailable: another server holds the database.
+            Unavailable: another server holds the database, or it cannot be reached.
         """
         ...
 
@@ -193,8 +200,8 @@ class Storage(Protocol):
         """Raises `Conflict` thread_exists. A foreign id conflicts too, without telling more."""
         ...
 
-    def thread(self, owner: str, thread_id: str) -> Thread:
-        """One small row, read inline. Raises `NotFound`; hidden threads are not found."""
+    async def thread(self, owner: str, thread_id: str) -> Thread:
+        """One small row. Raises `NotFound`; hidden threads are not found."""
         ...
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
@@ -247,13 +254,12 @@ class Storage(Protocol):
 
     # the states of graphs, beside what `append` and `finish` store of them
 
-    def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
-        """What tasks gave on top of a state, in order, read inline. A copy has those that its original had then."""
+    async def pending_writes(self, owner: str, thread_id: str, namespace: str, on: str) -> list[PendingWrite]:
+        """What tasks gave on top of a state, in order. A copy has those that its original had then."""
         ...
 
-    def has_inner(self, owner: str, thread_id: str) -> bool:
-        """Whether the thread, or one that it was copied from, has checkpoints of subgraphs, or writes on them; read
-        inline."""
+    async def has_inner(self, owner: str, thread_id: str) -> bool:
+        """Whether the thread, or one that it was copied from, has checkpoints of subgraphs, or writes on them."""
         ...
 
     async def inner_namespaces(self, owner: str, thread_id: str) -> list[str]:
@@ -305,13 +311,13 @@ class Storage(Protocol):
         """Raises `NotFound`, `Conflict` thread_busy / not_interrupted, `IdempotencyMismatch`."""
         ...
 
-    def known_run(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
-        """The run that an idempotency key (route, key, hash of the parsed body) has made, read inline. Raises
+    async def known_run(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
+        """The run that an idempotency key (route, key, hash of the parsed body) has made. Raises
         `IdempotencyMismatch`."""
         ...
 
-    def run(self, owner: str, run_id: str) -> Run:
-        """One small row, read inline. Raises `NotFound`; a tombstone is not found."""
+    async def run(self, owner: str, run_id: str) -> Run:
+        """One small row. Raises `NotFound`; a tombstone is not found."""
         ...
 
     async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
@@ -363,14 +369,14 @@ class Storage(Protocol):
         """Raises `NotFound`, `Conflict` rollback_not_latest."""
         ...
 
-    async def abandon(self, run_id: str, now: int, expires_at: int | None) -> Run:
-        """Fences off an executing run that does not stop and ends it as abandoned (or rolls it back, where that was
-        asked)."""
+    async def abandon(self, attempt: Attempt, now: int, expires_at: int | None) -> Run:
+        """Fences off an attempt that does not stop and ends its run as abandoned (or rolls it back, where that was
+        asked). One that is over stays as it is. Raises `LeaseLost`."""
         ...
 
-    def active_run(self, owner: str, thread_id: str) -> Run | None:
+    async def active_run(self, owner: str, thread_id: str) -> Run | None:
         """The run of a thread that executes, or has begun and is to be tried again, or else waits for nothing but a
-        place; None where there is no such, or no such thread. Read inline."""
+        place; None where there is no such, or no such thread."""
         ...
 
     async def inject(self, owner: str, run_id: str, messages: Sequence[bytes], now: int) -> None:
@@ -396,18 +402,39 @@ class Storage(Protocol):
         """In their order."""
         ...
 
-    def trace(self, run_id: str) -> str | None:
-        """The `trace` with which the run was created, read inline; None where it had none or is gone."""
+    async def trace(self, run_id: str) -> str | None:
+        """The `trace` with which the run was created; None where it had none or is gone."""
         ...
 
     async def recover(self, now: int, expires_at: int) -> Recovered:
-        """Voids every lease: what executed goes back in line, or ends as lost when its attempts are used up; webhooks
-        that were being sent are due now.
+        """Voids the lease of everything that executes on a worker which is not alive (of everything there is, where the
+        database is not `shared`): it goes back in line, or ends as lost when its attempts are used up. Webhooks that
+        such a server was sending are due now (where it is shared: when their time is over).
 
         A run in whose attempts the server died twice in a row (or that has one attempt left) is a suspect. Where a
-        suspect was executing, the attempts of all others are given back: one run that ends the server each time does
-        not use up those of the runs beside it.
+        suspect was executing, the attempts of all others of the same worker are given back: one run that ends the
+        server each time does not use up those of the runs beside it.
         """
+        ...
+
+    # workers, of a database that is shared; in another there is one, which is alive
+
+    async def join(self, lease: float, agents: Sequence[str]) -> None:
+        """This process executes runs of these agents. It counts as alive for so many seconds by the database's clock,
+        and what it claims is its own as long as it does. Those who have joined before may join again."""
+        ...
+
+    async def renew(self, lease: float) -> bool:
+        """It is alive for so many seconds from now on. False where its time was over, or it had not joined: it may have
+        been taken for dead."""
+        ...
+
+    async def leave(self) -> None:
+        """It executes nothing any more."""
+        ...
+
+    async def holds(self, attempt: Attempt) -> bool:
+        """Whether an attempt has its lease still. One small row."""
         ...
 
     # webhooks: every end of a run that has one writes its delivery and its notice, in the end's own transaction
@@ -431,8 +458,8 @@ class Storage(Protocol):
         """Gives a delivery back, as if it had not been tried; it is due at once. Whether the caller still had it."""
         ...
 
-    def delivery(self, owner: str, delivery_id: str) -> Delivery:
-        """One small row, read inline. Raises `NotFound`."""
+    async def delivery(self, owner: str, delivery_id: str) -> Delivery:
+        """One small row. Raises `NotFound`."""
         ...
 
     async def notice(self, owner: str, delivery_id: str) -> Notice:
@@ -458,15 +485,20 @@ class Storage(Protocol):
         self, owner: str, thread_id: str, *, after: int, run_id: str | None, limit: int, states: bool = True
     ) -> list[Event]:
         """Events with a number above `after`, in order, `values` with their states unless `states` is false; at most
-        `limit` of them, fewer where they are large. None only where there are no more."""
+        `limit` of them, fewer where they are large (together more than a reader's `PIECE`). None only where there are
+        no more."""
         ...
 
-    def last_seq(self, owner: str, thread_id: str) -> int:
-        """The number of the last committed event, read inline."""
+    async def last_seq(self, owner: str, thread_id: str) -> int:
+        """The number of the last committed event."""
         ...
 
-    def floor_seq(self, owner: str, thread_id: str) -> int:
-        """Events up to this number are gone by retention, read inline."""
+    async def last_seqs(self, threads: Sequence[tuple[str, str]]) -> list[int]:
+        """The same of many threads, each by its owner and id."""
+        ...
+
+    async def floor_seq(self, owner: str, thread_id: str) -> int:
+        """Events up to this number are gone by retention."""
         ...
 
     # items
@@ -535,7 +567,8 @@ class Storage(Protocol):
         ...
 
     async def unoffered(self, offered: Sequence[str]) -> dict[str, int]:
-        """Agent id -> number of its pending runs that none of `offered` can execute."""
+        """Agent id -> number of its pending runs that none of `offered` can execute, and no agent of a worker that is
+        alive."""
         ...
 
     async def trouble(self) -> str | None:

@@ -23,7 +23,17 @@ from runyard.clock import rfc3339
 from runyard.errors import Forbidden, InvalidInput, NotFound, RunyardError, Unsupported
 from runyard.protocol.names import RESULTS, Case
 from runyard.runs import Config
-from runyard.steering import Answer, Given, NoActiveRun, Node, NoSuchInterrupt, NoSuchNamespace, Steering, Wish
+from runyard.steering import (
+    Answer,
+    Given,
+    Namespace,
+    NoActiveRun,
+    Node,
+    NoSuchInterrupt,
+    NoSuchNamespace,
+    Steering,
+    Wish,
+)
 
 _encode = msgspec.json.Encoder().encode
 _LARGEST = 2**53 - 1
@@ -209,7 +219,7 @@ class Commands:
             RunyardError: it failed (see `refusal`).
         """
         result = await self.do(command)
-        through = self._api.storage.last_seq(self._owner, self._thread_id)
+        through = await self._api.storage.last_seq(self._owner, self._thread_id)
         return success(command, result, case, through, ignored(command))
 
     # runs
@@ -226,17 +236,20 @@ class Commands:
     async def _respond(self, command: Command) -> Result:
         params = _RESPOND.parse(command.params)
         answers: dict[str, Any] = {}
+        namespaces: dict[str, Namespace] = {}
         if params.responses is not UNSET:
             if params.interrupt_id is not UNSET:
                 raise InvalidInput("interruptId and responses cannot be sent together", field="interruptId")
             answers = {entry.interrupt_id: entry.response for entry in params.responses}
+            namespaces = {entry.interrupt_id: tuple(entry.namespace) for entry in params.responses}
         elif params.interrupt_id is UNSET:
             raise InvalidInput("interruptId is missing (or responses, for several)", field="interruptId")
         elif params.response is UNSET:
             raise InvalidInput("response is missing", field="response")
         else:
             answers[params.interrupt_id] = params.response
-        answer = Answer(answers, _or_none(params.update), _or_none(params.goto))
+            namespaces[params.interrupt_id] = tuple(params.namespace)
+        answer = Answer(answers, _or_none(params.update), _or_none(params.goto), namespaces)
         await self.steering.respond(self._owner, self._thread_id, answer, self._wish(params.config, params.metadata))
         return {}
 

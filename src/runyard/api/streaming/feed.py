@@ -46,10 +46,10 @@ class Feed:
         """
         streams, storage = self._api.streams, self._api.storage
         self.covered = 0
-        if not streams.shows(self._owner, self._thread_id):
+        if not await streams.shows(self._owner, self._thread_id):
             return
         covered = False
-        floor = storage.floor_seq(self._owner, self._thread_id)
+        floor = await storage.floor_seq(self._owner, self._thread_id)
         if after is None:
             baseline = await self._baseline(wanted)
             if baseline is not None:
@@ -61,7 +61,7 @@ class Feed:
             start = after.after
         states = any(one.wants("values") for one in wanted) and not covered
         while start < upto:
-            floor = storage.floor_seq(self._owner, self._thread_id)
+            floor = await storage.floor_seq(self._owner, self._thread_id)
             if start < floor:
                 yield [self._missed(start + 1, floor)]
                 start = floor
@@ -69,7 +69,7 @@ class Feed:
             events = await storage.events(
                 self._owner, self._thread_id, after=start, run_id=None, limit=PAGE, states=states
             )
-            floor = storage.floor_seq(self._owner, self._thread_id)
+            floor = await storage.floor_seq(self._owner, self._thread_id)
             if start < floor and not (events and events[0].seq <= floor):
                 continue  # what comes next was removed before it was read
             if not events:
@@ -141,8 +141,8 @@ class Feed:
         try:
             through, head = -1, None
             # Another thread commits: the two are of one moment where nothing was told between them.
-            while through != (through := storage.last_seq(self._owner, self._thread_id)):
-                head = storage.thread(self._owner, self._thread_id).head
+            while through != (through := await storage.last_seq(self._owner, self._thread_id)):
+                head = (await storage.thread(self._owner, self._thread_id)).head
             if head is None:
                 return None
             snapshot = await storage.snapshot(self._owner, self._thread_id, head)

@@ -68,6 +68,8 @@ class Wish(msgspec.Struct, frozen=True):
 
     wanted: Filter
     after: Cursor | None
+    unknown: list[str]
+    """Fields that are passed over, as the protocol asks."""
 
 
 def stream_request(document: Mapping[str, Any], last_event_id: str | None) -> Wish:
@@ -100,7 +102,7 @@ def _wish(document: dict[str, Any], last_event_id: str | None) -> Wish:
         after = sent
     namespaces = None if asked.namespaces is UNSET else asked.namespaces
     depth = None if asked.depth is UNSET else asked.depth
-    return Wish(Filter(asked.channels, namespaces, depth), after)
+    return Wish(Filter(asked.channels, namespaces, depth), after, SHAPE.unknown(document))
 
 
 class ReconnectRequest(Wire, kw_only=True, rename="camel"):
@@ -120,6 +122,8 @@ class Reconnection(msgspec.Struct, frozen=True):
     run_id: str
     after: Cursor | None
     subscriptions: list[str]
+    unknown: list[str]
+    """As in `Wish`."""
 
 
 def reconnection(params: Mapping[str, Any]) -> Reconnection:
@@ -130,7 +134,8 @@ def reconnection(params: Mapping[str, Any]) -> Reconnection:
     """
     asked = _RECONNECT.parse(dict(params))
     after = None if asked.last_event_id is UNSET else cursor_of(asked.last_event_id, "lastEventId")
-    return Reconnection(canonical_uuid("runId", asked.run_id), after, asked.subscriptions)
+    unknown = _RECONNECT.unknown(dict(params))
+    return Reconnection(canonical_uuid("runId", asked.run_id), after, asked.subscriptions, unknown)
 
 
 class Command(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ async def open_thread_sse_stream(call: Call) -> None:
     """
     thread_id = call.uuid("thread_id")
     wanted, after = await _asked(call)
-    reader = call.api.streams.join_thread(call.owner, thread_id)
+    reader = await call.api.streams.join_thread(call.owner, thread_id)
     reader.channels = wanted[0].channels
     feed = Feed(call.api, FACE, call.owner, thread_id)
     connection = sse.Connection(call)
@@ -64,6 +64,7 @@ async def open_thread_sse_stream(call: Call) -> None:
 async def _asked(call: Call) -> tuple[tuple[Filter], Cursor | None]:
     """What is to be streamed, and from where on."""
     wish = requests.stream_request(await call.document(), call.header(b"last-event-id"))
+    call.pass_over(wish.unknown)
     return (call.api.filters.shared(wish.wanted),), wish.after
 
 

@@ -38,7 +38,7 @@ async def converse(socket: Socket) -> None:
 async def speak(socket: Socket, face: Face) -> None:
     """Speaks the protocol until one side closes."""
     thread_id = socket.uuid("thread_id")
-    reader = socket.api.streams.join_thread(socket.principal.owner, thread_id)
+    reader = await socket.api.streams.join_thread(socket.principal.owner, thread_id)
     try:
         await socket.accept()
         await Conversation(socket, face, thread_id, reader).go_on()
@@ -138,18 +138,22 @@ class Conversation:
         except RunyardError as error:
             await self._socket.send(commands.refusal(id, error))
 
-    async def _respond(self, command: requests.Command, result: Result) -> None:
-        await self._socket.send(commands.success(command, result, self._face.case, self._seen, []))
+    async def _respond(self, command: requests.Command, result: Result, unknown: list[str]) -> None:
+        await self._socket.send(commands.success(command, result, self._face.case, self._seen, unknown))
+
+    def _check_room(self, more: int) -> None:
+        if len(self._subscriptions) + more > MOST_SUBSCRIPTIONS:
+            raise InvalidInput(
+                f"this connection has {len(self._subscriptions)} subscriptions; allowed: {MOST_SUBSCRIPTIONS}",
+                field="method",
+            )
 
     async def _subscribe(self, command: requests.Command) -> None:
-        if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
-            raise InvalidInput(
-                f"this connection has {MOST_SUBSCRIPTIONS} subscriptions, and may have no more", field="method"
-            )
+        self._check_room(1)
         wish = requests.subscription(command.params)
         subscription = Subscription(self._socket.api.filters.shared(wish.wanted), self._seen)
         id = self._socket.api.verbs.clock.new_id()
-        await self._begin(command, {"subscriptionId": id}, {id: subscription}, wish.after, count=True)
+        await self._begin(command, {"subscriptionId": id}, {id: subscription}, wish.after, wish.unknown, count=True)
 
     async def _begin(
         self,
@@ -157,6 +161,7 @@ class Conversation:
         result: Result,
         subscriptions: dict[str, Subscription],
         after: Cursor | None,
+        unknown: list[str],
         *,
         count: bool,
     ) -> None:
@@ -175,7 +180,7 @@ class Conversation:
                 break
         if over and count:
             result["replayedEvents"] = len(first)
-        await self._respond(command, result)
+        await self._respond(command, result, unknown)
         await self._send(first)
         del first
         if not over:
@@ -195,10 +200,12 @@ class Conversation:
                 field="subscriptionId",
             )
         self._listen()
-        await self._respond(command, {})
+        unknown = [name for name in command.params if name != "subscriptionId"]
+        await self._respond(command, {}, unknown)
 
     async def _reconnect(self, command: requests.Command) -> None:
         asked = requests.reconnection(command.params)
+        self._check_room(len(asked.subscriptions))
         _, root = await self._commands.steering.tree(self._owner, self._thread_id, asked.run_id)
         kept = self._socket.api.detached.take(self._owner, self._thread_id, asked.subscriptions)
         restored = bool(kept) and len(kept) == len(asked.subscriptions)
@@ -207,10 +214,10 @@ class Conversation:
             "currentNamespaces": [{"namespace": node.namespace, "status": node.status} for node in root.walk()],
         }
         after = asked.after or Cursor(min((one.seen for one in kept.values()), default=self._seen))
-        gone = self._socket.api.storage.floor_seq(self._owner, self._thread_id) - after.after
+        gone = await self._socket.api.storage.floor_seq(self._owner, self._thread_id) - after.after
         if gone > 0:
             result["missedEvents"] = gone
-        await self._begin(command, result, kept, after, count=False)
+        await self._begin(command, result, kept, after, asked.unknown, count=False)
 
     def _listen(self) -> None:
         self._wanted = tuple(one.wanted for one in self._subscriptions.values())

@@ -14,10 +14,9 @@ import msgspec
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from runyard.agents import Agent, Limits, Retry
-from runyard.clock import Clock
 from runyard.errors import InvalidInput
 from runyard.runtime.channel import AgentEnd
-from runyard.runtime.contract import Ended, Start
+from runyard.runtime.contract import Ended, Start, StoreAnswer
 from runyard.runtime.decorate import check_id, limits_of
 from runyard.runtime.describe import shown
 from runyard.runtime.lane import OWNER, RunTask
@@ -27,7 +26,6 @@ from runyard.runtime.langgraph.codec import Codec
 from runyard.runtime.langgraph.execution import perform
 from runyard.runtime.langgraph.factory import Source
 from runyard.runtime.langgraph.types import types_of
-from runyard.storage.contract import Storage
 
 RESERVED = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 """Keys of `config.configurable` that are the server's to set."""
@@ -131,9 +129,9 @@ class GraphAgent:
             )
         _check(TypeAdapter(schema), context, "context")
 
-    def attach(self, storage: Storage, clock: Clock) -> None:
-        """Gives the factory's store what it reads and writes; called in the engine's loop."""
-        self.source.server_store.attach(storage, clock)
+    def attach(self, answer: StoreAnswer) -> None:
+        """Gives the factory's store what answers its calls; called in the loop in which `answer` is."""
+        self.source.server_store.attach(answer)
 
     def begin(self, start: Start, end: AgentEnd) -> None:
         """Begins an attempt, or a chore, in the loop of a lane."""

@@ -34,7 +34,7 @@ class ServerSaver(Saver):
 
     async def _find(self, place: Place) -> Found | None:
         found = await self._snapshot(place)
-        return None if found is None else self._with_writes(place, found)
+        return None if found is None else await self._with_writes(place, found)
 
     async def _snapshot(self, place: Place) -> Snapshot | None:
         try:
@@ -45,9 +45,9 @@ class ServerSaver(Saver):
             return None
         return found if found.checkpoint.namespace == place.namespace else None
 
-    def _with_writes(self, place: Place, found: Snapshot) -> Found:
+    async def _with_writes(self, place: Place, found: Snapshot) -> Found:
         on = name_of(found.state) or ""
-        writes = self._storage.pending_writes(self._owner, place.thread_id, place.namespace, on)
+        writes = await self._storage.pending_writes(self._owner, place.thread_id, place.namespace, on)
         return Found(found.state, writes)
 
     async def _page(self, place: Place, before: str | None, limit: int) -> list[Found]:
@@ -57,7 +57,7 @@ class ServerSaver(Saver):
             )
         except NotFound:
             return []
-        return [self._with_writes(place, found) for found in page if name_of(found.state)]
+        return [await self._with_writes(place, found) for found in page if name_of(found.state)]
 
     async def _spaces(self, place: Place) -> Sequence[str]:
         return await self._storage.inner_namespaces(self._owner, place.thread_id)

@@ -6,13 +6,10 @@ import asyncio
 import concurrent.futures
 from collections.abc import Sequence
 
-from runyard.clock import Clock
-from runyard.errors import NotFound, RunyardError, Unavailable
-from runyard.runtime.contract import StoreCall, StoreReply
+from runyard.errors import RunyardError, Unavailable
+from runyard.runtime.contract import StoreAnswer, StoreCall
 from runyard.runtime.langgraph.store import ItemStore, Replies
 from runyard.runtime.plain import NO_LIMIT
-from runyard.storage.calls import answer
-from runyard.storage.contract import Storage
 
 
 class ServerStore(ItemStore):
@@ -28,18 +25,18 @@ class ServerStore(ItemStore):
     def __init__(self, owner: str = "", max_value_bytes: int = NO_LIMIT) -> None:
         super().__init__(max_value_bytes)
         self._owner = owner
-        self._attached: tuple[Storage, Clock, asyncio.AbstractEventLoop] | None = None
+        self._attached: tuple[StoreAnswer, asyncio.AbstractEventLoop] | None = None
 
-    def attach(self, storage: Storage, clock: Clock) -> None:
-        """Gives it the open storage; called in the event loop in which that is used."""
-        self._attached = storage, clock, asyncio.get_running_loop()
+    def attach(self, answer: StoreAnswer) -> None:
+        """Gives it what answers its calls; called in the event loop in which that is used."""
+        self._attached = answer, asyncio.get_running_loop()
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        return self._parts[2]
+        return self._parts[1]
 
     @property
-    def _parts(self) -> tuple[Storage, Clock, asyncio.AbstractEventLoop]:
+    def _parts(self) -> tuple[StoreAnswer, asyncio.AbstractEventLoop]:
         if self._attached is None:
             raise Unavailable("the store is not open while graphs are loaded: use it when the server has started")
         return self._attached
@@ -61,17 +58,10 @@ class ServerStore(ItemStore):
             raise Unavailable("the server has stopped, and its store with it") from None
 
     async def _answer(self, wanted: Sequence[StoreCall]) -> Replies:
-        storage, clock, _ = self._parts
-
-        async def one(call: StoreCall) -> StoreReply:
-            try:
-                return await answer(storage, self._owner, call, clock.now())
-            except NotFound:
-                return StoreReply(call.call)
-
+        answer, _ = self._parts
         if len(wanted) == 1:
-            return [await one(wanted[0])]
-        return [*await asyncio.gather(*map(one, wanted))]
+            return [await answer(self._owner, wanted[0])]
+        return [*await asyncio.gather(*(answer(self._owner, call) for call in wanted))]
 
     def _no_reply(self) -> BaseException:
         return RunyardError("the server's store gave no reply")

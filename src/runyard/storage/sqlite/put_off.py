@@ -1,5 +1,4 @@
-"""What a group of verbs need not ask the database for one by one: rows that are written together, and attempts whose
-standing is known because they were begun here.
+"""What a group of verbs need not ask the database for one by one: rows that are written together.
 
 A statement gives the interpreter lock away and has to get it back. Forty rows in one statement do so once, and are
 written while the event loop works.
@@ -8,20 +7,14 @@ written while the event loop works.
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
-from runyard.runs import Run
+from runyard.storage.verbs.transaction import Poisoned
 
 MOST_ROWS = 64
 """Rows of one statement. It is prepared for each power of two up to this."""
-MOST_BEGUN = 10_000
-"""Attempts that are remembered."""
-
-
-class Poisoned(Exception):
-    """The verbs of a group cannot be committed together."""
 
 
 class PutOff:
@@ -80,23 +73,3 @@ class PutOff:
             statement = f"{into}VALUES{','.join([values] * size)}"
             self._connection.execute(statement, tuple(chain.from_iterable(rows[done : done + size])))
             done, left = done + size, left - size
-
-
-class Standing(NamedTuple):
-    """An attempt as its first commit left it: the run, its lease, and the last number and the head of its thread."""
-
-    run: Run
-    lease: int
-    last_seq: int
-    head: str | None
-
-
-class Begun(dict[str, Standing]):
-    """Attempts on hidden threads, which no other run can be on, that have written nothing since they began and are not
-    asked to cancel; by run. It is a guess: what ends such an attempt is guarded all the same, and done the long way
-    where the guess was wrong."""
-
-    def remember(self, standing: Standing) -> None:
-        if len(self) >= MOST_BEGUN:
-            self.clear()
-        self[standing.run.run_id] = standing

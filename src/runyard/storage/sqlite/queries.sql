@@ -340,8 +340,12 @@ WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL AND start
   AND number > (SELECT number FROM runs WHERE run_id = :run_id) LIMIT 1
 
 -- name: executing
--- Everything that held a lease when the server stopped.
-SELECT number, run_id, owner, thread_id, attempt, max_attempts, cancel, losses FROM runs WHERE status = 'running'
+-- Everything that held a lease when the server stopped. There is one worker, without a name.
+SELECT number, run_id, owner, thread_id, attempt, max_attempts, cancel, losses, '' FROM runs WHERE status = 'running'
+
+-- name: holds
+-- Whether an attempt has its lease.
+SELECT 1 FROM threads WHERE owner = ? AND thread_id = ? AND lease = ? AND deleted_at IS NULL
 
 -- name: insert_checkpoint
 INSERT INTO checkpoints (owner, checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body,
@@ -573,7 +577,8 @@ SELECT asked FROM checkpoints WHERE checkpoint_id = ?
 -- name: insert_events
 INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 
--- name: events
+-- name: log
+-- A thread's log, behind a number.
 SELECT first_seq, last_seq, run_id, at, body FROM events
 WHERE owner = ? AND thread_id = ? AND last_seq > ? ORDER BY last_seq
 
@@ -671,6 +676,17 @@ SELECT agent_id, count(*), min(line) FROM runs INDEXED BY runs_ready WHERE ready
 -- name: suspects_by_agent
 -- The same of those that execute apart; there are few, if any.
 SELECT agent_id, count(*), min(line) FROM runs INDEXED BY runs_apart WHERE ready = 2 GROUP BY agent_id
+
+-- name: figures
+-- How many rows there are, of which kinds.
+SELECT 'threads', count(*) FROM threads
+UNION ALL SELECT 'runs', count(*) FROM runs
+UNION ALL SELECT 'checkpoints', count(*) FROM checkpoints
+UNION ALL SELECT 'pending_writes', count(*) FROM pending_writes
+UNION ALL SELECT 'inherited', count(*) FROM inherited
+UNION ALL SELECT 'events', count(*) FROM events
+UNION ALL SELECT 'items', count(*) FROM items
+UNION ALL SELECT 'runs_' || status, count(*) FROM runs WHERE deleted_at IS NULL GROUP BY status
 
 -- name: expired_runs
 -- Runs whose own time has come. The last column: whether the invocation is not over.

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from runyard.errors import RunyardError, StorageError, Unavailable
+from runyard.errors import Unavailable
 from runyard.events import Chunk
 from runyard.storage.migrate import named_queries
 from runyard.storage.sqlite.connection import (
@@ -29,15 +29,14 @@ from runyard.storage.sqlite.connection import (
     schema_version,
 )
 from runyard.storage.sqlite.faults import translate
-from runyard.storage.sqlite.put_off import Begun, Poisoned, PutOff
+from runyard.storage.sqlite.put_off import PutOff
 from runyard.storage.sqlite.wal import Folding
+from runyard.storage.verbs.jobs import GROUP_LIMIT, Job, writer_died
+from runyard.storage.verbs.transaction import Begun, Poisoned, at_once
 from runyard.telemetry import say
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-GROUP_LIMIT = 1000
-"""Verbs per commit: bounds how long the first of a group waits for the last."""
 
 
 class Transaction:
@@ -69,29 +68,45 @@ class Transaction:
             self._put_off.write()
         return self._connection
 
-    def all(self, query: str, values: Any = ()) -> list[Any]:
+    async def all(self, query: str, values: Any = ()) -> list[Any]:
         """All rows of a named statement; a statement that writes is run to its end."""
         return self.connection.execute(self.sql[query], values).fetchall()
 
-    def one(self, query: str, values: Any = ()) -> Any:
+    async def one(self, query: str, values: Any = ()) -> Any:
         """The first row of a named statement, or None."""
         rows = self.connection.execute(self.sql[query], values).fetchall()
         return rows[0] if rows else None
 
-    def run(self, query: str, values: Any = ()) -> None:
+    async def run(self, query: str, values: Any = ()) -> None:
         """Executes a named statement that returns nothing."""
         self.connection.execute(self.sql[query], values)
+
+    async def remove(self, query: str, values: dict[str, Any]) -> tuple[int, int]:
+        """Executes a named statement: how many rows it removed or changed, and how many with what triggers did."""
+        connection = self.connection
+        before = connection.total_changes()
+        connection.execute(self.sql[query], values)
+        return connection.changes(), connection.total_changes() - before
+
+    async def log(self, owner: str, thread_id: str, after: int) -> AsyncGenerator[Any]:
+        """The rows of a thread's log behind a number, read as they are asked for; to be closed."""
+        cursor = self.connection.execute(self.sql["log"], (owner, thread_id, after))
+        try:
+            for row in cursor:
+                yield row
+        finally:
+            cursor.close()
 
     def later(self, query: str, values: tuple[Any, ...], about: str) -> None:
         """Has a named `INSERT ... VALUES (...)` done before anything else is asked of the database, but for looks at
         what it is not about, and at the latest with the commit. If it fails, the verb is done again with every row at
         once. `about` is a thread's id, or an idempotency key with owner and route."""
         if self._put_off is None:
-            self.run(query, values)
+            self.connection.execute(self.sql[query], values)
         else:
             self._put_off.add(query, values, about)
 
-    def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
+    async def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
         """The first row, or None, of a named statement about nothing but one thread and its runs, or one key."""
         if self._put_off and self._put_off.concerns(about):
             self._put_off.write()
@@ -108,38 +123,20 @@ class Reader(Transaction):
 
     __slots__ = ()
 
-    def all(self, query: str, values: Any = ()) -> list[Any]:
+    async def all(self, query: str, values: Any = ()) -> list[Any]:
         try:
-            return super().all(query, values)
+            return await super().all(query, values)
         except apsw.Error as error:
             raise translate(error) from error
 
-    def one(self, query: str, values: Any = ()) -> Any:
+    async def one(self, query: str, values: Any = ()) -> Any:
         try:
-            return super().one(query, values)
+            return await super().one(query, values)
         except apsw.Error as error:
             raise translate(error) from error
 
-    def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
-        return self.one(query, values)
-
-
-class _Job:
-    __slots__ = ("arguments", "chunks", "error", "future", "outbox", "ready", "result", "verb")
-
-    def __init__(self, verb: Callable[..., Any], arguments: tuple[Any, ...], future: asyncio.Future[Any]) -> None:
-        self.verb = verb
-        self.arguments = arguments
-        self.future = future
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.chunks: Sequence[Chunk] = ()
-        self.ready = False
-        self.outbox = False
-
-    def fail(self, error: RunyardError) -> None:
-        """Nothing of it was written."""
-        self.error, self.chunks, self.ready, self.outbox = error, (), False, False
+    async def look(self, query: str, values: tuple[Any, ...], about: str) -> Any:
+        return await self.one(query, values)
 
 
 class _Renewal:
@@ -152,28 +149,22 @@ class _Renewal:
 
 
 class Writer:
-    """Runs verbs (functions of a `Transaction` and plain data) on the writer thread."""
+    """Runs verbs (coroutines of a `Transaction` and plain data, which do not pause) on the writer thread."""
 
     def __init__(
         self,
         path: Path,
         synchronous: Synchronous,
-        on_commit: Callable[[Sequence[Chunk]], None],
-        on_ready: Callable[[], None],
-        on_outbox: Callable[[], None],
-        on_group: Callable[[int, float, int], None],
+        deliver: Callable[[Sequence[Job], float], None],
         on_suspect: Callable[[], None],
         vfs: str | None = None,
     ) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._on_commit = on_commit
-        self._on_ready = on_ready
-        self._on_outbox = on_outbox
-        self._on_group = on_group
+        self._deliver = deliver
         self._on_suspect = on_suspect
-        self._in_hand: list[_Job] = []
+        self._in_hand: list[Job] = []
         self._alive = True
-        self._queue: SimpleQueue[_Job | _Renewal | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | _Renewal | None] = SimpleQueue()
         self.sql = named_queries(PACKAGE)
         self._closing = False
         self.problem: str | None = None
@@ -222,7 +213,7 @@ class Writer:
         return float("inf") if self.problem is not None else time.monotonic() - self._folding.committed_at
 
     def do(
-        self, verb: Callable[Concatenate[Transaction, P], T], *arguments: P.args, **_: P.kwargs
+        self, verb: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, T]], *arguments: P.args, **_: P.kwargs
     ) -> asyncio.Future[T]:
         """Queues a verb; the future resolves after its commit, with its result or error."""
         assert self._loop is not None
@@ -230,9 +221,9 @@ class Writer:
         if self._closing:
             future.set_exception(Unavailable("the server is stopping"))
         elif not self._alive:
-            future.set_exception(_died())
+            future.set_exception(writer_died())
         else:
-            self._queue.put(_Job(verb, arguments, future))
+            self._queue.put(Job(verb, arguments, future))
         return future
 
     def _live(self) -> None:
@@ -249,12 +240,12 @@ class Writer:
         group, self._in_hand = self._in_hand, []
         while not self._queue.empty():
             job = self._queue.get()
-            if isinstance(job, _Job):
+            if isinstance(job, Job):
                 group.append(job)
             elif job is not None:
                 job.tried.set()
         for job in group:
-            job.fail(_died())
+            job.fail(writer_died())
         if group:
             self._deliver(group, 0.0)
 
@@ -277,12 +268,12 @@ class Writer:
     def _write(self) -> None:
         stopping = False
         while not stopping:
-            group: list[_Job] = []
+            group: list[Job] = []
             self._in_hand = group
             renewal: _Renewal | None = None
             job = self._queue.get()
             try:
-                while isinstance(job, _Job):
+                while isinstance(job, Job):
                     group.append(job)
                     if len(group) == GROUP_LIMIT:
                         break
@@ -334,7 +325,7 @@ class Writer:
         self.problem = None
         return True
 
-    def _commit_group(self, group: list[_Job]) -> None:
+    def _commit_group(self, group: list[Job]) -> None:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -366,7 +357,7 @@ class Writer:
             elif isinstance(error, apsw.Error):
                 self._fail(group, error)
 
-    def _commit_one_by_one(self, group: list[_Job]) -> None:
+    def _commit_one_by_one(self, group: list[Job]) -> None:
         """A verb failed after it wrote, or the commit did: each verb gets a transaction of its own, so that one of
         them cannot take the others with it, and puts nothing off, so that it learns what failed.
 
@@ -396,7 +387,7 @@ class Writer:
         if self.problem is not None and self._connection.total_changes() != before:
             self.problem = None
 
-    def _fail(self, jobs: Sequence[_Job], error: apsw.Error) -> None:
+    def _fail(self, jobs: Sequence[Job], error: apsw.Error) -> None:
         told = translate(error)
         self.problem = told.message
         for job in jobs:
@@ -405,11 +396,11 @@ class Writer:
             # What is folded into the file makes room for the next commits inside the WAL.
             self._folding.want()
 
-    def _attempt(self, job: _Job, put_off: PutOff | None = None) -> None:
+    def _attempt(self, job: Job, put_off: PutOff | None = None) -> None:
         job.error, job.chunks, job.ready, job.outbox = None, (), False, False
         transaction = Transaction(self._connection, self.sql, put_off, None if put_off is None else self._begun)
         try:
-            job.result = job.verb(transaction, *job.arguments)
+            job.result = at_once(job.verb(transaction, *job.arguments))
             job.chunks, job.ready, job.outbox = transaction.chunks, transaction.ready, transaction.outbox
         except Poisoned:
             raise
@@ -426,24 +417,3 @@ class Writer:
                 self._connection.execute("ROLLBACK")
             except apsw.Error:
                 pass  # SQLite rolled back by itself, as it does when the disk is full
-
-    def _deliver(self, group: list[_Job], took: float) -> None:
-        self._on_group(len(group), took, sum(isinstance(job.error, (StorageError, Unavailable)) for job in group))
-        chunks = [chunk for job in group for chunk in job.chunks]
-        if chunks:
-            self._on_commit(chunks)
-        if any(job.ready for job in group):
-            self._on_ready()
-        if any(job.outbox for job in group):
-            self._on_outbox()
-        for job in group:
-            if job.future.cancelled():
-                continue
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.result)
-
-
-def _died() -> Unavailable:
-    return Unavailable("the database's writer has died; restart the server")

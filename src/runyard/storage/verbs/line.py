@@ -11,9 +11,9 @@ from runyard.checkpoints import State
 from runyard.errors import LeaseLost
 from runyard.events import Chunk, Entry, Lifecycle, Over, close_nested, decode, encode, entry, note_nested, pointer
 from runyard.runs import Attempt, Failure, Outcome, Run, lifecycle_of, status_of
-from runyard.storage.sqlite.outbox_verbs import announce
-from runyard.storage.sqlite.rows import failure_value, run_of
-from runyard.storage.sqlite.writer import Transaction
+from runyard.storage.verbs.outbox import announce
+from runyard.storage.verbs.rows import failure_value, run_of
+from runyard.storage.verbs.transaction import Reads, Transaction
 
 
 def append(
@@ -36,7 +36,7 @@ def append(
     return last_seq
 
 
-def append_outside(
+async def append_outside(
     t: Transaction,
     owner: str,
     thread_id: str,
@@ -47,18 +47,18 @@ def append_outside(
     over: Over | None = None,
 ) -> int:
     """Appends from outside an attempt: the same counter, no lease."""
-    last = t.one("take_numbers", (len(entries), owner, thread_id))[0]
+    last = (await t.one("take_numbers", (len(entries), owner, thread_id)))[0]
     return append(t, owner, thread_id, run_id, now, entries, last, over=over)
 
 
-def fenced_numbers(t: Transaction, attempt: Attempt, count: int) -> int:
+async def fenced_numbers(t: Transaction, attempt: Attempt, count: int) -> int:
     """Numbers for `count` events of an attempt; the last of them.
 
     Raises:
         LeaseLost: the thread's lease is another's by now.
     """
     numbers = (count, attempt.owner, attempt.thread_id, attempt.lease)
-    row = t.look("take_numbers_fenced", numbers, attempt.thread_id)
+    row = await t.look("take_numbers_fenced", numbers, attempt.thread_id)
     if row is None:
         raise LeaseLost(f"attempt {attempt.number} of run {attempt.run_id} has lost its lease")
     return row[0]
@@ -82,13 +82,13 @@ def terminal_entries(run_id: str, outcome: Outcome, failure: Failure | None, rea
     return [*entries, entry("lifecycle", event)]
 
 
-def closing_entries(t: Transaction, run: Run, entries: Sequence[Entry] = ()) -> list[Entry]:
+async def closing_entries(t: Transaction, run: Run, entries: Sequence[Entry] = ()) -> list[Entry]:
     """The events that end what a run's log, and `entries` behind it, leave open below the run: for an end, or an end of
     an attempt, of which the executor does not know that."""
     if run.started_at is None:
         return []
     opened: dict[str, None] = {}
-    for (body,) in t.all("nested_of_run", (run.owner, run.thread_id, run.first_seq, run.run_id)):
+    for (body,) in await t.all("nested_of_run", (run.owner, run.thread_id, run.first_seq, run.run_id)):
         note_nested(opened, decode(body))
     note_nested(opened, entries)
     return close_nested(opened)
@@ -112,42 +112,42 @@ class Place(msgspec.Struct, frozen=True):
         return self.due_at is None or self.attempt > 0
 
 
-def line_of(t: Transaction, owner: str, thread_id: str) -> list[Place]:
+async def line_of(t: Reads, owner: str, thread_id: str) -> list[Place]:
     """The runs of a thread that execute or wait in line, in order."""
-    return [p for row in t.all("line", (owner, thread_id)) if (p := Place(*row)).in_line]
+    return [p for row in await t.all("line", (owner, thread_id)) if (p := Place(*row)).in_line]
 
 
-def settle(t: Transaction, owner: str, thread_id: str, now: int) -> None:
+async def settle(t: Transaction, owner: str, thread_id: str, now: int) -> None:
     """After any transition: makes the next run of the thread ready, if one may go, and derives the thread's status.
 
     While a question is open only a resume goes on.
     """
-    row = t.one("thread_standing", (owner, thread_id))
+    row = await t.one("thread_standing", (owner, thread_id))
     if row is None:
         return
     _, _, asking, last_outcome, *_ = row
-    line = line_of(t, owner, thread_id)
+    line = await line_of(t, owner, thread_id)
     chosen: Place | None = None
     if not any(place.status == "running" for place in line):
         chosen = next((p for p in line if p.resumes or not asking), None)
     for place in line:
         if place.ready and place is not chosen:
-            t.run("not_ready", (place.number,))
+            await t.run("not_ready", (place.number,))
     if chosen is not None and not chosen.ready and chosen.due_at is None:
-        t.run("make_ready", (chosen.number,))
+        await t.run("make_ready", (chosen.number,))
         t.ready = True
     status = threads.status_of(active=bool(line), asking=bool(asking), last=last_outcome)
-    t.run("set_thread_status", (status, now, owner, thread_id, status))
+    await t.run("set_thread_status", (status, now, owner, thread_id, status))
 
 
-def end_pending(
+async def end_pending(
     t: Transaction, run: Run, outcome: Outcome, now: int, expires_at: int | None, left: Sequence[Entry] = ()
 ) -> None:
     """Ends a run that does not execute, as cancelled or rolled back. `left` tells what it leaves to the thread."""
-    entries = [*closing_entries(t, run), *left, *terminal_entries(run.run_id, outcome, None)]
+    entries = [*await closing_entries(t, run), *left, *terminal_entries(run.run_id, outcome, None)]
     over = Over(run.agent_id, outcome, run.attempt)
-    last = append_outside(t, run.owner, run.thread_id, run.run_id, now, entries, over=over)
-    end(t, run, outcome, None, last, now, expires_at, last_checkpoint=checkpoint_in(left))
+    last = await append_outside(t, run.owner, run.thread_id, run.run_id, now, entries, over=over)
+    await end(t, run, outcome, None, last, now, expires_at, last_checkpoint=checkpoint_in(left))
 
 
 def checkpoint_in(left: Sequence[Entry]) -> str | None:
@@ -155,7 +155,7 @@ def checkpoint_in(left: Sequence[Entry]) -> str | None:
     return pointer(left[-1].data).checkpoint_id if left else None
 
 
-def end(
+async def end(
     t: Transaction,
     run: Run,
     outcome: Outcome,
@@ -170,7 +170,7 @@ def end(
 ) -> None:
     """The guarded write of a run's end, and of what its webhook is told. `final` is its last state, where the caller
     has it at hand."""
-    ended = t.one(
+    ended = await t.one(
         "end_run",
         {
             "run_id": run.run_id,
@@ -187,78 +187,90 @@ def end(
     if ended is None:
         raise LeaseLost(f"run {run.run_id} has ended already")
     if run.has_webhook:
-        announce(t, row_of(t, run.run_id), final)
+        await announce(t, await row_of(t, run.run_id), final)
 
 
-def asks(t: Transaction, checkpoint_id: str | None) -> int:
+async def asks(t: Transaction, checkpoint_id: str | None) -> int:
     """Whether a checkpoint has open questions, as stored on the thread."""
     if checkpoint_id is None:
         return 0
-    row = t.one("asked_of", (checkpoint_id,))
+    row = await t.one("asked_of", (checkpoint_id,))
     return int(row is not None and row[0] is not None)
 
 
-def asking_after(t: Transaction, run: Run, head: str | None, outcome: Outcome | None) -> int:
+async def asking_after(t: Transaction, run: Run, head: str | None, outcome: Outcome | None) -> int:
     """Whether the head's question is open after an attempt that left no checkpoint: a resume that did not succeed (or
     goes back in line, without an outcome) has not answered it; a plain run has given it up."""
     if outcome == "completed" or head is None or not run.asked_for().resumes:
         return 0
-    return asks(t, head)
+    return await asks(t, head)
 
 
-def standing_head(t: Transaction, owner: str, thread_id: str, wanted: str | None) -> str | None:
+async def standing_head(t: Transaction, owner: str, thread_id: str, wanted: str | None) -> str | None:
     """The state to which a thread goes back: the one that is wanted, where it is still there, else the newest that
     is."""
-    row = None if wanted is None else t.one("head_row", (wanted,))
+    row = None if wanted is None else await t.one("head_row", (wanted,))
     if wanted is None or (row is not None and not (row[0] == thread_id and row[1])):
         return wanted
-    newest = t.one("newest_own", (owner, thread_id)) or t.one("origin", (owner, thread_id))
+    newest = await t.one("newest_own", (owner, thread_id)) or await t.one("origin", (owner, thread_id))
     return None if newest is None else newest[0]
 
 
-def undo_writes(t: Transaction, undone: dict[str, str]) -> None:
+async def undo_writes(t: Transaction, undone: dict[str, str]) -> None:
     """Takes back what a run gave on top of states; what it had settled or replaced counts again, but where somebody has
     given or settled something else since."""
-    for namespace, on_id, task_id, idx in t.all("laid_aside", undone):
+    for namespace, on_id, task_id, idx in await t.all("laid_aside", undone):
         key = {**undone, "namespace": namespace, "on_id": on_id, "task_id": task_id, "idx": idx}
-        giver, laid_by = t.one("given_after", key) or (undone["run_id"], "")
+        giver, laid_by = await t.one("given_after", key) or (undone["run_id"], "")
         # Nobody rolls back what comes from outside, and so nobody could bring back what it has replaced.
         heir = laid_by if giver == undone["run_id"] else giver or None
         if heir is None:
-            t.run("forget_aside", key)
+            await t.run("forget_aside", key)
         else:
-            t.run("hand_on", {**key, "heir": heir})
-    t.run("undo_pending", undone)
+            await t.run("hand_on", {**key, "heir": heir})
+    await t.run("undo_pending", undone)
 
 
-def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, reason: str = "rollback") -> None:
+async def roll_back(t: Transaction, run: Run, now: int, expires_at: int | None, reason: str = "rollback") -> None:
     """Undoes a run (DESIGN, law 6): terminal event, head back, the run tombstoned. Store writes stay."""
     if run.started_at is not None:
         undone = {"owner": run.owner, "thread_id": run.thread_id, "run_id": run.run_id}
-        t.run("undo_checkpoints", undone)
-        undo_writes(t, undone)
-        t.run("forget_pending_of_undone", {"owner": run.owner, "thread_id": run.thread_id, "names": "[]"})
-        head = standing_head(t, run.owner, run.thread_id, run.prior_head)
-        t.run("end_attempt", (head, asks(t, head), "cancelled", now, run.owner, run.thread_id))
-        t.run("forget_records", (run.run_id,))
+        await t.run("undo_checkpoints", undone)
+        await undo_writes(t, undone)
+        await t.run("forget_pending_of_undone", {"owner": run.owner, "thread_id": run.thread_id, "names": "[]"})
+        head = await standing_head(t, run.owner, run.thread_id, run.prior_head)
+        await t.run("end_attempt", (head, await asks(t, head), "cancelled", now, run.owner, run.thread_id))
+        await t.run("forget_records", (run.run_id,))
     if run.finished:
-        t.run(
+        await t.run(
             "bury_run",
             {"run_id": run.run_id, "now": now, "outcome": "rolled_back", "expires_at": expires_at},
         )
         return
-    last = append_outside(
+    last = await append_outside(
         t,
         run.owner,
         run.thread_id,
         run.run_id,
         now,
-        [*closing_entries(t, run), *terminal_entries(run.run_id, "rolled_back", None, reason)],
+        [*await closing_entries(t, run), *terminal_entries(run.run_id, "rolled_back", None, reason)],
         over=Over(run.agent_id, "rolled_back", run.attempt),
     )
-    end(t, run, "rolled_back", None, last, now, expires_at, bury=True)
+    await end(t, run, "rolled_back", None, last, now, expires_at, bury=True)
 
 
-def row_of(t: Transaction, run_id: str) -> Run:
+async def row_of(t: Reads, run_id: str) -> Run:
     """A run that is known to exist, tombstoned or not."""
-    return run_of(t.one("run_row", (run_id,)))
+    return run_of(await t.one("run_row", (run_id,)))
+
+
+async def run_of_attempt(t: Reads, attempt: Attempt) -> Run:
+    """An attempt's run, tombstoned or not.
+
+    Raises:
+        LeaseLost: its thread was deleted, and what was on it is swept away.
+    """
+    row = await t.one("run_row", (attempt.run_id,))
+    if row is None:
+        raise LeaseLost(f"run {attempt.run_id} is gone, and attempt {attempt.number} of it has lost its lease")
+    return run_of(row)

@@ -21,8 +21,9 @@ from runyard.errors import (
 from runyard.events import Chunk, Entry, Over, encode
 from runyard.runs import Attempt, CancelAction, Failure, NewRun, Run, Strategy, status_of
 from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue
-from runyard.storage.sqlite import injected_verbs, line
-from runyard.storage.sqlite.line import (
+from runyard.storage.verbs import injected as injected_verbs
+from runyard.storage.verbs import line
+from runyard.storage.verbs.line import (
     Place,
     append,
     end,
@@ -33,9 +34,8 @@ from runyard.storage.sqlite.line import (
     row_of,
     settle,
 )
-from runyard.storage.sqlite.outbox_verbs import announce
-from runyard.storage.sqlite.put_off import Standing
-from runyard.storage.sqlite.rows import (
+from runyard.storage.verbs.outbox import announce
+from runyard.storage.verbs.rows import (
     RUN_COLUMNS,
     checkpoint_of,
     checkpoint_values,
@@ -46,17 +46,17 @@ from runyard.storage.sqlite.rows import (
     run_of,
     thread_of,
 )
-from runyard.storage.sqlite.thread_verbs import bury, revive
-from runyard.storage.sqlite.writer import Transaction
+from runyard.storage.verbs.threads import bury, revive
+from runyard.storage.verbs.transaction import Reads, Standing, Transaction
 from runyard.threads import Thread
 
 
-def create_run(t: Transaction, new: NewRun) -> Created:
+async def create_run(t: Transaction, new: NewRun) -> Created:
     if new.idempotency is not None:
-        repeated = known_run(t, new.owner, new.idempotency)
+        repeated = await known_run(t, new.owner, new.idempotency)
         if repeated is not None:
             return Created(repeated, repeated=True)
-    created = _create_on_new_thread(t, new) if new.stateless else _create_on_thread(t, new)
+    created = await _create_on_new_thread(t, new) if new.stateless else await _create_on_thread(t, new)
     if new.trace is not None:
         t.later("insert_trace", (new.run_id, new.trace), new.thread_id)
     if new.idempotency is not None:
@@ -71,10 +71,10 @@ def _key(owner: str, route: str, key: str) -> str:
     return f"{owner}\0{route}\0{key}"
 
 
-def known_run(t: Transaction, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
+async def known_run(t: Reads, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
     """The run that the key made before, as it is now, or as it was created where it is gone."""
     route, key, digest = idempotency
-    row = t.look("known_key", (owner, route, key), _key(owner, route, key))
+    row = await t.look("known_key", (owner, route, key), _key(owner, route, key))
     if row is None:
         return None
     if row[0] != digest:
@@ -83,7 +83,7 @@ def known_run(t: Transaction, owner: str, idempotency: tuple[str, str, str]) -> 
             field="Idempotency-Key",
             run_id=row[2],
         )
-    current = t.one("run_row", (row[2],))
+    current = await t.one("run_row", (row[2],))
     return run_of(current) if current is not None else kept_run(row[1])
 
 
@@ -91,10 +91,10 @@ def _input_entry(new: NewRun) -> Entry:
     return Entry("input", msgspec.Raw(new.input_event))
 
 
-def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
+async def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
     """The hot path: nothing else can be in line on a thread that nobody knows."""
     now, thread_id, due_at = new.created_at, new.thread_id, new.due_at
-    claimed = new.claim and due_at is None and _has_room(t, new)
+    claimed = new.claim and due_at is None and await _has_room(t, new)
     ready = not claimed and due_at is None
     status = "running" if claimed else "pending"
     entries = [_input_entry(new)]
@@ -124,43 +124,43 @@ def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
     return Created(run, Claim(run, attempt, 0))
 
 
-def _create_on_thread(t: Transaction, new: NewRun) -> Created:
+async def _create_on_thread(t: Transaction, new: NewRun) -> Created:
     if new.claim and not new.resumes and new.base is None and new.due_at is None and new.concurrency is None:
-        row = t.look("thread_alone", (new.owner, new.thread_id), new.thread_id)
+        row = await t.look("thread_alone", (new.owner, new.thread_id), new.thread_id)
         if row is not None:
             return _begin_on_thread(t, new, *row)
-    row = t.one("thread", (new.owner, new.thread_id))
+    row = await t.one("thread", (new.owner, new.thread_id))
     if row is None and new.create_thread:
         values = {
             "owner": new.owner, "thread_id": new.thread_id, "now": new.created_at, "metadata": b"{}", "hidden": 0,
         }  # fmt: skip
-        if t.one("insert_thread", values) is None:
-            revive(t, values)
-        row = t.one("thread", (new.owner, new.thread_id))
+        if await t.one("insert_thread", values) is None:
+            await revive(t, values)
+        row = await t.one("thread", (new.owner, new.thread_id))
     if row is None or row[9]:
         raise thread_not_found(new.thread_id)
-    if new.base is not None and not _belongs(t, new.owner, new.thread_id, new.base):
+    if new.base is not None and not await _belongs(t, new.owner, new.thread_id, new.base):
         raise checkpoint_not_found(new.base, new.thread_id)
     head, last_seq = row[6], row[7]
-    waiting = line_of(t, new.owner, new.thread_id)
-    asked = _asked(t, new, thread_of(row)) if new.resumes else None
+    waiting = await line_of(t, new.owner, new.thread_id)
+    asked = await _asked(t, new, thread_of(row)) if new.resumes else None
     if new.resumes and asked is None:
         raise Conflict(
             f"thread {new.thread_id} has no open question that command.resume could answer",
             code="not_interrupted",
             thread_id=new.thread_id,
         )
-    ended, stopping = _make_way(t, new, waiting, resume_goes_first=new.resumes)
+    ended, stopping = await _make_way(t, new, waiting, resume_goes_first=new.resumes)
     free = not any(p.status == "running" for p in waiting) and (new.resumes or all(p.run_id in ended for p in waiting))
-    claimed = new.claim and free and new.due_at is None and _has_room(t, new)
-    run = _insert(t, new, claimed=claimed, first_seq=last_seq, head=head, asked=asked)
+    claimed = new.claim and free and new.due_at is None and await _has_room(t, new)
+    run = await _insert(t, new, claimed=claimed, first_seq=last_seq, head=head, asked=asked)
     now = new.created_at
     if not claimed:
-        line.append_outside(t, new.owner, new.thread_id, new.run_id, now, [_input_entry(new)])
-        settle(t, new.owner, new.thread_id, now)
+        await line.append_outside(t, new.owner, new.thread_id, new.run_id, now, [_input_entry(new)])
+        await settle(t, new.owner, new.thread_id, now)
         return Created(run, ended=tuple(ended), stopping=stopping)
     entries = [_input_entry(new), line.running_entry(new.run_id, new.agent_id, 1, run.base)]
-    lease, last, _ = t.one("claim_thread", (len(entries), now, new.owner, new.thread_id))
+    lease, last, _ = await t.one("claim_thread", (len(entries), now, new.owner, new.thread_id))
     append(t, new.owner, new.thread_id, new.run_id, now, entries, last)
     attempt = Attempt(new.run_id, new.owner, new.thread_id, lease, 1)
     return Created(run, Claim(run, attempt, 0), ended=tuple(ended), stopping=stopping)
@@ -183,11 +183,11 @@ def _begin_on_thread(t: Transaction, new: NewRun, head: str | None, last_seq: in
     return Created(run, Claim(run, attempt, 0))
 
 
-def _belongs(t: Transaction, owner: str, thread_id: str, checkpoint_id: str) -> bool:
-    return bool(t.one("belongs", {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id})[0])
+async def _belongs(t: Transaction, owner: str, thread_id: str, checkpoint_id: str) -> bool:
+    return bool((await t.one("belongs", {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}))[0])
 
 
-def _make_way(
+async def _make_way(
     t: Transaction, new: NewRun, waiting: Sequence[Place], *, resume_goes_first: bool
 ) -> tuple[list[str], str | None]:
     """What the strategy does to the runs that are in line before the new one."""
@@ -206,10 +206,12 @@ def _make_way(
             thread_id=new.thread_id,
             run_id=first,
         )
-    return _clear_line(t, waiting, new.strategy, new.created_at)
+    return await _clear_line(t, waiting, new.strategy, new.created_at)
 
 
-def _clear_line(t: Transaction, waiting: Sequence[Place], strategy: Strategy, now: int) -> tuple[list[str], str | None]:
+async def _clear_line(
+    t: Transaction, waiting: Sequence[Place], strategy: Strategy, now: int
+) -> tuple[list[str], str | None]:
     """`interrupt` and `rollback` act on the executing and all due queued runs."""
     ended: list[str] = []
     stopping: str | None = None
@@ -217,42 +219,42 @@ def _clear_line(t: Transaction, waiting: Sequence[Place], strategy: Strategy, no
     for place in reversed(waiting):
         if place.status == "running":
             if place.cancel != "rollback":
-                _request_cancel(t, place.run_id, action, now)
+                await _request_cancel(t, place.run_id, action, now)
             stopping = place.run_id
         else:
-            _end_waiting(t, row_of(t, place.run_id), action, now, None)
+            await _end_waiting(t, await row_of(t, place.run_id), action, now, None)
             ended.append(place.run_id)
     return ended, stopping
 
 
-def _request_cancel(t: Transaction, run_id: str, action: CancelAction, now: int) -> None:
+async def _request_cancel(t: Transaction, run_id: str, action: CancelAction, now: int) -> None:
     if t.begun is not None:
         t.begun.pop(run_id, None)
-    t.run("request_cancel", (action, now, run_id))
+    await t.run("request_cancel", (action, now, run_id))
 
 
-def _end_waiting(t: Transaction, run: Run, action: CancelAction, now: int, expires_at: int | None) -> None:
+async def _end_waiting(t: Transaction, run: Run, action: CancelAction, now: int, expires_at: int | None) -> None:
     if action == "rollback":
-        roll_back(t, run, now, expires_at if expires_at is not None else now)
+        await roll_back(t, run, now, expires_at if expires_at is not None else now)
     else:
-        standing = t.one("thread_standing", (run.owner, run.thread_id))
-        left = injected_verbs.leave_untaken(t, run, standing[1], "cancelled", now)
-        end_pending(t, run, "cancelled", now, expires_at if run.stateless else None, left)
+        standing = await t.one("thread_standing", (run.owner, run.thread_id))
+        left = await injected_verbs.leave_untaken(t, run, standing[1], "cancelled", now)
+        await end_pending(t, run, "cancelled", now, expires_at if run.stateless else None, left)
 
 
-def _has_room(t: Transaction, new: NewRun) -> bool:
-    return new.concurrency is None or t.one("running_of_agent", (new.agent_id,))[0] < new.concurrency
+async def _has_room(t: Transaction, new: NewRun) -> bool:
+    return new.concurrency is None or (await t.one("running_of_agent", (new.agent_id,)))[0] < new.concurrency
 
 
-def _asked(t: Transaction, new: NewRun, thread: Thread) -> Asked | None:
+async def _asked(t: Transaction, new: NewRun, thread: Thread) -> Asked | None:
     """The open question that a resume answers: the head's, or that of the checkpoint it goes back to."""
     if new.base is None and not thread.asking:
         return None
-    row = t.one("checkpoint", (new.base or thread.head, new.owner))
+    row = await t.one("checkpoint", (new.base or thread.head, new.owner))
     return None if row is None else checkpoint_of(row).asked
 
 
-def _insert(
+async def _insert(
     t: Transaction,
     new: NewRun,
     *,
@@ -262,7 +264,7 @@ def _insert(
     asked: Asked | None = None,
 ) -> Run:
     run = _new_run(new, claimed=claimed, first_seq=first_seq, head=head, asked=asked)
-    t.run(
+    await t.run(
         "insert_run",
         (
             run.run_id, run.thread_id, run.owner, run.agent_id, run.status, run.created_at, run.updated_at,
@@ -286,26 +288,26 @@ def _new_run(new: NewRun, *, claimed: bool, first_seq: int, head: str | None, as
     )  # fmt: skip
 
 
-def claim(t: Transaction, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
-    join_due(t, now)
-    found = _claim_suspect(t, agents, now)
+async def claim(t: Transaction, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
+    await join_due(t, now)
+    found = await _claim_suspect(t, agents, now)
     for agent_id, concurrency in agents.items():
         room = limit - len(found)
         if concurrency is not None:
-            room = min(room, concurrency - t.one("running_of_agent", (agent_id,))[0])
+            room = min(room, concurrency - (await t.one("running_of_agent", (agent_id,)))[0])
         if room <= 0:
             continue
-        found += [_claim(t, row, concurrency, now) for row in t.all("ready", (agent_id, room))]
+        found += [_claim(t, row, concurrency, now) for row in await t.all("ready", (agent_id, room))]
     return found
 
 
-def _claim_suspect(t: Transaction, agents: dict[str, int | None], now: int) -> list[Claim]:
-    for row in t.all("ready_apart"):
+async def _claim_suspect(t: Transaction, agents: dict[str, int | None], now: int) -> list[Claim]:
+    for row in await t.all("ready_apart"):
         agent_id = run_of(row[:RUN_COLUMNS]).agent_id
-        if agent_id not in agents or t.one("on_probation") is not None:
+        if agent_id not in agents or await t.one("on_probation") is not None:
             continue
         concurrency = agents[agent_id]
-        if concurrency is None or t.one("running_of_agent", (agent_id,))[0] < concurrency:
+        if concurrency is None or (await t.one("running_of_agent", (agent_id,)))[0] < concurrency:
             return [_claim(t, row, concurrency, now, apart=True)]
     return []
 
@@ -342,36 +344,36 @@ def _remember(t: Transaction, run: Run, attempt: Attempt, last_seq: int, head: s
         t.begun.remember(Standing(run, attempt.lease, last_seq, head))
 
 
-def claim_of(t: Transaction, run_id: str) -> Claim | None:
+async def claim_of(t: Transaction, run_id: str) -> Claim | None:
     """On the writer, so that it comes after whatever was queued before."""
-    row = t.one("run_row", (run_id,))
+    row = await t.one("run_row", (run_id,))
     run = None if row is None else run_of(row)
     if run is None or run.status != "running":
         return None
-    lease = t.one("thread_standing", (run.owner, run.thread_id))[5]
+    lease = (await t.one("thread_standing", (run.owner, run.thread_id)))[5]
     return Claim(run, Attempt(run_id, run.owner, run.thread_id, lease, run.attempt))
 
 
-def acquit(t: Transaction, run_id: str) -> None:
-    t.run("acquit", (run_id,))
+async def acquit(t: Transaction, run_id: str) -> None:
+    await t.run("acquit", (run_id,))
     t.ready = True
 
 
-def join_due(t: Transaction, now: int) -> None:
+async def join_due(t: Transaction, now: int) -> None:
     """Delayed runs whose time has come join the line of their threads; only now does their strategy act."""
-    for number, run_id, owner, thread_id, attempt, strategy, due_at in t.all("due", (now,)):
+    for number, run_id, owner, thread_id, attempt, strategy, due_at in await t.all("due", (now,)):
         if attempt == 0 and strategy in ("interrupt", "rollback"):
-            others = [p for p in line_of(t, owner, thread_id) if p.run_id != run_id]
-            _clear_line(t, others, strategy, now)
-        t.run("join_line", (due_at if attempt == 0 else None, number))
-        settle(t, owner, thread_id, now)
+            others = [p for p in await line_of(t, owner, thread_id) if p.run_id != run_id]
+            await _clear_line(t, others, strategy, now)
+        await t.run("join_line", (due_at if attempt == 0 else None, number))
+        await settle(t, owner, thread_id, now)
 
 
-def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> int:
+async def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> int:
     if t.begun is not None:
         t.begun.pop(attempt.run_id, None)
-    last = fenced_numbers(t, attempt, len(batch.entries))
-    _store(t, attempt, batch, now, last)
+    last = await fenced_numbers(t, attempt, len(batch.entries))
+    await _store(t, attempt, batch, now, last)
     written = batch.last_checkpoint
     if written is not None:
         head = written.checkpoint_id
@@ -379,19 +381,19 @@ def append_batch(t: Transaction, attempt: Attempt, batch: Batch, now: int) -> in
     return last
 
 
-def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) -> None:
+async def _store(t: Transaction, attempt: Attempt, batch: Batch, now: int, last: int) -> None:
     if batch.entries:
         append(t, attempt.owner, attempt.thread_id, attempt.run_id, now, batch.entries, last, states=batch.states)
     for checkpoint in batch.checkpoints:
         t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint), attempt.thread_id)
-    _record(t, attempt, batch)
+    await _record(t, attempt, batch)
 
 
-def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
+async def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
     if batch.records:
-        invocation = row_of(t, attempt.run_id).invocation
+        invocation = (await row_of(t, attempt.run_id)).invocation
         for record in batch.records:
-            t.run(
+            await t.run(
                 "upsert_record",
                 (invocation, record.kind, record.name, record.nth, record.order, attempt.run_id, record.body),
             )
@@ -403,54 +405,54 @@ def _record(t: Transaction, attempt: Attempt, batch: Batch) -> None:
         t.later("give", values, attempt.thread_id)
 
 
-def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
+async def finish(t: Transaction, attempt: Attempt, batch: Batch, ending: Ending, now: int) -> Run:
     begun = None if t.begun is None else t.begun.pop(attempt.run_id, None)
     if begun is not None and begun.lease == attempt.lease and _plain(ending):
         entries = [*batch.entries, *line.terminal_entries(attempt.run_id, ending.outcome, ending.failure)]
         last = begun.last_seq + len(entries)
-        return _end_alone(t, attempt, begun.run, batch, ending, now, entries, last, begun.head, seen=False)
-    standing = t.look("attempt_standing", (attempt.run_id, attempt.lease), attempt.thread_id)
-    run = row_of(t, attempt.run_id) if standing is None else run_of(standing[:RUN_COLUMNS])
+        return await _end_alone(t, attempt, begun.run, batch, ending, now, entries, last, begun.head, seen=False)
+    standing = await t.look("attempt_standing", (attempt.run_id, attempt.lease), attempt.thread_id)
+    run = await line.run_of_attempt(t, attempt) if standing is None else run_of(standing[:RUN_COLUMNS])
     if run.cancel is not None and run.cancel != ending.cancel and run.status == "running":
         raise CancelRequested(f"run {run.run_id} was asked to cancel ({run.cancel})", action=run.cancel)
     if ending.outcome == "rolled_back":
-        fenced_numbers(t, attempt, 0)
-        roll_back(t, run, now, ending.expires_at)
-        settle(t, run.owner, run.thread_id, now)
-        return row_of(t, run.run_id)
+        await fenced_numbers(t, attempt, 0)
+        await roll_back(t, run, now, ending.expires_at)
+        await settle(t, run.owner, run.thread_id, now)
+        return await row_of(t, run.run_id)
     if ending.injects:
-        batch, ending = injected_verbs.with_untaken(t, attempt, run, batch, ending, now)
+        batch, ending = await injected_verbs.with_untaken(t, attempt, run, batch, ending, now)
     entries = [*batch.entries, *line.terminal_entries(run.run_id, ending.outcome, ending.failure)]
     if standing is not None:
         last_seq, head, others = standing[RUN_COLUMNS:]
         if not others and not ending.delete_thread and ending.outcome != "asked":
-            return _end_alone(t, attempt, run, batch, ending, now, entries, last_seq + len(entries), head)
-    last = fenced_numbers(t, attempt, len(entries))
-    _store(t, attempt, msgspec.structs.replace(batch, entries=()), now, last)
+            return await _end_alone(t, attempt, run, batch, ending, now, entries, last_seq + len(entries), head)
+    last = await fenced_numbers(t, attempt, len(entries))
+    await _store(t, attempt, msgspec.structs.replace(batch, entries=()), now, last)
     append(
         t, run.owner, run.thread_id, run.run_id, now, entries, last, states=batch.states, final=ending.final,
         over=Over(run.agent_id, ending.outcome, run.attempt),
     )  # fmt: skip
     written = batch.last_checkpoint
-    _end_attempt(t, run, written, ending, now)
-    end(
+    await _end_attempt(t, run, written, ending, now)
+    await end(
         t, run, ending.outcome, ending.failure, last, now, ending.expires_at,
         last_checkpoint=None if written is None else written.checkpoint_id, final=ending.final,
     )  # fmt: skip
     if ending.outcome == "asked" and run.stateless:
-        t.run("show_thread", (run.owner, run.thread_id))
+        await t.run("show_thread", (run.owner, run.thread_id))
     if ending.delete_thread:
-        bury(t, run.owner, run.thread_id, now, keep=run.run_id)
+        await bury(t, run.owner, run.thread_id, now, keep=run.run_id)
     else:
-        settle(t, run.owner, run.thread_id, now)
-    return row_of(t, run.run_id)
+        await settle(t, run.owner, run.thread_id, now)
+    return await row_of(t, run.run_id)
 
 
 def _plain(ending: Ending) -> bool:
     return ending.cancel is None and not ending.delete_thread and ending.outcome not in ("asked", "rolled_back")
 
 
-def _end_alone(
+async def _end_alone(
     t: Transaction,
     attempt: Attempt,
     run: Run,
@@ -467,14 +469,14 @@ def _end_alone(
     the line was looked at; else the thread is one that has none."""
     for checkpoint in batch.checkpoints:
         t.later("insert_checkpoint", checkpoint_values(attempt.owner, checkpoint), attempt.thread_id)
-    _record(t, attempt, batch)
+    await _record(t, attempt, batch)
     asking = 0
     last_checkpoint = run.last_checkpoint
     written = batch.last_checkpoint
     if written is not None:
         last_checkpoint = head = written.checkpoint_id
     else:
-        asking = line.asking_after(t, run, head, ending.outcome)
+        asking = await line.asking_after(t, run, head, ending.outcome)
     status, first = status_of(ending.outcome), last - len(entries) + 1
     t.later(
         "end_alone",
@@ -491,7 +493,7 @@ def _end_alone(
         updated_at=now, due_at=None, last_checkpoint=last_checkpoint,
     )  # fmt: skip
     if ended.has_webhook:
-        announce(t, ended, ending.final)
+        await announce(t, ended, ending.final)
     chunk = Chunk(
         run.owner, run.thread_id, run.run_id, first, now, entries, states=batch.states, final=ending.final, ended=ended,
         over=Over(run.agent_id, ending.outcome, run.attempt),
@@ -500,30 +502,33 @@ def _end_alone(
     return ended
 
 
-def _end_attempt(t: Transaction, run: Run, written: Checkpoint | None, ending: Ending, now: int) -> None:
+async def _end_attempt(t: Transaction, run: Run, written: Checkpoint | None, ending: Ending, now: int) -> None:
     """The head after the run: what it wrote last, else the checkpoint that it was told to build on (a fork that
     changed nothing leaves the head alone)."""
     if written is not None:
         head, asking = written.checkpoint_id, int(written.asked is not None)
     else:
-        head = t.one("thread_standing", (run.owner, run.thread_id))[1]
-        asking = line.asking_after(t, run, head, ending.outcome)
-    t.run("end_attempt", (head, asking, ending.outcome, now, run.owner, run.thread_id))
+        head = (await t.one("thread_standing", (run.owner, run.thread_id)))[1]
+        asking = await line.asking_after(t, run, head, ending.outcome)
+    await t.run("end_attempt", (head, asking, ending.outcome, now, run.owner, run.thread_id))
 
 
-def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: int) -> Run:
+async def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: int) -> Run:
     if t.begun is not None:
         t.begun.pop(attempt.run_id, None)
-    closing = line.closing_entries(t, row_of(t, attempt.run_id), batch.entries)
+    closing = await line.closing_entries(t, await line.run_of_attempt(t, attempt), batch.entries)
     batch = msgspec.structs.replace(batch, entries=[*batch.entries, *closing])
-    last = fenced_numbers(t, attempt, len(batch.entries))
-    _store(t, attempt, batch, now, last)
+    last = await fenced_numbers(t, attempt, len(batch.entries))
+    await _store(t, attempt, batch, now, last)
     checkpoint = batch.last_checkpoint
     written = None if checkpoint is None else checkpoint.checkpoint_id
-    head = written or t.one("thread_standing", (attempt.owner, attempt.thread_id))[1]
-    asking = line.asking_after(t, row_of(t, attempt.run_id), head, None)
-    t.run("end_attempt", (head, asking, None, now, attempt.owner, attempt.thread_id))
-    moved = t.one(
+    head = written or (await t.one("thread_standing", (attempt.owner, attempt.thread_id)))[1]
+    run = await row_of(t, attempt.run_id)
+    asking = await line.asking_after(t, run, head, None)
+    await t.run("end_attempt", (head, asking, None, now, attempt.owner, attempt.thread_id))
+    if how.lost:
+        await _count_loss(t, attempt.run_id, run.max_attempts)
+    moved = await t.one(
         "requeue_run",
         {
             "run_id": attempt.run_id, "due_at": how.due_at, "now": now, "refund": int(how.refund),
@@ -532,92 +537,94 @@ def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, now: i
     )  # fmt: skip
     if moved is None:
         raise LeaseLost(f"run {attempt.run_id} does not execute")
-    settle(t, attempt.owner, attempt.thread_id, now)
-    return row_of(t, attempt.run_id)
+    await settle(t, attempt.owner, attempt.thread_id, now)
+    return await row_of(t, attempt.run_id)
 
 
-def cancel(
+async def cancel(
     t: Transaction, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
 ) -> Cancelled:
-    row = t.one("run", (run_id, owner))
+    row = await t.one("run", (run_id, owner))
     if row is None:
         raise run_not_found(run_id)
     run = run_of(row)
     if run.status == "pending":
-        _end_waiting(t, run, action, now, expires_at)
-        settle(t, owner, run.thread_id, now)
-        return Cancelled("ended", row_of(t, run_id))
+        await _end_waiting(t, run, action, now, expires_at)
+        await settle(t, owner, run.thread_id, now)
+        return Cancelled("ended", await row_of(t, run_id))
     if run.status == "running":
         if run.cancel != "rollback":
-            _request_cancel(t, run_id, action, now)
-        return Cancelled("stopping", row_of(t, run_id))
+            await _request_cancel(t, run_id, action, now)
+        return Cancelled("stopping", await row_of(t, run_id))
     if action == "rollback":
-        _roll_back_finished(t, run, now, expires_at)
+        await _roll_back_finished(t, run, now, expires_at)
     elif run.outcome == "asked":
-        _close_question(t, run, now)
-    return Cancelled("finished", row_of(t, run_id))
+        await _close_question(t, run, now)
+    return Cancelled("finished", await row_of(t, run_id))
 
 
-def _roll_back_finished(t: Transaction, run: Run, now: int, expires_at: int | None) -> None:
-    standing = t.one("thread_standing", (run.owner, run.thread_id))
+async def _roll_back_finished(t: Transaction, run: Run, now: int, expires_at: int | None) -> None:
+    standing = await t.one("thread_standing", (run.owner, run.thread_id))
     where = {"owner": run.owner, "thread_id": run.thread_id, "run_id": run.run_id}
-    executing = any(p.status == "running" for p in line_of(t, run.owner, run.thread_id))
+    executing = any(p.status == "running" for p in await line_of(t, run.owner, run.thread_id))
     moved_on = standing is None or (run.last_checkpoint is not None and standing[1] != run.last_checkpoint)
-    if executing or moved_on or t.one("started_later", where) is not None:
+    if executing or moved_on or await t.one("started_later", where) is not None:
         raise Conflict(
             f"run {run.run_id} is finished and not the latest of its thread: it cannot be rolled back",
             code="rollback_not_latest",
             run_id=run.run_id,
             thread_id=run.thread_id,
         )
-    roll_back(t, run, now, expires_at)
-    settle(t, run.owner, run.thread_id, now)
+    await roll_back(t, run, now, expires_at)
+    await settle(t, run.owner, run.thread_id, now)
 
 
-def _close_question(t: Transaction, run: Run, now: int) -> None:
+async def _close_question(t: Transaction, run: Run, now: int) -> None:
     """Cancelling a run that ended with a question withdraws the question: the line of its thread moves on."""
-    standing = t.one("thread_standing", (run.owner, run.thread_id))
+    standing = await t.one("thread_standing", (run.owner, run.thread_id))
     if standing is None or standing[1] != run.last_checkpoint or not standing[2]:
         return
-    t.run("move_head", (run.last_checkpoint, 0, now, run.owner, run.thread_id))
-    settle(t, run.owner, run.thread_id, now)
+    await t.run("move_head", (run.last_checkpoint, 0, now, run.owner, run.thread_id))
+    await settle(t, run.owner, run.thread_id, now)
 
 
-def abandon(t: Transaction, run_id: str, now: int, expires_at: int | None) -> Run:
-    run = row_of(t, run_id)
-    if run.status != "running":
+async def abandon(t: Transaction, attempt: Attempt, now: int, expires_at: int | None) -> Run:
+    run_id = attempt.run_id
+    run = await row_of(t, run_id)
+    if run.finished:
         return run
+    await fenced_numbers(t, attempt, 0)
     if run.cancel == "rollback":
-        roll_back(t, run, now, expires_at, "still_stopping")
+        await roll_back(t, run, now, expires_at, "still_stopping")
     else:
-        head = t.one("thread_standing", (run.owner, run.thread_id))[1]
-        left = injected_verbs.leave_untaken(t, run, head, "abandoned", now)
+        head = (await t.one("thread_standing", (run.owner, run.thread_id)))[1]
+        left = await injected_verbs.leave_untaken(t, run, head, "abandoned", now)
         terminal = line.terminal_entries(run_id, "abandoned", None, "still_stopping")
-        last = line.append_outside(
+        last = await line.append_outside(
             t,
             run.owner,
             run.thread_id,
             run_id,
             now,
-            [*line.closing_entries(t, run), *left, *terminal],
+            [*await line.closing_entries(t, run), *left, *terminal],
             over=Over(run.agent_id, "abandoned", run.attempt),
         )
         head = line.checkpoint_in(left) or head
-        t.run(
+        await t.run(
             "end_attempt",
-            (head, 0 if left else line.asking_after(t, run, head, "abandoned"), "abandoned", now, run.owner,
+            (head, 0 if left else await line.asking_after(t, run, head, "abandoned"), "abandoned", now, run.owner,
              run.thread_id),
         )  # fmt: skip
-        end(
+        await end(
             t, run, "abandoned", None, last, now, expires_at if run.stateless else None,
             last_checkpoint=line.checkpoint_in(left),
         )  # fmt: skip
-    settle(t, run.owner, run.thread_id, now)
-    return row_of(t, run_id)
+    await settle(t, run.owner, run.thread_id, now)
+    return await row_of(t, run_id)
 
 
-def delete_run(t: Transaction, owner: str, run_id: str, now: int) -> None:
-    row = t.one("run", (run_id, owner))
+async def delete_run(t: Transaction, owner: str, run_id: str, now: int) -> None:
+    row = await t.one("run", (run_id, owner))
     if row is None:
         raise run_not_found(run_id)
     run = run_of(row)
@@ -628,59 +635,63 @@ def delete_run(t: Transaction, owner: str, run_id: str, now: int) -> None:
             run_id=run_id,
             status=run.status,
         )
-    t.run("bury_run", {"run_id": run_id, "now": now, "outcome": None, "expires_at": now})
+    await t.run("bury_run", {"run_id": run_id, "now": now, "outcome": None, "expires_at": now})
 
 
 SUSPECT = 2
 """Losses in a row from which a run is suspected of ending the server."""
 
 
-def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
-    t.run("recall_deliveries", (now,))
+async def _count_loss(t: Transaction, run_id: str, max_attempts: int) -> None:
+    # The last attempt of a run that has few is made apart as well: it has no other to lose.
+    await t.run("count_loss", (SUSPECT if max_attempts <= SUSPECT else 1, run_id))
+
+
+async def recover(t: Transaction, now: int, expires_at: int) -> Recovered:
+    await t.run("recall_deliveries", (now,))
     requeued: list[str] = []
     lost: list[str] = []
-    executing = sorted(t.all("executing"))  # in the order in which they were accepted
-    suspected = any(losses >= SUSPECT for *_, losses in executing)
-    for _, run_id, owner, thread_id, attempt, max_attempts, cancel_action, losses in executing:
-        run = row_of(t, run_id)
-        head = t.one("thread_standing", (owner, thread_id))[1]
+    executing = sorted(await t.all("executing"))  # in the order in which they were accepted
+    suspected = {worker for *_, losses, worker in executing if losses >= SUSPECT}
+    for _, run_id, owner, thread_id, attempt, max_attempts, cancel_action, losses, worker in executing:
+        run = await row_of(t, run_id)
+        head = (await t.one("thread_standing", (owner, thread_id)))[1]
         expiry = expires_at if run.stateless else None
         # Who allows one attempt means that the run is never begun twice.
-        innocent = suspected and losses < SUSPECT and max_attempts > 1
+        innocent = worker in suspected and losses < SUSPECT and max_attempts > 1
         if cancel_action == "rollback":
-            roll_back(t, run, now, expires_at)
+            await roll_back(t, run, now, expires_at)
         elif cancel_action == "interrupt":
-            left = injected_verbs.leave_untaken(t, run, head, "cancelled", now)
+            left = await injected_verbs.leave_untaken(t, run, head, "cancelled", now)
             head = line.checkpoint_in(left) or head
-            asking = 0 if left else line.asking_after(t, run, head, "cancelled")
-            t.run("end_attempt", (head, asking, "cancelled", now, owner, thread_id))
-            end_pending(t, run, "cancelled", now, expiry, left)
+            asking = 0 if left else await line.asking_after(t, run, head, "cancelled")
+            await t.run("end_attempt", (head, asking, "cancelled", now, owner, thread_id))
+            await end_pending(t, run, "cancelled", now, expiry, left)
         elif attempt >= max_attempts and not innocent:
             failure = Failure(
                 "attempts_exhausted",
                 f"the server died during attempt {attempt} of this run, and max_attempts is {max_attempts}: "
                 "the run itself may be what ends the server",
             )
-            left = injected_verbs.leave_untaken(t, run, head, "lost", now)
-            entries = [*line.closing_entries(t, run), *left, *line.terminal_entries(run_id, "lost", failure)]
+            left = await injected_verbs.leave_untaken(t, run, head, "lost", now)
+            entries = [*await line.closing_entries(t, run), *left, *line.terminal_entries(run_id, "lost", failure)]
             over = Over(run.agent_id, "lost", attempt)
-            last = line.append_outside(t, owner, thread_id, run_id, now, entries, over=over)
+            last = await line.append_outside(t, owner, thread_id, run_id, now, entries, over=over)
             head = line.checkpoint_in(left) or head
-            asking = 0 if left else line.asking_after(t, run, head, "lost")
-            t.run("end_attempt", (head, asking, "lost", now, owner, thread_id))
-            end(t, run, "lost", failure, last, now, expiry, last_checkpoint=line.checkpoint_in(left))
+            asking = 0 if left else await line.asking_after(t, run, head, "lost")
+            await t.run("end_attempt", (head, asking, "lost", now, owner, thread_id))
+            await end(t, run, "lost", failure, last, now, expiry, last_checkpoint=line.checkpoint_in(left))
             lost.append(run_id)
         else:
-            closing = line.closing_entries(t, run)
+            closing = await line.closing_entries(t, run)
             if closing:
-                line.append_outside(t, owner, thread_id, run_id, now, closing)
-            t.run("end_attempt", (head, line.asking_after(t, run, head, None), None, now, owner, thread_id))
-            # The last attempt of a run that has few is made apart as well: it has no other to lose.
-            t.run("count_loss", (SUSPECT if max_attempts <= SUSPECT and not innocent else 1, run_id))
-            t.one(
+                await line.append_outside(t, owner, thread_id, run_id, now, closing)
+            await t.run("end_attempt", (head, await line.asking_after(t, run, head, None), None, now, owner, thread_id))
+            await _count_loss(t, run_id, SUSPECT + 1 if innocent else max_attempts)
+            await t.one(
                 "requeue_run",
                 {"run_id": run_id, "due_at": None, "now": now, "refund": int(innocent), "last_checkpoint": None},
             )
             requeued.append(run_id)
-        settle(t, owner, thread_id, now)
+        await settle(t, owner, thread_id, now)
     return Recovered(tuple(requeued), tuple(lost))

@@ -18,10 +18,10 @@ from runyard.events import Entry, entry, point_to
 from runyard.runs import Attempt, Outcome, Run
 from runyard.runtime.contract import Injected, Record
 from runyard.storage.contract import Batch, Ending
-from runyard.storage.sqlite import line
-from runyard.storage.sqlite.rows import checkpoint_of, checkpoint_values, run_of
-from runyard.storage.sqlite.states import state_of
-from runyard.storage.sqlite.writer import Transaction
+from runyard.storage.verbs import line
+from runyard.storage.verbs.rows import checkpoint_of, checkpoint_values, run_of
+from runyard.storage.verbs.states import state_of
+from runyard.storage.verbs.transaction import Reads, Transaction
 from runyard.threads import upsert_messages
 
 MOST_WAITING = 1000
@@ -43,18 +43,18 @@ _MESSAGE_LIST = msgspec.json.Decoder(list[dict[str, Any]])
 _encode = msgspec.json.Encoder().encode
 
 
-def inject(t: Transaction, owner: str, run_id: str, messages: Sequence[bytes], now: int) -> None:
-    row = t.one("run", (run_id, owner))
+async def inject(t: Transaction, owner: str, run_id: str, messages: Sequence[bytes], now: int) -> None:
+    row = await t.one("run", (run_id, owner))
     if row is None:
         raise run_not_found(run_id)
     run = run_of(row)
-    taker = None if run.finished or run.cancel is not None else active_run(t, owner, run.thread_id)
+    taker = None if run.finished or run.cancel is not None else await active_run(t, owner, run.thread_id)
     if taker is None or taker.run_id != run_id:
         raise Conflict(
             f"run {run_id} takes no messages: it is {_standing(run)}", code="no_active_run", run_id=run_id,
             status=run.status,
         )  # fmt: skip
-    known = {_NAMED.decode(message.body).id for message in injected(t, run.invocation)}
+    known = {_NAMED.decode(message.body).id for message in await injected(t, run.invocation)}
     fresh: list[bytes] = []
     for message in messages:
         id = _NAMED.decode(message).id
@@ -63,7 +63,7 @@ def inject(t: Transaction, owner: str, run_id: str, messages: Sequence[bytes], n
             fresh.append(message)
     if not fresh:
         return
-    waiting, last = _waiting(t, run.invocation)
+    waiting, last = await _waiting(t, run.invocation)
     if len(waiting) + len(fresh) > MOST_WAITING:
         raise Conflict(
             f"run {run_id} has {len(waiting)} messages that its agent has not taken; {MOST_WAITING} may wait",
@@ -72,33 +72,33 @@ def inject(t: Transaction, owner: str, run_id: str, messages: Sequence[bytes], n
     if t.begun is not None:
         t.begun.pop(run_id, None)
     for number, message in enumerate(fresh, last + 1):
-        t.run("upsert_record", (run.invocation, "injected", "", number, 0, run_id, message))
+        await t.run("upsert_record", (run.invocation, "injected", "", number, 0, run_id, message))
     entries = [Entry("messages", msgspec.Raw(b"[" + message + b"]")) for message in fresh]
-    line.append_outside(t, owner, run.thread_id, run_id, now, entries)
+    await line.append_outside(t, owner, run.thread_id, run_id, now, entries)
 
 
-def active_run(t: Transaction, owner: str, thread_id: str) -> Run | None:
-    places = line.line_of(t, owner, thread_id)
+async def active_run(t: Reads, owner: str, thread_id: str) -> Run | None:
+    places = await line.line_of(t, owner, thread_id)
     begun = next((place for place in places if place.status == "running" or place.attempt > 0), None)
     chosen = begun or next((place for place in places if place.ready), None)
-    return None if chosen is None else line.row_of(t, chosen.run_id)
+    return None if chosen is None else await line.row_of(t, chosen.run_id)
 
 
-def injected(t: Transaction, invocation: str, after: int = 0) -> list[Injected]:
-    return [Injected(*row) for row in t.all("records_of_kind", (invocation, "injected")) if row[0] > after]
+async def injected(t: Reads, invocation: str, after: int = 0) -> list[Injected]:
+    return [Injected(*row) for row in await t.all("records_of_kind", (invocation, "injected")) if row[0] > after]
 
 
-def with_untaken(
+async def with_untaken(
     t: Transaction, attempt: Attempt, run: Run, batch: Batch, ending: Ending, now: int
 ) -> tuple[Batch, Ending]:
     """The last batch of an attempt, and its end, with the messages that its code has not taken."""
-    waiting, _ = _waiting(t, run.invocation, batch.records)
-    if not waiting or not _keeps(t, run, batch, ending.outcome):
+    waiting, _ = await _waiting(t, run.invocation, batch.records)
+    if not waiting or not await _keeps(t, run, batch, ending.outcome):
         return batch, ending
-    parent = batch.last_checkpoint or _checkpoint(t, run.owner, run.last_checkpoint or run.base)
+    parent = batch.last_checkpoint or await _checkpoint(t, run.owner, run.last_checkpoint or run.base)
     state = ending.final
     if state is None:
-        state = {} if parent is None else state_of(t, parent.checkpoint_id)
+        state = {} if parent is None else await state_of(t, parent.checkpoint_id)
     checkpoint, state = _joined(run, attempt.thread_id, parent, state, waiting, now)
     return (
         msgspec.structs.replace(
@@ -111,33 +111,33 @@ def with_untaken(
     )
 
 
-def _keeps(t: Transaction, run: Run, batch: Batch, outcome: Outcome) -> bool:
+async def _keeps(t: Transaction, run: Run, batch: Batch, outcome: Outcome) -> bool:
     """Whether the end leaves the thread without a question, for which the messages would wait."""
     if outcome in ("asked", "rolled_back"):
         return False
-    return batch.last_checkpoint is not None or not line.asking_after(t, run, _head(t, run), outcome)
+    return batch.last_checkpoint is not None or not await line.asking_after(t, run, await _head(t, run), outcome)
 
 
-def leave_untaken(t: Transaction, run: Run, head: str | None, outcome: Outcome, now: int) -> list[Entry]:
+async def leave_untaken(t: Transaction, run: Run, head: str | None, outcome: Outcome, now: int) -> list[Entry]:
     """The same for a run that ends without its executor: the thread's head moves on; what is told of that."""
-    waiting, _ = _waiting(t, run.invocation)
-    if not waiting or line.asking_after(t, run, head, outcome):
+    waiting, _ = await _waiting(t, run.invocation)
+    if not waiting or await line.asking_after(t, run, head, outcome):
         return []
-    parent = _checkpoint(t, run.owner, head)
-    state: State = {} if parent is None else state_of(t, parent.checkpoint_id)
+    parent = await _checkpoint(t, run.owner, head)
+    state: State = {} if parent is None else await state_of(t, parent.checkpoint_id)
     checkpoint, _ = _joined(run, run.thread_id, parent, state, waiting, now)
-    t.run("insert_checkpoint", checkpoint_values(run.owner, checkpoint))
-    t.run("move_head", (checkpoint.checkpoint_id, 0, now, run.owner, run.thread_id))
+    await t.run("insert_checkpoint", checkpoint_values(run.owner, checkpoint))
+    await t.run("move_head", (checkpoint.checkpoint_id, 0, now, run.owner, run.thread_id))
     return [entry("values", point_to(checkpoint))]
 
 
-def _waiting(t: Transaction, invocation: str, records: Sequence[Record] = ()) -> tuple[list[bytes], int]:
+async def _waiting(t: Transaction, invocation: str, records: Sequence[Record] = ()) -> tuple[list[bytes], int]:
     """What has been put into an invocation and not been taken, neither by what is stored nor by these records; and the
     last number of all."""
-    messages = injected(t, invocation)
+    messages = await injected(t, invocation)
     if not messages:
         return [], 0
-    bodies = [body for _, body in t.all("records_of_kind", (invocation, "take"))]
+    bodies = [body for _, body in await t.all("records_of_kind", (invocation, "take"))]
     bodies += [record.body for record in records if record.kind == "take"]
     taken = {number for body in bodies for number in _TAKEN.decode(body).taken}
     return [message.body for message in messages if message.number not in taken], messages[-1].number
@@ -175,13 +175,13 @@ def _array(messages: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(messages) + b"]"
 
 
-def _head(t: Transaction, run: Run) -> str | None:
-    row = t.one("thread_standing", (run.owner, run.thread_id))
+async def _head(t: Transaction, run: Run) -> str | None:
+    row = await t.one("thread_standing", (run.owner, run.thread_id))
     return None if row is None else row[1]
 
 
-def _checkpoint(t: Transaction, owner: str, checkpoint_id: str | None) -> Checkpoint | None:
-    row = None if checkpoint_id is None else t.one("checkpoint", (checkpoint_id, owner))
+async def _checkpoint(t: Transaction, owner: str, checkpoint_id: str | None) -> Checkpoint | None:
+    row = None if checkpoint_id is None else await t.one("checkpoint", (checkpoint_id, owner))
     return None if row is None else checkpoint_of(row)
 
 

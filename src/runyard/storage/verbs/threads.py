@@ -9,28 +9,28 @@ import msgspec
 from runyard.checkpoints import Checkpoint
 from runyard.errors import Conflict, checkpoint_not_found, thread_not_found
 from runyard.events import entry, point_to
-from runyard.storage.sqlite.line import append_outside, end_pending, line_of, row_of, settle
-from runyard.storage.sqlite.rows import checkpoint_values, thread_of
-from runyard.storage.sqlite.writer import Transaction
+from runyard.storage.verbs.line import append_outside, end_pending, line_of, row_of, settle
+from runyard.storage.verbs.rows import checkpoint_values, thread_of
+from runyard.storage.verbs.transaction import Transaction
 from runyard.threads import Thread
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def visible_thread(t: Transaction, owner: str, thread_id: str) -> Thread:
+async def visible_thread(t: Transaction, owner: str, thread_id: str) -> Thread:
     """A thread that thread routes may show.
 
     Raises:
         NotFound: absent, somebody else's, or the hidden thread of a stateless run.
     """
-    row = t.one("thread", (owner, thread_id))
+    row = await t.one("thread", (owner, thread_id))
     if row is None or row[9]:
         raise thread_not_found(thread_id)
     return thread_of(row)
 
 
-def create_thread(
+async def create_thread(
     t: Transaction,
     owner: str,
     thread_id: str,
@@ -39,8 +39,8 @@ def create_thread(
     if_exists: Literal["raise", "do_nothing"],
 ) -> Thread:
     values = {"owner": owner, "thread_id": thread_id, "now": now, "metadata": metadata, "hidden": 0}
-    if t.one("insert_thread", values) is None and not revive(t, values):
-        existing = thread_of(t.one("thread", (owner, thread_id)))
+    if await t.one("insert_thread", values) is None and not await revive(t, values):
+        existing = thread_of(await t.one("thread", (owner, thread_id)))
         if if_exists == "raise" or existing.hidden:
             raise Conflict(
                 f"thread {thread_id} exists already; send if_exists=do_nothing to get it as it is",
@@ -48,22 +48,22 @@ def create_thread(
                 thread_id=thread_id,
             )
         return existing
-    return thread_of(t.one("thread", (owner, thread_id)))
+    return thread_of(await t.one("thread", (owner, thread_id)))
 
 
-def revive(t: Transaction, values: dict[str, Any]) -> bool:
+async def revive(t: Transaction, values: dict[str, Any]) -> bool:
     """Makes a deleted thread anew, under its old id; whether there was one."""
-    if t.one("revive_thread", values) is None:
+    if await t.one("revive_thread", values) is None:
         return False
-    t.run("bury_checkpoints", (values["owner"], values["thread_id"]))
-    t.run("forget_pending", (values["owner"], values["thread_id"]))
+    await t.run("bury_checkpoints", (values["owner"], values["thread_id"]))
+    await t.run("forget_pending", (values["owner"], values["thread_id"]))
     where = {"owner": values["owner"], "thread_id": values["thread_id"]}
-    t.run("release_sources", where)
-    t.run("forget_inherited", where)
+    await t.run("release_sources", where)
+    await t.run("forget_inherited", where)
     return True
 
 
-def patch_thread(
+async def patch_thread(
     t: Transaction,
     owner: str,
     thread_id: str,
@@ -72,9 +72,9 @@ def patch_thread(
     checkpoint: Checkpoint | None,
     expected_head: str | None,
 ) -> Thread | None:
-    thread = visible_thread(t, owner, thread_id)
+    thread = await visible_thread(t, owner, thread_id)
     if checkpoint is not None:
-        busy = line_of(t, owner, thread_id)
+        busy = await line_of(t, owner, thread_id)
         if busy:
             raise Conflict(
                 f"thread {thread_id} is busy with run {busy[0].run_id}: its state cannot be changed from outside now",
@@ -84,43 +84,43 @@ def patch_thread(
             )
         if thread.head != expected_head:
             return None
-        if checkpoint.parent_id is not None and t.one("checkpoint", (checkpoint.parent_id, owner)) is None:
+        if checkpoint.parent_id is not None and await t.one("checkpoint", (checkpoint.parent_id, owner)) is None:
             # Its state was at hand, or read before it was swept: what builds on it could not be read any more.
             raise checkpoint_not_found(checkpoint.parent_id, thread_id)
-        t.run("insert_checkpoint", checkpoint_values(owner, checkpoint))
+        await t.run("insert_checkpoint", checkpoint_values(owner, checkpoint))
         asking = int(thread.asking and checkpoint.asked is not None and checkpoint.parent_id == thread.head)
-        t.run("move_head", (checkpoint.checkpoint_id, asking, now, owner, thread_id))
-        append_outside(t, owner, thread_id, None, now, [entry("values", point_to(checkpoint))])
-        settle(t, owner, thread_id, now)
+        await t.run("move_head", (checkpoint.checkpoint_id, asking, now, owner, thread_id))
+        await append_outside(t, owner, thread_id, None, now, [entry("values", point_to(checkpoint))])
+        await settle(t, owner, thread_id, now)
     if metadata is not None:
         merged = {**_decode(thread.metadata), **metadata}
-        t.run("merge_thread_metadata", (_encode(merged), now, owner, thread_id))
-    return visible_thread(t, owner, thread_id)
+        await t.run("merge_thread_metadata", (_encode(merged), now, owner, thread_id))
+    return await visible_thread(t, owner, thread_id)
 
 
-def copy_thread(t: Transaction, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
-    visible_thread(t, owner, thread_id)
-    t.run("copy_thread", {"owner": owner, "thread_id": thread_id, "new_id": new_id, "now": now})
+async def copy_thread(t: Transaction, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
+    await visible_thread(t, owner, thread_id)
+    await t.run("copy_thread", {"owner": owner, "thread_id": thread_id, "new_id": new_id, "now": now})
     inherits = {"owner": owner, "thread_id": thread_id, "new_id": new_id}
-    t.run("copy_inherited", inherits)
-    t.run("copy_pending", inherits)
-    return visible_thread(t, owner, new_id)
+    await t.run("copy_inherited", inherits)
+    await t.run("copy_pending", inherits)
+    return await visible_thread(t, owner, new_id)
 
 
-def delete_thread(t: Transaction, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
-    visible_thread(t, owner, thread_id)
-    return bury(t, owner, thread_id, now)
+async def delete_thread(t: Transaction, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
+    await visible_thread(t, owner, thread_id)
+    return await bury(t, owner, thread_id, now)
 
 
-def bury(t: Transaction, owner: str, thread_id: str, now: int, *, keep: str | None = None) -> tuple[str, ...]:
+async def bury(t: Transaction, owner: str, thread_id: str, now: int, *, keep: str | None = None) -> tuple[str, ...]:
     """Ends what is active, fences off what executes, and leaves a tombstone; `keep` names a finished run whose record
     outlives the thread. The ids of the runs whose code must stop."""
     executing: list[str] = []
-    for row in t.all("line", (owner, thread_id)):
+    for row in await t.all("line", (owner, thread_id)):
         run_id, status = row[1], row[2]
         if status == "running":
             executing.append(run_id)
-        end_pending(t, row_of(t, run_id), "cancelled", now, now)
-    t.run("bury_runs_of_thread", {"owner": owner, "thread_id": thread_id, "now": now, "keep": keep})
-    t.run("bury_thread", {"owner": owner, "thread_id": thread_id, "now": now, "keep": keep})
+        await end_pending(t, await row_of(t, run_id), "cancelled", now, now)
+    await t.run("bury_runs_of_thread", {"owner": owner, "thread_id": thread_id, "now": now, "keep": keep})
+    await t.run("bury_thread", {"owner": owner, "thread_id": thread_id, "now": now, "keep": keep})
     return tuple(executing)

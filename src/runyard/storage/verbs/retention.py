@@ -10,14 +10,14 @@ records are needed; a checkpoint from which a copy of its thread descends; the h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
 
 from runyard.storage.contract import Keep, Retention
-from runyard.storage.sqlite.thread_verbs import bury
-from runyard.storage.sqlite.writer import Transaction
+from runyard.storage.verbs.threads import bury
+from runyard.storage.verbs.transaction import Transaction
 
 BATCH = 200
 """Rows that one transaction removes, about."""
@@ -27,7 +27,7 @@ HELD_FOR = 3_600_000_000
 """Microseconds until a run that had to stay is looked at again."""
 
 Place = tuple[Any, ...]
-Stage = Callable[[Transaction, int, Keep, Place], tuple[Retention, Place | None]]
+Stage = Callable[[Transaction, int, Keep, Place], Coroutine[Any, Any, tuple[Retention, Place | None]]]
 """One batch from a place on: what it removed, and the place of the next one; None at the end."""
 
 BEGINNING: Place = ()
@@ -42,15 +42,13 @@ class Budget:
         self._t = t
         self.left = BATCH
 
-    def spend(self, query: str, **values: Any) -> bool:
+    async def spend(self, query: str, **values: Any) -> bool:
         """Executes a statement that removes up to `:limit` rows; whether it came to its end."""
         if self.left <= 0:
             return False
-        limit, connection = self.left, self._t.connection
-        before = connection.total_changes()
-        self._t.run(query, {**values, "limit": limit})
-        self.left -= connection.total_changes() - before  # with what triggers did
-        gone: int = connection.changes()
+        limit = self.left
+        gone, touched = await self._t.remove(query, {**values, "limit": limit})
+        self.left -= touched
         return gone < limit
 
 
@@ -67,63 +65,63 @@ class Old(msgspec.Struct, frozen=True, array_like=True):
     held: int
 
 
-def idle_threads(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
+async def idle_threads(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
     """Threads on which nothing has happened for long are deleted, with their runs first: bit by bit, for one may have
     any number. One with a delayed run to come stays."""
     if keep.threads_before is None:
         return Retention(), None
     budget = Budget(t)
     after = dict(zip(("updated_at", "owner", "thread_id"), place or (-1, "", ""), strict=True))
-    rows = t.all("idle_threads", {**after, "before": keep.threads_before, "limit": PAGE})
+    rows = await t.all("idle_threads", {**after, "before": keep.threads_before, "limit": PAGE})
     for updated_at, owner, thread_id in rows:
-        if not t.all("line", (owner, thread_id)):
-            if not budget.spend("expire_runs_of_thread", owner=owner, thread_id=thread_id, now=now):
+        if not await t.all("line", (owner, thread_id)):
+            if not await budget.spend("expire_runs_of_thread", owner=owner, thread_id=thread_id, now=now):
                 return Retention(), place
-            bury(t, owner, thread_id, now)
+            await bury(t, owner, thread_id, now)
         place = (updated_at, owner, thread_id)
     return Retention(), place if len(rows) == PAGE else None
 
 
-def old_runs(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
+async def old_runs(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
     """Finished runs on threads, by age."""
     if keep.runs_before is None:
         return Retention(), None
     rows: list[Any] = []
     for trimmed in (1, 0):
-        rows += t.all("old_runs", {"trimmed": trimmed, "before": keep.runs_before, "limit": PAGE - len(rows)})
-    return _remove_runs(t, now, rows)
+        rows += await t.all("old_runs", {"trimmed": trimmed, "before": keep.runs_before, "limit": PAGE - len(rows)})
+    return await _remove_runs(t, now, rows)
 
 
-def expired_runs(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
+async def expired_runs(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
     """Runs that go at a time of their own: stateless ones, deleted ones, undone ones."""
-    return _remove_runs(t, now, t.all("expired_runs", (now,)))
+    return await _remove_runs(t, now, await t.all("expired_runs", (now,)))
 
 
-def old_events(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
+async def old_events(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
     """The events of finished runs on threads, before the runs themselves; the floors of the threads' logs rise."""
     if keep.events_before is None:
         return Retention(), None
     budget = Budget(t)
-    rows = t.all("untrimmed_runs", (keep.events_before, PAGE))
+    rows = await t.all("untrimmed_runs", (keep.events_before, PAGE))
     done = 0
     for number, owner, thread_id, last_seq in rows:
-        if not _trim(t, budget, owner, thread_id, last_seq, keep.events_before):
+        if not await _trim(t, budget, owner, thread_id, last_seq, keep.events_before):
             break
-        t.run("mark_trimmed", (number,))
+        await t.run("mark_trimmed", (number,))
         budget.left -= 1
         done += 1
     more = done < len(rows) or len(rows) == PAGE
     return Retention(events=done), BEGINNING if more else None
 
 
-def unswept_threads(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
+async def unswept_threads(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
     """What nobody can reach any more of deleted threads, and of living ones of which a run was undone."""
     budget = Budget(t)
-    rows = t.all("unswept_threads", (PAGE,))
+    rows = await t.all("unswept_threads", (PAGE,))
     gone = 0
     for owner, thread_id, deleted_at in rows:
         swept = _sweep_living if deleted_at is None else _sweep_deleted
-        done = swept(t, budget, owner, thread_id)
+        done = await swept(t, budget, owner, thread_id)
         if done is None:
             return Retention(threads=gone), BEGINNING
         gone += done
@@ -131,17 +129,17 @@ def unswept_threads(t: Transaction, now: int, keep: Keep, place: Place) -> tuple
     return Retention(threads=gone), BEGINNING if len(rows) == PAGE or gone else None
 
 
-def expired_items(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
+async def expired_items(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
     """Items whose time is over."""
     budget = Budget(t)
-    done = budget.spend("delete_expired_items", now=now)
+    done = await budget.spend("delete_expired_items", now=now)
     return Retention(items=BATCH - budget.left), None if done else BEGINNING
 
 
-def old_keys(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
+async def old_keys(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
     """Idempotency keys, by age."""
     budget = Budget(t)
-    done = budget.spend("delete_old_keys", before=keep.keys_before)
+    done = await budget.spend("delete_old_keys", before=keep.keys_before)
     return Retention(keys=BATCH - budget.left), None if done else BEGINNING
 
 
@@ -157,100 +155,100 @@ STAGES: tuple[Stage, ...] = (
 """In this order what one stage leaves is swept by a later one."""
 
 
-def _remove_runs(t: Transaction, now: int, rows: Sequence[Any]) -> tuple[Retention, Place | None]:
+async def _remove_runs(t: Transaction, now: int, rows: Sequence[Any]) -> tuple[Retention, Place | None]:
     budget = Budget(t)
     gone = 0
     for run in (Old(*row) for row in rows):
         if budget.left <= 0:
             return Retention(runs=gone), BEGINNING
         if run.held:
-            t.run("hold_run", (now + HELD_FOR, run.number))
+            await t.run("hold_run", (now + HELD_FOR, run.number))
             budget.left -= 1
-        elif _remove_run(t, budget, run):
+        elif await _remove_run(t, budget, run):
             gone += 1
         else:
             # What is left of it is not shown to anybody, and is found by `expired_runs`.
-            t.run("bury_run", {"run_id": run.run_id, "now": now, "outcome": None, "expires_at": now})
+            await t.run("bury_run", {"run_id": run.run_id, "now": now, "outcome": None, "expires_at": now})
             return Retention(runs=gone), BEGINNING
     return Retention(runs=gone), BEGINNING if len(rows) == PAGE else None
 
 
-def _remove_run(t: Transaction, budget: Budget, run: Old) -> bool:
+async def _remove_run(t: Transaction, budget: Budget, run: Old) -> bool:
     """A run with its events and records; with its thread, where that is hidden. Whether the budget was enough."""
     where = {"owner": run.owner, "thread_id": run.thread_id}
     range_ = {"run_id": run.run_id, "first_seq": run.first_seq, "last_seq": run.last_seq}
-    if not budget.spend("delete_events_of_run", **where, **range_):
+    if not await budget.spend("delete_events_of_run", **where, **range_):
         return False
-    if not budget.spend("forget_records_of_run", run_id=run.run_id):
+    if not await budget.spend("forget_records_of_run", run_id=run.run_id):
         return False
-    if run.stateless and t.one("hidden_thread", where) is not None:
-        if not budget.spend("delete_pending_of_thread", **where):
+    if run.stateless and await t.one("hidden_thread", where) is not None:
+        if not await budget.spend("delete_pending_of_thread", **where):
             return False
-        if not budget.spend("delete_checkpoints_of_thread", **where):
+        if not await budget.spend("delete_checkpoints_of_thread", **where):
             return False
-        t.run("delete_hidden_thread", where)
+        await t.run("delete_hidden_thread", where)
     else:
-        if not budget.spend("delete_aside_of_run", **where, run_id=run.run_id):
+        if not await budget.spend("delete_aside_of_run", **where, run_id=run.run_id):
             return False
-        t.run("raise_floor", where)
-        t.run("mark_unswept", where)
-    t.run("forget_trace", (run.run_id,))
-    t.run("delete_run", (run.run_id,))
+        await t.run("raise_floor", where)
+        await t.run("mark_unswept", where)
+    await t.run("forget_trace", (run.run_id,))
+    await t.run("delete_run", (run.run_id,))
     budget.left -= 2
     return True
 
 
-def _trim(t: Transaction, budget: Budget, owner: str, thread_id: str, last_seq: int, before: int) -> bool:
+async def _trim(t: Transaction, budget: Budget, owner: str, thread_id: str, last_seq: int, before: int) -> bool:
     """Removes the beginning of a thread's log up to a run's last event, as far as it belongs to runs that are old
     enough. What then is left of the run (an older one beside it is not over) goes with the end of that one."""
     if budget.left <= 0:
         return False
     where = {"owner": owner, "thread_id": thread_id}
     limit = budget.left
-    rows = t.all("oldest_events", {**where, "last_seq": last_seq, "before": before, "limit": limit})
+    rows = await t.all("oldest_events", {**where, "last_seq": last_seq, "before": before, "limit": limit})
     gone = next((place for place, (_, free) in enumerate(rows) if not free), len(rows))
     if gone:
         floor = rows[gone - 1][0]
-        t.run("delete_events_up_to", (owner, thread_id, floor))
-        t.run("set_floor", (floor, owner, thread_id))
+        await t.run("delete_events_up_to", (owner, thread_id, floor))
+        await t.run("set_floor", (floor, owner, thread_id))
         budget.left -= gone
     return gone < limit
 
 
-def _sweep_deleted(t: Transaction, budget: Budget, owner: str, thread_id: str) -> int | None:
+async def _sweep_deleted(t: Transaction, budget: Budget, owner: str, thread_id: str) -> int | None:
     """Whether everything of the thread is gone now; None where the budget was not enough. While a run outlives it, or
     a copy descends from it, the thread waits outside the index: what ends that brings it back."""
     where = {"owner": owner, "thread_id": thread_id}
-    if t.one("outliving_run", where) is not None:
-        t.run("park_thread", where)
+    if await t.one("outliving_run", where) is not None:
+        await t.run("park_thread", where)
         return 0
-    if not budget.spend("delete_events_of_thread", **where):
+    if not await budget.spend("delete_events_of_thread", **where):
         return None
-    if not budget.spend("delete_pending_of_thread", **where):
+    if not await budget.spend("delete_pending_of_thread", **where):
         return None
-    if t.one("copy_of_thread", where) is not None:
-        t.run("park_thread", where)
+    if await t.one("copy_of_thread", where) is not None:
+        await t.run("park_thread", where)
         return 0
-    t.run("release_sources", where)
-    if not budget.spend("delete_inherited_of_thread", **where):
+    await t.run("release_sources", where)
+    if not await budget.spend("delete_inherited_of_thread", **where):
         return None
-    if not budget.spend("delete_checkpoints_of_thread", **where):
+    if not await budget.spend("delete_checkpoints_of_thread", **where):
         return None
-    t.run("release_origin", where)
-    t.run("forget_origin", where)
+    await t.run("release_origin", where)
+    await t.run("forget_origin", where)
     budget.left -= 1
     return 1
 
 
-def _sweep_living(t: Transaction, budget: Budget, owner: str, thread_id: str) -> int | None:
+async def _sweep_living(t: Transaction, budget: Budget, owner: str, thread_id: str) -> int | None:
     """0 when the undone checkpoints of the thread are gone, but those of runs whose events are still there, and all of
     them while a copy was made of one; None where the budget was not enough."""
     where = {"owner": owner, "thread_id": thread_id}
-    if t.one("copy_of_undone", where) is None and not budget.spend("delete_undone_checkpoints", **where):
+    if await t.one("copy_of_undone", where) is None and not await budget.spend("delete_undone_checkpoints", **where):
         return None
-    if t.one("revived", where) is not None:
-        t.run("release_origin", where)
-        t.run("forget_origin", where)
-    t.run("park_thread", where)
+    if await t.one("revived", where) is not None:
+        await t.run("release_origin", where)
+        await t.run("forget_origin", where)
+    await t.run("park_thread", where)
     budget.left -= 1
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import aclosing
 from itertools import islice
 
 import msgspec
 
 from runyard.checkpoints import fold
 from runyard.events import Event, decode, events_of, lifecycle, pointer
-from runyard.storage.sqlite.writer import Transaction
+from runyard.storage.verbs.transaction import Reads
 
 READ_BYTES = 64_000
 """Bytes of events after which one read ends: each of thousands of readers may have one in hand."""
@@ -21,15 +22,15 @@ EVENT_BYTES = 300
 
 
 class Replay:
-    """Reads of events. Of one thread only: what it keeps is not guarded."""
+    """Reads of events. Of one reading thread only: what it keeps is not guarded."""
 
     def __init__(self) -> None:
         self._chunks: OrderedDict[tuple[str, int], tuple[list[Event], int]] = OrderedDict()
         self._bytes = 0
 
-    def read(
+    async def read(
         self,
-        reader: Transaction,
+        reader: Reads,
         owner: str,
         thread_id: str,
         after: int,
@@ -40,20 +41,19 @@ class Replay:
         """As the storage's `events`."""
         found: list[Event] = []
         size = 0
-        cursor = reader.connection.execute(reader.sql["events"], (owner, thread_id, after))
-        for first_seq, last_seq, chunk_run, at, body in cursor:
-            if run_id is not None and chunk_run != run_id:
-                continue
-            events = self._chunk(first_seq, last_seq, chunk_run, at, body)
-            for event in islice(events, max(0, after + 1 - first_seq), None):
-                if len(found) >= limit or size >= READ_BYTES:
+        async with aclosing(reader.log(owner, thread_id, after)) as rows:
+            async for first_seq, last_seq, chunk_run, at, body in rows:
+                if run_id is not None and chunk_run != run_id:
+                    continue
+                events = self._chunk(first_seq, last_seq, chunk_run, at, body)
+                for event in islice(events, max(0, after + 1 - first_seq), None):
+                    if len(found) >= limit or size >= READ_BYTES:
+                        break
+                    shown = await _with_state(reader, event) if states and event.kind == "values" else event
+                    found.append(shown)
+                    size += shown.size
+                if len(found) >= limit or size >= READ_BYTES or (run_id is not None and _ends_run(events[-1])):
                     break
-                shown = _with_state(reader, event) if states and event.kind == "values" else event
-                found.append(shown)
-                size += shown.size
-            if len(found) >= limit or size >= READ_BYTES or (run_id is not None and _ends_run(events[-1])):
-                break
-        cursor.close()
         return found
 
     def _chunk(self, first_seq: int, last_seq: int, run_id: str | None, at: int, body: bytes) -> list[Event]:
@@ -74,8 +74,8 @@ class Replay:
         return events
 
 
-def _with_state(reader: Transaction, event: Event) -> Event:
-    chain = reader.all("chain", (pointer(event.data).checkpoint_id,))
+async def _with_state(reader: Reads, event: Event) -> Event:
+    chain = await reader.all("chain", (pointer(event.data).checkpoint_id,))
     if not chain:
         return event  # undone, and swept away since
     state = fold(chain)

@@ -1,0 +1,107 @@
+"""Searches of runs, threads and namespaces, and what of a filter is found by an index."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import Any
+
+import msgspec
+
+from runyard.agents import contains
+from runyard.checkpoints import State, render, shown
+from runyard.items import Namespace, NamespaceQuery, namespace_matches
+from runyard.runs import RunFilter
+from runyard.storage.verbs import states
+from runyard.storage.verbs.rows import namespace_of, namespace_value, thread_of
+from runyard.storage.verbs.transaction import Reads
+from runyard.threads import Thread, ThreadFilter
+
+LABEL_LENGTH = 200
+"""Characters of a text in metadata that is found by index, as the triggers on runs and threads have it."""
+
+_encode = msgspec.json.Encoder().encode
+
+PAGE = 200
+"""Threads per step of a search by values: such a search folds the state of each candidate."""
+
+
+async def search_threads(reader: Reads, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
+    values: dict[str, Any] = {
+        "owner": owner,
+        "status": query.status,
+        "metadata": None if query.metadata is None else _encode(query.metadata),
+    }
+    name, label = "search_threads", _label(query.metadata)
+    if label is not None:
+        name = "search_threads_labelled"
+        values |= {"name": label[0], "value": label[1]}
+    if query.values is None:
+        rows = await reader.all(name, {**values, "limit": query.limit, "offset": query.offset})
+        return [(thread, await _head(reader, thread)) for thread in map(thread_of, rows)]
+    found: list[tuple[Thread, State]] = []
+    skipped = offset = 0
+    while len(found) < query.limit:
+        rows = await reader.all(name, {**values, "limit": PAGE, "offset": offset})
+        for thread in map(thread_of, rows):
+            state = await _head(reader, thread)
+            if contains(msgspec.json.decode(render(shown(state))), query.values):
+                skipped += 1
+                if skipped > query.offset:
+                    found.append((thread, state))
+        if len(rows) < PAGE:
+            break
+        offset += PAGE
+    return found[: query.limit]
+
+
+async def _head(reader: Reads, thread: Thread) -> State:
+    return {} if thread.head is None else await states.state_of(reader, thread.head)
+
+
+def run_search(owner: str, query: RunFilter) -> tuple[str, dict[str, Any]]:
+    values: dict[str, Any] = {
+        "owner": owner,
+        "statuses": None if query.statuses is None else _encode(query.statuses).decode(),
+        "metadata": None if query.metadata is None else _encode(query.metadata),
+        "limit": query.limit,
+        "offset": query.offset,
+    }
+    label = _label(query.metadata)
+    if query.thread_id is None and label is not None:
+        return "search_runs_labelled", {**values, "agent_id": query.agent_id, "name": label[0], "value": label[1]}
+    if query.thread_id is not None:
+        return "search_runs_of_thread", {**values, "thread_id": query.thread_id, "agent_id": query.agent_id}
+    if query.agent_id is not None:
+        return "search_runs_of_agent", {**values, "agent_id": query.agent_id}
+    if query.statuses is not None and len(query.statuses) == 1 and query.statuses[0] != "success":
+        del values["statuses"]
+        return "search_runs_of_status", {**values, "status": query.statuses[0]}
+    return "search_runs", values
+
+
+def _label(metadata: dict[str, Any] | None) -> tuple[str, str] | None:
+    """The first text of a filter, by which what it asks for can be found; longer ones have no label."""
+    for name, value in (metadata or {}).items():
+        if isinstance(value, str) and len(value) <= LABEL_LENGTH and "\0" not in name + value:
+            return name, value
+    return None
+
+
+async def namespaces(reader: Reads, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:
+    found: set[Namespace] = set()
+    named = tuple(takewhile(lambda label: label != "*", query.prefix))
+    above = namespace_value(named)
+    beyond = above + b"\xff"  # no label begins with this byte: it is none of UTF-8
+    alive = await reader.one("alive_in_namespace", (owner, above, now)) is not None
+    if alive and namespace_matches(named, query):
+        found.add(named if query.max_depth is None else named[: query.max_depth])
+    while (row := await reader.one("next_namespace", (owner, above, beyond))) is not None:
+        above = row[0]
+        namespace = namespace_of(above)
+        if (
+            not namespace_matches(namespace, query)
+            or await reader.one("alive_in_namespace", (owner, above, now)) is None
+        ):
+            continue
+        found.add(namespace if query.max_depth is None else namespace[: query.max_depth])
+    return sorted(found)[query.offset : query.offset + query.limit]
