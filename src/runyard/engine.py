@@ -154,7 +154,12 @@ class Engine:
             max_value_bytes=terms.max_value_bytes,
         )
         self.inspection = Inspection(
-            storage=storage, streams=self.streams, chores=self._chores, clock=clock, agents=agents
+            storage=storage,
+            streams=self.streams,
+            chores=self._chores,
+            clock=clock,
+            agents=self.verbs.agents,
+            loaded=agents if terms.works else {},
         )
         self._directory = Directory(
             storage=storage, clock=clock, hints=hints, telemetry=self.telemetry, learn=self.verbs.learn

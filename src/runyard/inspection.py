@@ -1,7 +1,7 @@
 """Looking at threads and agents as a graph sees them, and changing a state as one of its nodes would.
 
 Graphs are asked themselves, outside of any run (see `chores`). A function agent has no nodes to tell of: what is known
-of its threads is told without its code.
+of its threads is told without its code. So are the states of a graph whose code only other servers have.
 """
 
 from __future__ import annotations
@@ -13,10 +13,28 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw
 
-from runyard.checkpoints import Asked, Checkpoint, Snapshot, apply, check_channels, plan, render, set_to, shown
+from runyard.checkpoints import (
+    Asked,
+    Checkpoint,
+    Snapshot,
+    Source,
+    apply,
+    check_channels,
+    plan,
+    render,
+    set_to,
+    shown,
+)
 from runyard.chores import Chores, Done
 from runyard.clock import Clock
-from runyard.errors import Conflict, InvalidInput, NotFound, agent_not_found, checkpoint_not_found
+from runyard.errors import (
+    AgentElsewhere,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    agent_not_found,
+    checkpoint_not_found,
+)
 from runyard.events import entry, point_to
 from runyard.runtime.chores import (
     Change,
@@ -41,6 +59,10 @@ from runyard.threads import Thread, upsert_messages
 
 TRIES = 5
 """How often an update is done again because the thread changed meanwhile."""
+GRAPH_ID = "graph_id"
+"""The key of a thread's metadata under which clients of LangGraph's API find the agent that the thread is for."""
+_SOURCES: dict[Source, str] = {"step": "loop", "interrupt": "loop"}
+"""Our words for where a state comes from that are not LangGraph's."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -53,16 +75,25 @@ _SUBGRAPHS = msgspec.json.Decoder(dict[str, SubgraphView]).decode
 
 class Inspection:
     """The verbs. `agent_id` says whose eyes see a thread; None: those of the agent that made the state, or else ran on
-    the thread last. All raise what `Chores.do` does, and `NotFound` for agent, thread and checkpoint."""
+    the thread last, or that its metadata name. All raise what `Chores.do` does, and `NotFound` for agent, thread and
+    checkpoint. `agents` are all that there are, `loaded` those whose code executes here."""
 
     def __init__(
-        self, *, storage: Storage, streams: Streams, chores: Chores, clock: Clock, agents: Mapping[str, LoadedAgent]
+        self,
+        *,
+        storage: Storage,
+        streams: Streams,
+        chores: Chores,
+        clock: Clock,
+        agents: Mapping[str, LoadedAgent],
+        loaded: Mapping[str, LoadedAgent],
     ) -> None:
         self._storage = storage
         self._streams = streams
         self._chores = chores
         self._clock = clock
         self._agents = agents
+        self._loaded = loaded
 
     # states
 
@@ -76,10 +107,11 @@ class Inspection:
         namespace: str = "",
         subgraphs: bool = False,
     ) -> StateView:
-        """A state: the newest of a namespace, or the one that is named."""
+        """A state: the newest of a namespace, or the one that is named. What a graph does next there is not told where
+        its code is not here, beyond the questions that it waits for."""
         thread, snapshot = await self._at(owner, thread_id, checkpoint_id, namespace)
-        seen_by = await self._seen_by(owner, thread_id, agent_id, snapshot)
-        if seen_by is None or not self._agents[seen_by].agent.graph:
+        seen_by = await self._seen_by(thread, agent_id, snapshot)
+        if seen_by is None or not self._asks_code(seen_by):
             return StateView(values=Raw(b"{}")) if snapshot is None else self._plain(thread, snapshot)
         chore = ReadState(checkpoint_id, namespace, subgraphs)
         return _VIEW((await self._chores.do(owner, seen_by, chore, thread_id=thread_id)).result)
@@ -97,8 +129,8 @@ class Inspection:
     ) -> list[StateView]:
         """The states of a namespace, newest first, whose metadata contain these; `before` is exclusive."""
         thread, snapshot = await self._at(owner, thread_id, None, namespace)
-        seen_by = await self._seen_by(owner, thread_id, agent_id, snapshot)
-        if seen_by is None or not self._agents[seen_by].agent.graph:
+        seen_by = await self._seen_by(thread, agent_id, snapshot)
+        if seen_by is None or not self._asks_code(seen_by):
             return await self._plain_history(thread, limit, before, namespace, metadata or {})
         chore = ReadHistory(limit, before, namespace, metadata or {})
         return _VIEWS((await self._chores.do(owner, seen_by, chore, thread_id=thread_id)).result)
@@ -121,16 +153,17 @@ class Inspection:
         Raises:
             Conflict: thread_busy; thread_changed, where others changed the thread again and again.
             InvalidInput: no agent has run on the thread and none is named; the agent refuses the changes.
+            AgentElsewhere: it is a graph whose code is not here.
         """
         for _ in range(TRIES):
             thread, snapshot = await self._at(owner, thread_id, checkpoint_id, namespace)
-            seen_by = await self._seen_by(owner, thread_id, agent_id, snapshot)
+            seen_by = await self._seen_by(thread, agent_id, snapshot)
             if seen_by is None:
                 raise InvalidInput(
                     f"no agent has run on thread {thread_id}, and none is named: whose state is changed is not known",
                     field="assistant_id",
                 )
-            if self._agents[seen_by].agent.graph:
+            if self._has_code(seen_by):
                 name, done = await self._changed_by_graph(thread, snapshot, seen_by, steps, checkpoint_id, namespace)
             else:
                 name, done = self._changed(thread, snapshot, steps, checkpoint_id)
@@ -148,8 +181,12 @@ class Inspection:
     # agents
 
     async def drawing(self, owner: str, agent_id: str, *, xray: bool | int = False) -> Drawing:
-        """The nodes and edges of an agent; `xray` opens subgraphs, all or so many levels."""
-        if self._agent(agent_id).agent.graph:
+        """The nodes and edges of an agent; `xray` opens subgraphs, all or so many levels.
+
+        Raises:
+            AgentElsewhere: it is a graph whose code is not here.
+        """
+        if self._has_code(agent_id):
             return _DRAWING((await self._chores.do(owner, agent_id, Draw(xray))).result)
         ends = ("__start__", "__end__")
         nodes: list[dict[str, Any]] = [{"id": end, "type": "schema", "data": end} for end in ends]
@@ -160,8 +197,8 @@ class Inspection:
     async def subgraphs(
         self, owner: str, agent_id: str, *, namespace: str | None = None, recurse: bool = False
     ) -> dict[str, SubgraphView]:
-        """The subgraphs of an agent by namespace, or one of them."""
-        if not self._agent(agent_id).agent.graph:
+        """The subgraphs of an agent by namespace, or one of them. Raises as `drawing`."""
+        if not self._has_code(agent_id):
             return {}
         return _SUBGRAPHS((await self._chores.do(owner, agent_id, ListSubgraphs(namespace, recurse))).result)
 
@@ -172,6 +209,21 @@ class Inspection:
         if loaded is None:
             raise agent_not_found(agent_id, sorted(self._agents))
         return loaded
+
+    def _asks_code(self, agent_id: str) -> bool:
+        """Whether an agent's code can be asked what only code knows: it is a graph, and here."""
+        return self._agents[agent_id].agent.graph and agent_id in self._loaded
+
+    def _has_code(self, agent_id: str) -> bool:
+        """Whether an agent's code has to be asked. Raises `AgentElsewhere` where it cannot be."""
+        if not self._agent(agent_id).agent.graph:
+            return False
+        if agent_id not in self._loaded:
+            raise AgentElsewhere(
+                f"this takes the code of agent {agent_id!r}, and this server executes no runs of it: ask one that does",
+                agent_id=agent_id,
+            )
+        return True
 
     async def _at(
         self, owner: str, thread_id: str, checkpoint_id: str | None, namespace: str
@@ -186,21 +238,23 @@ class Inspection:
             return thread, await self._storage.newest(owner, thread_id, namespace)
         return thread, None if thread.head is None else await self._storage.snapshot(owner, thread_id, thread.head)
 
-    async def _seen_by(self, owner: str, thread_id: str, agent_id: str | None, snapshot: Snapshot | None) -> str | None:
+    async def _seen_by(self, thread: Thread, agent_id: str | None, snapshot: Snapshot | None) -> str | None:
         if agent_id is not None:
             return self._agent(agent_id).agent.agent_id
         found: str | None = None
         maker = None if snapshot is None else snapshot.checkpoint.run_id
         if maker is not None:
             try:
-                found = (await self._storage.run(owner, maker)).agent_id
+                found = (await self._storage.run(thread.owner, maker)).agent_id
             except NotFound:
                 pass  # retention was faster, or it was made on the thread of which this one is a copy
         if found is None:
-            newest = await self._streams.newest_begun(owner, thread_id)
+            newest = await self._streams.newest_begun(thread.owner, thread.thread_id)
             found = None if newest is None else newest.agent_id
         if found is None and snapshot is not None and snapshot.checkpoint.asked is not None:
             found = snapshot.checkpoint.asked.agent_id
+        if found is None:
+            found = _decode(thread.metadata).get(GRAPH_ID)
         return found if found in self._agents else None
 
     # graphs
@@ -229,7 +283,8 @@ class Inspection:
         checkpoint = snapshot.checkpoint
         asked = _open_question(thread, snapshot)
         questions = [] if asked is None else [InterruptView(one.id, one.value) for one in asked.questions]
-        about = {"source": checkpoint.source, "step": checkpoint.step, "run_id": checkpoint.run_id}
+        source = _SOURCES.get(checkpoint.source, checkpoint.source)
+        about = {"source": source, "step": checkpoint.step, "run_id": checkpoint.run_id}
         return StateView(
             values=Raw(render(shown(snapshot.state))),
             next=[] if asked is None else [asked.agent_id],
@@ -305,8 +360,8 @@ def _name(thread: Thread, checkpoint_id: str) -> CheckpointName:
     return CheckpointName(thread.thread_id, checkpoint_id=checkpoint_id)
 
 
-def _object(values: bytes | None) -> dict[str, Any]:
-    found: Any = {} if values is None else _decode(values)
+def _object(text: bytes | None) -> dict[str, Any]:
+    found: Any = {} if text is None else _decode(text)
     if not isinstance(found, dict):
         raise InvalidInput("values must be an object: a function agent's state has channels by name", field="values")
     values = cast("dict[str, Any]", found)

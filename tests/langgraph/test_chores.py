@@ -56,7 +56,7 @@ def seen(view: StateView) -> dict[str, Any]:
 
 
 async def run_on(s: Server, thread_id: str, **wish: Any) -> dict[str, Any]:
-    return (await s.post("/runs/wait", {"thread_id": thread_id, **wish})).json()
+    return (await s.post("/runs/wait", {"thread_id": thread_id, **wish})).json()["values"]
 
 
 async def asking(s: Server) -> str:
@@ -87,7 +87,8 @@ def test_a_state_says_what_comes_next_and_why_it_waits(server: Starter) -> None:
             shown = (await s.get(f"/threads/{thread_id}")).json()
             assert [one["id"] for one in shown["interrupts"]] == [question.id]
             assert view.checkpoint is not None
-            assert view.checkpoint.checkpoint_id == shown["checkpoint"]["checkpoint_id"]
+            (newest, *_) = (await s.get(f"/threads/{thread_id}/history")).json()
+            assert view.checkpoint.checkpoint_id == newest["checkpoint"]["checkpoint_id"]
             await run_on(s, thread_id, command={"resume": "yes"})
             over = await s.inspection.state("", thread_id)
             assert (over.next, over.tasks, over.interrupts) == ([], [], [])
@@ -126,8 +127,8 @@ def test_what_is_not_there_is_not_found(server: Starter) -> None:
                 await s.inspection.state("", thread_id, agent_id="other")
             with pytest.raises(NotFound):
                 await s.inspection.state("somebody", thread_id)
-            with pytest.raises(InvalidInput):
-                await s.inspection.state("", thread_id, namespace="no:such")
+            with pytest.raises(InvalidInput, match="no"):
+                await s.inspection.update("", thread_id, change({"n": 1}, "a"), namespace="no:such")
 
     play(story())
 
@@ -203,7 +204,7 @@ def test_messages_are_told_as_everywhere(server: Starter) -> None:
             await run_on(s, thread_id, input={"messages": [{"role": "user", "content": "hi", "id": "m1"}]})
             shown = (await s.get(f"/threads/{thread_id}")).json()
             view = await s.inspection.state("", thread_id)
-            assert msgspec.json.decode(view.values) == shown["values"]
+            assert msgspec.json.decode(view.values) == {"messages": shown["messages"]}
             await s.inspection.update("", thread_id, change({"messages": [{"role": "user", "content": "and?"}]}))
             last = msgspec.json.decode((await s.inspection.state("", thread_id)).values)["messages"][-1]
             assert (last["role"], last["content"]) == ("user", "and?")
@@ -264,13 +265,15 @@ def test_steps_are_made_all_or_none(server: Starter) -> None:
     async def story() -> None:
         async with server(graph(ASKING, id="asking")) as s:
             thread_id = await s.thread()
-            steps = [*change({"n": 5, "log": []}, "__input__"), *change(None, "__start__")]
+            steps = [*change({"n": 5, "log": []}, "__input__"), *change({"n": 5, "log": []}, "__start__")]
             steps += change({"n": 1, "log": ["a by hand"]}, "a")
             await s.inspection.update("", thread_id, steps, agent_id="asking")
-            told = await s.inspection.history("", thread_id)
+            told = await s.inspection.history("", thread_id, agent_id="asking")
             assert [list(view.next) for view in told] == [["ask"], ["a"], ["__start__"]]
             assert msgspec.json.decode(told[0].values) == {"n": 6, "log": ["a by hand"]}
+            await s.http.patch(f"/threads/{thread_id}", json={"metadata": {"graph_id": "asking"}})
             before = await s.inspection.state("", thread_id)
+            assert list(before.next) == ["ask"]
             with pytest.raises(InvalidInput, match="nobody"):
                 await s.inspection.update("", thread_id, [*change({"n": 1}, "a"), *change({"n": 1}, "nobody")])
             assert await s.inspection.state("", thread_id) == before
@@ -348,11 +351,14 @@ def test_a_thread_on_which_a_run_executes_is_not_updated(server: Starter) -> Non
 
 def test_an_update_that_says_not_whose_state_it_is_is_refused(server: Starter) -> None:
     async def story() -> None:
-        async with server(graph(ASKING, id="asking")) as s:
+        two = StateGraph(Count).add_node("a", step("a")).add_node("b", step("b")).add_edge(START, "a")
+        async with server(graph(two.add_edge(START, "b"), id="two")) as s:
+            thread_id = await s.thread()
             with pytest.raises(InvalidInput, match="no agent has run"):
-                await s.inspection.update("", await s.thread(), change({"n": 1}))
+                await s.inspection.update("", thread_id, change({"n": 1}))
+            await run_on(s, thread_id, input={"n": 1, "log": []})
             with pytest.raises(InvalidInput, match="Ambiguous"):
-                await s.inspection.update("", await s.thread(), change({"n": 1}), agent_id="asking")
+                await s.inspection.update("", thread_id, change({"n": 1}))
 
     play(story())
 

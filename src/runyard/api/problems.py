@@ -26,6 +26,7 @@ _STATUS: dict[type[RunyardError], int] = {
     errors.StillStopping: 504,
     errors.AgentFailed: 502,
     errors.AgentTimeout: 504,
+    errors.AgentElsewhere: 501,
     errors.Unavailable: 503,
     errors.StorageError: 503,
 }

@@ -15,12 +15,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 
 from runyard import checkpoints
-from runyard.checkpoints import Changes, PendingWrite, State
+from runyard.checkpoints import Changes, PendingWrite
 from runyard.errors import RunyardError
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import CheckpointWrite, StateCall, StateReply, Write
-from runyard.runtime.langgraph.codec import INTERNAL, Codec, Known
-from runyard.runtime.langgraph.saver import PAGE, SOURCES, Found, Place, Saver
+from runyard.runtime.langgraph.codec import Codec, Known
+from runyard.runtime.langgraph.saver import PAGE, SOURCES, Found, Place, Saver, place_of
 from runyard.runtime.langgraph.whole import whole_values
 
 
@@ -44,6 +44,17 @@ class ChoreSaver(Saver):
 
     async def _page(self, place: Place, before: str | None, limit: int) -> list[Found]:
         return [*await self._rows(StateCall(self._end.next_call(), "history", place.namespace, before, limit))]
+
+    async def _built_on(self, place: Place, row: Row, near: Mapping[str, Row] | None = None) -> str | None:
+        """The checkpoint before: of a question, the one before that which it was put on."""
+        while row.checkpoint.source == "interrupt" and row.checkpoint.parent_id is not None:
+            parent_id = row.checkpoint.parent_id
+            parent = (near or {}).get(parent_id)
+            parent = parent or await self._find(msgspec.structs.replace(place, checkpoint_id=parent_id))
+            if parent is None:
+                return None
+            row = parent
+        return row.checkpoint.parent_id
 
     async def _rows(self, call: StateCall) -> list[Row]:
         reply = await self._reply(call)
@@ -117,17 +128,6 @@ class ReadingSaver(ChoreSaver):
                 yield one
                 left = None if left is None else left - 1
 
-    async def _built_on(self, place: Place, row: Row, near: Mapping[str, Row] | None = None) -> str | None:
-        """The checkpoint before: of a question, the one before that which it was put on."""
-        while row.checkpoint.source == "interrupt" and row.checkpoint.parent_id is not None:
-            parent_id = row.checkpoint.parent_id
-            parent = (near or {}).get(parent_id)
-            parent = parent or await self._find(msgspec.structs.replace(place, checkpoint_id=parent_id))
-            if parent is None:
-                return None
-            row = parent
-        return row.checkpoint.parent_id
-
     def _seen(self, place: Place, row: Row, parent_id: str | None) -> CheckpointTuple:
         one = self._tuple(place, row)
         parent = None if parent_id is None else place.config(parent_id)
@@ -143,24 +143,55 @@ class UpdatingSaver(ChoreSaver):
 
     def __init__(self, codec: Codec, thread_id: str, end: AgentEnd) -> None:
         super().__init__(codec, thread_id, end)
+        self._read: dict[str, Row] = {}
+        """Namespace -> what was read there last: against that the engine takes changes."""
         self._known: dict[str, tuple[str, Known]] = {}
-        """Namespace -> the id and the known parts of the state that the engine has there."""
+        """Namespace -> the checkpoint that the engine has there, and what is known of its state."""
+        self._held_by: dict[tuple[str, str], str] = {}
+        """(namespace, the id that LangGraph has for a state) -> the checkpoint that is meant by it."""
 
-    def _decoded(self, place: Place, state: State) -> tuple[dict[str, Any], dict[str, Any], str | None]:
-        checkpoint, metadata, parent_id, known = self._codec.decode(state)
-        self._known[place.namespace] = checkpoint["id"], known
-        return checkpoint, metadata, parent_id
+    async def _find(self, place: Place) -> Row | None:
+        row = await super()._find(place)
+        if row is not None:
+            self._read[place.namespace] = row
+            self._known.pop(place.namespace, None)
+        return row
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that the configuration names, or the newest of its namespace, with its pending writes."""
+        place = place_of(config)
+        row = await self._find(place)
+        if row is None:
+            return None
+        one = self._tuple(place, row)
+        held_by = row.checkpoint.checkpoint_id
+        # The first is what the request is about; the newest is looked at, too.
+        meant = self._held_by.setdefault((place.namespace, one.checkpoint["id"]), held_by)
+        parent = None if one.parent_config is None else place_of(one.parent_config).checkpoint_id
+        if parent is not None and meant == held_by:
+            before = await self._built_on(place, row)
+            self._held_by.setdefault((place.namespace, parent), before or parent)
+        return one
 
     async def _parent(self, place: Place) -> Known | None:
-        known = self._known.get(place.namespace)
-        if known is not None and known[0] == place.checkpoint_id:
-            return known[1]
-        # A copy of a state builds on what that builds on: reading it has the engine build on it, too.
-        found = None if place.checkpoint_id is None else await self._find(place)
-        if found is None:
+        wanted = self._meant(place)
+        if wanted is None:
             return None
-        self._decoded(place, found.state)
-        return self._known[place.namespace][1]
+        known = self._known.get(place.namespace)
+        if known is not None and known[0] == wanted:
+            return known[1]
+        row = self._read.get(place.namespace)
+        if row is None or row.checkpoint.checkpoint_id != wanted:
+            row = await self._find(msgspec.structs.replace(place, checkpoint_id=wanted))
+        if row is None:
+            return None
+        known = self._known[place.namespace] = wanted, self._codec.decode(row.state)[3]
+        return known[1]
+
+    def _meant(self, place: Place) -> str | None:
+        if place.checkpoint_id is None:
+            return None
+        return self._held_by.get((place.namespace, place.checkpoint_id), place.checkpoint_id)
 
     async def aput(
         self,
@@ -181,9 +212,10 @@ class UpdatingSaver(ChoreSaver):
             SOURCES.get(str(metadata.get("source")), "step"),
             checkpoint["id"],
             place.namespace,
-            fresh=self._known.get(place.namespace, ("",))[0] != place.checkpoint_id,
-            shows=any(not name.startswith(INTERNAL) for name in checkpoint.get("updated_channels") or ()),
+            fresh=self._known.get(place.namespace, ("",))[0] != self._meant(place),
+            shows=True,
         )
+        self._read.pop(place.namespace, None)
         self._known[place.namespace] = checkpoint["id"], known
         self._end.write(Write(checkpoint=put), sum(len(change.value) for change in changes.values()))
 

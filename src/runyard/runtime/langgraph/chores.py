@@ -69,15 +69,15 @@ def _says_what(chore: Any) -> bool:
 
 async def _done(source: Source, codec: Codec, start: Start, end: AgentEnd) -> Any:
     chore, thread_id = start.chore, start.run.thread_id
-    configurable = {**(start.run.config.get("configurable") or {}), "thread_id": thread_id}
+    configurable: dict[str, Any] = {**(start.run.config.get("configurable") or {}), "thread_id": thread_id}
     config = RunnableConfig(configurable=configurable)
     async with source.graph(config, None, _access(chore)) as graph:
         if graph.store is None or isinstance(graph.store, ServerStore):
             graph.store = RunStore(end, start.max_value_bytes)
         if isinstance(chore, Draw):
-            return _drawing(graph, chore, config)
+            return await _drawing(graph, chore, config)
         if isinstance(chore, ListSubgraphs):
-            return _subgraphs(graph, chore)
+            return await _subgraphs(graph, chore)
         updates = isinstance(chore, UpdateState)
         graph.checkpointer = (UpdatingSaver if updates else ReadingSaver)(codec, thread_id, end)
         if isinstance(chore, ReadHistory):
@@ -153,7 +153,7 @@ def _task(task: PregelTask) -> TaskView:
     return TaskView(
         id=task.id,
         name=task.name,
-        path=_raw(task.path),
+        path=_raw(cast(Any, task).path),
         error=None if task.error is None else described(task.error),
         interrupts=_interrupts(task.interrupts),
         checkpoint=_name(state) if isinstance(state, dict) else None,
@@ -185,15 +185,15 @@ def _raw(value: Any) -> Raw:
 # what it is
 
 
-def _drawing(graph: Graph, chore: Draw, config: RunnableConfig) -> Drawing:
-    drawn = cast("dict[str, list[dict[str, Any]]]", project(graph.get_graph(config, xray=chore.xray).to_json()))
+async def _drawing(graph: Graph, chore: Draw, config: RunnableConfig) -> Drawing:
+    found = await graph.aget_graph(config, xray=chore.xray)
+    drawn = cast("dict[str, list[dict[str, Any]]]", project(found.to_json()))
     return Drawing(drawn["nodes"], drawn["edges"])
 
 
-def _subgraphs(graph: Graph, chore: ListSubgraphs) -> dict[str, SubgraphView]:
-    found = graph.get_subgraphs(namespace=chore.namespace, recurse=chore.recurse)
+async def _subgraphs(graph: Graph, chore: ListSubgraphs) -> dict[str, SubgraphView]:
     views: dict[str, SubgraphView] = {}
-    for namespace, subgraph in found:
+    async for namespace, subgraph in graph.aget_subgraphs(namespace=chore.namespace, recurse=chore.recurse):
         schemas, _ = schemas_of(subgraph)
         name = str(getattr(subgraph, "name", namespace))
         views[namespace] = SubgraphView(
