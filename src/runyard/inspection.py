@@ -59,6 +59,8 @@ from runyard.threads import Thread, upsert_messages
 
 TRIES = 5
 """How often an update is done again because the thread changed meanwhile."""
+PAGE = 20
+"""States per read of a history."""
 GRAPH_ID = "graph_id"
 """The key of a thread's metadata under which clients of LangGraph's API find the agent that the thread is for."""
 _SOURCES: dict[Source, str] = {"step": "loop", "interrupt": "loop"}
@@ -112,7 +114,9 @@ class Inspection:
         thread, snapshot = await self._at(owner, thread_id, checkpoint_id, namespace)
         seen_by = await self._seen_by(thread, agent_id, snapshot)
         if seen_by is None or not self._asks_code(seen_by):
-            return StateView(values=Raw(b"{}")) if snapshot is None else self._plain(thread, snapshot)
+            if snapshot is None:
+                return StateView(values=Raw(b"{}"))
+            return self._plain(thread, snapshot, await self._built_on(thread, snapshot.checkpoint, seen_by, {}))
         chore = ReadState(checkpoint_id, namespace, subgraphs)
         return _VIEW((await self._chores.do(owner, seen_by, chore, thread_id=thread_id)).result)
 
@@ -131,7 +135,7 @@ class Inspection:
         thread, snapshot = await self._at(owner, thread_id, None, namespace)
         seen_by = await self._seen_by(thread, agent_id, snapshot)
         if seen_by is None or not self._asks_code(seen_by):
-            return await self._plain_history(thread, limit, before, namespace, metadata or {})
+            return await self._plain_history(thread, seen_by, limit, before, namespace, metadata or {})
         chore = ReadHistory(limit, before, namespace, metadata or {})
         return _VIEWS((await self._chores.do(owner, seen_by, chore, thread_id=thread_id)).result)
 
@@ -277,9 +281,9 @@ class Inspection:
             done = msgspec.structs.replace(done, checkpoints=[*done.checkpoints[:-1], last])
         return updated.checkpoint, done
 
-    # function agents
+    # without code
 
-    def _plain(self, thread: Thread, snapshot: Snapshot) -> StateView:
+    def _plain(self, thread: Thread, snapshot: Snapshot, built_on: str | None) -> StateView:
         checkpoint = snapshot.checkpoint
         asked = _open_question(thread, snapshot)
         questions = [] if asked is None else [InterruptView(one.id, one.value) for one in asked.questions]
@@ -292,24 +296,53 @@ class Inspection:
             metadata=Raw(_encode(about)),
             created_at=datetime.fromtimestamp(checkpoint.created_at / 1e6, UTC).isoformat(timespec="microseconds"),
             checkpoint=_name(thread, checkpoint.checkpoint_id),
-            parent_checkpoint=None if checkpoint.parent_id is None else _name(thread, checkpoint.parent_id),
+            parent_checkpoint=None if built_on is None else _name(thread, built_on),
             interrupts=questions,
         )
 
     async def _plain_history(
-        self, thread: Thread, limit: int, before: str | None, namespace: str, metadata: dict[str, Any]
+        self,
+        thread: Thread,
+        agent_id: str | None,
+        limit: int,
+        before: str | None,
+        namespace: str,
+        metadata: dict[str, Any],
     ) -> list[StateView]:
         found: list[StateView] = []
+        stood_for: set[str | None] = set()
         while len(found) < limit:
             page = await self._storage.history(
-                thread.owner, thread.thread_id, before=before, limit=limit, namespace=namespace
+                thread.owner, thread.thread_id, before=before, limit=PAGE, namespace=namespace
             )
-            views = [self._plain(thread, one) for one in page]
-            found += [view for view in views if metadata.items() <= _decode(view.metadata).items()]
-            if len(page) < limit:
+            near = {one.checkpoint.checkpoint_id: one.checkpoint for one in page}
+            for one in page:
+                if self._stands_in(one.checkpoint, agent_id):
+                    stood_for.add(one.checkpoint.parent_id)
+                if one.checkpoint.checkpoint_id in stood_for:
+                    continue
+                view = self._plain(thread, one, await self._built_on(thread, one.checkpoint, agent_id, near))
+                if metadata.items() <= _decode(view.metadata).items():
+                    found.append(view)
+            if len(page) < PAGE:
                 break
             before = page[-1].checkpoint.checkpoint_id
         return found[:limit]
+
+    def _stands_in(self, checkpoint: Checkpoint, agent_id: str | None) -> bool:
+        """Whether a checkpoint is the question that stands for the graph's own below it."""
+        return checkpoint.source == "interrupt" and agent_id is not None and self._agents[agent_id].agent.graph
+
+    async def _built_on(
+        self, thread: Thread, checkpoint: Checkpoint, agent_id: str | None, near: Mapping[str, Checkpoint]
+    ) -> str | None:
+        """The checkpoint before, as a history tells it."""
+        while checkpoint.parent_id is not None and self._stands_in(checkpoint, agent_id):
+            below = near.get(checkpoint.parent_id)
+            if below is None:
+                below = (await self._storage.snapshot(thread.owner, thread.thread_id, checkpoint.parent_id)).checkpoint
+            checkpoint = below
+        return checkpoint.parent_id
 
     def _changed(
         self,

@@ -1,53 +1,28 @@
 """Graphs that are asked outside of runs: their states as they see them, changes of states, drawings, subgraphs. On a
-whole server in this process."""
+whole server, most of them in this process on the embedded database."""
 
 from __future__ import annotations
 
-import operator
 import threading
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import msgspec
 import pytest
+from chore_graphs import AROUND, ASKING, Count, chain, step
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import interrupt
 from live_server import MovableClock, Server, Starter, play
-from typing_extensions import TypedDict
+from postgres_server import Postgres
 
 from runyard import Context, agent, graph
-from runyard.errors import AgentFailed, AgentTimeout, Conflict, InvalidInput, NotFound
+from runyard.errors import AgentElsewhere, AgentFailed, AgentTimeout, Conflict, InvalidInput, NotFound
 from runyard.runtime.chores import Change, StateView
+from runyard.server import create_app
+from runyard.settings import Settings
 
-
-class Count(TypedDict):
-    n: Annotated[int, operator.add]
-    log: Annotated[list[str], operator.add]
-
-
-def step(name: str) -> Any:
-    def node(state: Count) -> dict[str, Any]:
-        return {"n": 1, "log": [name]}
-
-    return node
-
-
-def ask(state: Count) -> dict[str, Any]:
-    return {"log": [f"answered {interrupt({'sure': state['n']})}"]}
-
-
-def chain(*steps: tuple[str, Any]) -> Any:
-    builder = StateGraph(Count)
-    before = START
-    for name, node in steps:
-        builder.add_node(name, node)
-        builder.add_edge(before, name)
-        before = name
-    return builder
-
-
-ASKING = chain(("a", step("a")), ("ask", ask), ("b", step("b")))
-AROUND = chain(("first", step("first")), ("inner", ASKING.compile()), ("last", step("last")))
+GRAPHS = Path(__file__).with_name("chore_graphs.py")
 
 
 def seen(view: StateView) -> dict[str, Any]:
@@ -467,6 +442,92 @@ def test_code_that_does_not_answer_in_time_is_let_go(server: Starter, clock: Mov
             # Other lanes answer meanwhile.
             assert list((await s.inspection.state("", thread_id)).next) == ["ask"]
             gate.set()
+
+    play(story())
+
+
+# in a process of their own, and where the code is not
+
+
+async def told_and_changed(s: Server) -> None:
+    """All kinds of questions and changes, to a graph with a subgraph."""
+    thread_id = await s.thread()
+    await run_on(s, thread_id, agent_id="around", input={"n": 1, "log": []})
+    view = await s.inspection.state("", thread_id, subgraphs=True)
+    (task,) = view.tasks
+    assert (list(view.next), task.name, len(view.interrupts)) == (["inner"], "inner", 1)
+    assert task.state is not None
+    assert seen(task.state)["values"] == {"n": 3, "log": ["first", "a"]}
+    await s.inspection.update("", thread_id, change({"n": 5, "log": ["by hand"]}, "ask"), namespace=f"inner:{task.id}")
+    (task,) = (await s.inspection.state("", thread_id, subgraphs=True)).tasks
+    assert task.state is not None
+    assert seen(task.state)["values"] == {"n": 8, "log": ["first", "a", "by hand"]}
+    steps = [*change({"n": 10, "log": []}, "inner"), *change({"n": 1, "log": ["end"]}, "last")]
+    made = await s.inspection.update("", thread_id, steps)
+    told = await s.inspection.history("", thread_id)
+    assert [list(one.next) for one in told] == [[], ["last"], ["inner"], ["first"], ["__start__"]]
+    assert (told[0].checkpoint, seen(told[0])["values"]) == (made, {"n": 13, "log": ["first", "end"]})
+    assert (await s.get(f"/threads/{thread_id}")).json()["status"] == "idle"
+    with pytest.raises(InvalidInput, match="nobody"):
+        await s.inspection.update("", thread_id, change({"n": 1}, "nobody"))
+    assert "inner" in [node["id"] for node in (await s.inspection.drawing("", "around")).nodes]
+    assert list(await s.inspection.subgraphs("", "around", recurse=True)) == ["inner"]
+
+
+@pytest.mark.parametrize("where", ["a process", "postgres"])
+def test_graphs_are_asked_in_processes_and_on_both_databases(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async def story() -> None:
+        database = f"sqlite:///{tmp_path}/runyard.db"
+        if where == "postgres":
+            server: Postgres = request.getfixturevalue("postgres")
+            database = await server.emptied()
+        targets, processes = (str(GRAPHS), f"{GRAPHS}:dies"), 1 if where == "a process" else 0
+        app = create_app(Settings(agents=targets, processes=processes, database=database))
+        await app.engine.start()
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://testserver") as http:
+            s = Server(app, http)
+            await told_and_changed(s)
+            if processes:
+                thread_id = await s.thread()
+                await run_on(s, thread_id, agent_id="dies", input={"n": 1, "log": []})
+                with pytest.raises(AgentFailed, match="process"):
+                    await s.inspection.state("", thread_id)
+        assert await app.engine.close()
+
+    play(story())
+
+
+def test_a_server_without_the_code_tells_what_is_stored_and_refuses_the_rest(postgres: Postgres) -> None:
+    async def story() -> None:
+        database = await postgres.emptied()
+        worker = create_app(Settings(agents=(str(GRAPHS),), database=database))
+        api = create_app(Settings(database=database, workers=0))
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(api), base_url="http://testserver") as http:
+            s = Server(api, http)
+            await worker.engine.start()
+            await api.engine.start()
+            await s.until(lambda: "asking" in api.engine.verbs.agents)
+            thread_id = await s.thread()
+            await run_on(s, thread_id, agent_id="asking", input={"n": 1, "log": []})
+            known = await worker.engine.inspection.state("", thread_id)
+            view = await s.inspection.state("", thread_id)
+            assert (seen(view)["values"], view.interrupts) == ({"n": 2, "log": ["a"]}, known.interrupts)
+            assert [one.interrupts for one in view.tasks] == [view.interrupts]
+            told = await s.inspection.history("", thread_id)
+            assert [one.checkpoint for one in told] == [
+                one.checkpoint for one in await worker.engine.inspection.history("", thread_id)
+            ]
+            for refused in (
+                s.inspection.update("", thread_id, change({"n": 1}, "ask")),
+                s.inspection.drawing("", "asking"),
+                s.inspection.subgraphs("", "asking"),
+            ):
+                with pytest.raises(AgentElsewhere, match="asking"):
+                    await refused
+            await api.engine.close()
+            await worker.engine.close()
 
     play(story())
 
