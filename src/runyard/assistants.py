@@ -1,6 +1,6 @@
 """Assistants: an agent with a configuration of its own, in versions. Each agent has a default one, without any.
 
-Data and pure rules. What an assistant says comes first, what a run says itself comes on top of it.
+Data and pure rules.
 """
 
 from __future__ import annotations
@@ -126,20 +126,3 @@ def ordered(assistants: Iterable[Assistant], query: AssistantFilter) -> list[Ass
     """In the order that a search asks for, which is that of databases: equal ones by their ids, upwards."""
     by_id = sorted(assistants, key=lambda assistant: assistant.assistant_id)
     return sorted(by_id, key=lambda assistant: getattr(assistant, query.sort_by), reverse=query.descending)
-
-
-def merged_config(assistant: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    """The config of a run of an assistant: tags of both, each once; objects key by key; of anything else the run's."""
-    config = {**assistant, **run}
-    for name in ("configurable", "metadata"):
-        both = [part[name] for part in (assistant, run) if isinstance(part.get(name), dict)]
-        if len(both) == 2:
-            config[name] = {**both[0], **both[1]}
-    if assistant.get("tags") and run.get("tags"):
-        config["tags"] = list(dict.fromkeys([*assistant["tags"], *run["tags"]]))
-    return config
-
-
-def merged_context(assistant: dict[str, Any], run: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The context of a run of an assistant, key by key; None where neither has one."""
-    return {**assistant, **(run or {})} or (None if run is None else run)

@@ -25,6 +25,7 @@ from runyard.api import app as api_app
 from runyard.api.auth import Keys
 from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
+from runyard.api.langgraph import crons
 from runyard.clock import Clock
 from runyard.connections import guarded
 from runyard.databases import Adapters, postgres_adapters, sqlite_adapters
@@ -120,6 +121,7 @@ def _app(
         host=host,
         outbound=_outbound(settings),
         render=answers.webhook,
+        cron_wish=lambda cron: crons.wish(api, cron),
         clock=clock,
         agents=loaded,
         terms=_terms(settings),
@@ -131,6 +133,9 @@ def _app(
         verbs=engine.verbs,
         streams=engine.streams,
         storage=engine.storage,
+        inspection=engine.inspection,
+        catalog=engine.catalog,
+        timetable=engine.timetable,
         ready=engine.readiness,
         metrics=engine.exposition,
         slots=lambda: (engine.worker.executing, engine.worker.free),
