@@ -191,6 +191,17 @@ def _joined(head: bytes, tail: bytes) -> bytes:
     return tail if head == b"[]" else head[:-1] + b"," + tail[1:]
 
 
+def check_channels(field: str, values: Iterable[str]) -> None:
+    """Refuses names that clients cannot give to channels.
+
+    Raises:
+        InvalidInput: naming `field`, where the values stand.
+    """
+    for channel in values:
+        if channel[:1] == HIDDEN:
+            raise InvalidInput(f"{field} has the key {channel!r}: such names are the server's own", field=field)
+
+
 def shown(state: Mapping[str, bytes]) -> State:
     """The state without what is hidden in it."""
     return {channel: value for channel, value in state.items() if channel[:1] != HIDDEN}

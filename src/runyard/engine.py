@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from runyard.admission import Admission
+from runyard.chores import Chores
 from runyard.clock import Clock
 from runyard.delivery import Courier, Render
 from runyard.directory import Directory
@@ -16,6 +17,7 @@ from runyard.errors import InvalidInput, RunyardError
 from runyard.events import Chunk
 from runyard.executor import Executor
 from runyard.hints.contract import Hints, thread_topic
+from runyard.inspection import Inspection
 from runyard.leases import Leases
 from runyard.lifecycle import Lifecycle
 from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
@@ -55,6 +57,7 @@ class Terms(msgspec.Struct, frozen=True):
     """Of a database that is shared."""
     works: bool = True
     """Whether runs are executed here."""
+    chore_timeout: float = 10.0
 
 
 class Engine:
@@ -140,6 +143,23 @@ class Engine:
                 count=storage.pending, clock=clock, most=terms.max_pending, most_of_owner=terms.max_pending_per_owner
             ),
             spans=spans,
+        )
+        self._chores = Chores(
+            storage=storage,
+            host=host,
+            clock=clock,
+            agents=agents,
+            timeout=terms.chore_timeout,
+            grace=terms.cancel_grace,
+            max_value_bytes=terms.max_value_bytes,
+        )
+        self.inspection = Inspection(
+            storage=storage,
+            streams=self.streams,
+            chores=self._chores,
+            clock=clock,
+            agents=self.verbs.agents,
+            loaded=agents if terms.works else {},
         )
         self._directory = Directory(
             storage=storage, clock=clock, hints=hints, telemetry=self.telemetry, learn=self.verbs.learn
@@ -295,6 +315,7 @@ class Engine:
             return True
         ended = await self.drain()
         ended = await self._host.close(0.0 if not ended else self._terms.drain_grace) and ended
+        await self._chores.close()
         await self._hints.close()
         await self.storage.close()
         if self._spans is not None:

@@ -14,6 +14,9 @@
     ├── Unavailable             the server is draining or cannot write       unavailable
     ├── StorageError            the database failed or refused               storage_error
     │   └── CorruptCheckpoint   a stored state that cannot be read           corrupt_checkpoint
+    ├── AgentFailed             an agent's code failed outside of any run    agent_error
+    ├── AgentTimeout            it did not answer in time                    agent_timeout
+    ├── AgentElsewhere          it is needed, and executes elsewhere         agent_elsewhere
     ├── Undelivered             another server did not take what was sent    no_answer, not_allowed, ...
     ├── CancelRequested         an end that overlooked a request to cancel   cancel_requested
     └── LeaseLost               an attempt that no longer owns its thread    lease_lost
@@ -130,6 +133,24 @@ class CorruptCheckpoint(StorageError):
     """A stored state of a graph that is not what was written: nothing of it was used."""
 
     code = "corrupt_checkpoint"
+
+
+class AgentFailed(RunyardError):
+    """An agent's code failed at what it was asked outside of any run; the message tells its error."""
+
+    code = "agent_error"
+
+
+class AgentTimeout(RunyardError):
+    """An agent's code did not answer in time what it was asked outside of any run."""
+
+    code = "agent_timeout"
+
+
+class AgentElsewhere(RunyardError):
+    """What is asked takes an agent's code, and only other servers have that."""
+
+    code = "agent_elsewhere"
 
 
 class Undelivered(RunyardError):

@@ -378,7 +378,7 @@ class Lifecycle:
             update = _decode(command.update)
             if not isinstance(update, dict):
                 raise InvalidInput("command.update must be an object of state values", field="command.update")
-            _check_channels("command.update", cast("dict[str, Any]", update))
+            checkpoints.check_channels("command.update", cast("dict[str, Any]", update))
 
     def _with_ids(self, messages: msgspec.Raw) -> bytes:
         """Ids make messages upserts, so that an attempt that repeats them changes nothing."""
@@ -624,7 +624,7 @@ class Lifecycle:
         revises = patch.values is not None or patch.messages is not None or patch.checkpoint_id is not None
         if patch.checkpoint_id is not None and patch.values is None and patch.messages is None:
             revises = patch.metadata is None
-        _check_channels("values", patch.values or {})
+        checkpoints.check_channels("values", patch.values or {})
         while True:
             thread = await self.storage.thread(owner, thread_id)
             checkpoint = await self._revision(thread, patch) if revises else None
@@ -691,12 +691,6 @@ class Lifecycle:
         """Newest first; `before` is exclusive. Raises `NotFound`."""
         await self.storage.thread(owner, thread_id)
         return await self.storage.history(owner, thread_id, before=before, limit=limit)
-
-
-def _check_channels(field: str, values: Mapping[str, Any]) -> None:
-    for channel in values:
-        if channel[:1] == checkpoints.HIDDEN:
-            raise InvalidInput(f"{field} has the key {channel!r}: such names are the server's own", field=field)
 
 
 def still_stopping(run_id: str, grace: float) -> StillStopping:

@@ -276,6 +276,22 @@ class Storage(Protocol):
         checkpoint_exists; `NotFound` for a parent that is not there."""
         ...
 
+    async def revise_thread(
+        self,
+        owner: str,
+        thread_id: str,
+        checkpoints: Sequence[Checkpoint],
+        writes: Sequence[PendingWrite],
+        entries: Sequence[Entry],
+        expected_head: str | None,
+        now: int,
+    ) -> Thread | None:
+        """Stores from outside any attempt what changes of a graph's state made, all of it or none: the last checkpoint
+        of the thread's own becomes the head where that still is `expected_head`, and asks what it holds; `entries` go
+        on the log. None when the head is another (read again and retry). Writes are kept as by `put_writes`. Raises
+        `Conflict` thread_busy when a run is active, and checkpoint_exists; `NotFound` for the thread, or a parent."""
+        ...
+
     async def put_writes(self, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
         """Stores pending writes from outside any attempt; they replace what is kept under their keys. A write with an
         index of 0 or more is kept as it is where its key is taken. Makes the thread where it is not there."""

@@ -17,7 +17,7 @@ from runyard.agents import Agent
 from runyard.checkpoints import Checkpoint, PendingWrite, Snapshot, State
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
 from runyard.errors import item_not_found, run_not_found, thread_not_found
-from runyard.events import Chunk, Event
+from runyard.events import Chunk, Entry, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
 from runyard.runtime.contract import Injected, Record
@@ -195,6 +195,20 @@ class VerbStorage(ABC):
 
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
         await self._do(graph_verbs.put_checkpoint, owner, checkpoint, now)
+
+    async def revise_thread(
+        self,
+        owner: str,
+        thread_id: str,
+        checkpoints: Sequence[Checkpoint],
+        writes: Sequence[PendingWrite],
+        entries: Sequence[Entry],
+        expected_head: str | None,
+        now: int,
+    ) -> Thread | None:
+        return await self._do(
+            graph_verbs.revise_thread, owner, thread_id, checkpoints, writes, entries, expected_head, now
+        )
 
     async def put_writes(self, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
         await self._do(graph_verbs.put_writes, owner, thread_id, writes, now)
