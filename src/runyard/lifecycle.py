@@ -617,6 +617,10 @@ class Lifecycle:
         asked = snapshot.checkpoint.asked if thread.asking else None
         return thread, snapshot.state, [] if asked is None else asked.questions
 
+    async def questions(self, thread: Thread) -> list[Question]:
+        """The open questions of a thread."""
+        return (await self._with_state(thread))[2]
+
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         """Newest first."""
         return await self.storage.search_threads(owner, query)

@@ -235,6 +235,7 @@ class RunFilter(msgspec.Struct, frozen=True):
     thread_id: str | None = None
     agent_id: str | None = None
     statuses: tuple[Status, ...] | None = None
+    outcomes: tuple[Outcome, ...] | None = None
     metadata: dict[str, Any] | None = None
     limit: int = 10
     offset: int = 0

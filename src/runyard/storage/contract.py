@@ -207,7 +207,11 @@ class Storage(Protocol):
         ...
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
-        """Newest first, each with its state."""
+        """In the order that is asked for, each with its state."""
+        ...
+
+    async def count_threads(self, owner: str, query: ThreadFilter) -> int:
+        """How many there are, whatever limit and offset say."""
         ...
 
     async def patch_thread(

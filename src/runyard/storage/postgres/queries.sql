@@ -55,6 +55,34 @@ WHERE labels.owner = :owner AND kind = 'thread' AND name = :name AND value = :va
 ORDER BY place DESC, id DESC
 LIMIT :limit OFFSET :offset
 
+-- name: search_threads_sorted
+-- Those that are named, or in another order: all of an owner are looked at.
+SELECT thread_id, owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden, floor_seq, asking
+FROM threads
+WHERE owner = :owner AND deleted_at IS NULL AND hidden = 0
+  AND (:ids::text IS NULL OR thread_id IN (SELECT jsonb_array_elements_text(:ids::jsonb)))
+  AND (:status::text IS NULL OR status = :status)
+  AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+ORDER BY
+    CASE :sort::text WHEN 'thread_id' THEN thread_id WHEN 'status' THEN status END DESC,
+    CASE :sort::text WHEN 'thread_id up' THEN thread_id WHEN 'status up' THEN status END,
+    CASE :sort::text WHEN 'created_at' THEN created_at WHEN 'updated_at' THEN updated_at
+        WHEN 'state_updated_at' THEN coalesce((SELECT c.created_at FROM checkpoints AS c WHERE c.checkpoint_id = head), created_at)
+        END DESC,
+    CASE :sort::text WHEN 'created_at up' THEN created_at WHEN 'updated_at up' THEN updated_at
+        WHEN 'state_updated_at up' THEN coalesce((SELECT c.created_at FROM checkpoints AS c WHERE c.checkpoint_id = head), created_at)
+        END,
+    created_at DESC, thread_id DESC
+LIMIT :limit OFFSET :offset
+
+-- name: count_threads
+SELECT count(*)
+FROM threads
+WHERE owner = :owner AND deleted_at IS NULL AND hidden = 0
+  AND (:ids::text IS NULL OR thread_id IN (SELECT jsonb_array_elements_text(:ids::jsonb)))
+  AND (:status::text IS NULL OR status = :status)
+  AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+
 -- name: thread_standing
 -- What the rules of a thread's line need to know of it.
 SELECT status, head, asking, last_outcome, last_seq, lease, hidden
@@ -158,6 +186,7 @@ FROM runs
 WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL
   AND (:agent_id::text IS NULL OR agent_id = :agent_id)
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -168,6 +197,7 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
 FROM runs
 WHERE owner = :owner AND agent_id = :agent_id AND deleted_at IS NULL
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -178,6 +208,7 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
        due_at, started_at, ended_at
 FROM runs
 WHERE owner = :owner AND status = :status AND status <> 'success' AND deleted_at IS NULL
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -188,6 +219,7 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
 FROM runs
 WHERE owner = :owner AND deleted_at IS NULL
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -200,6 +232,7 @@ FROM labels JOIN runs ON runs.number = labels.place
 WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value AND deleted_at IS NULL
   AND (:agent_id::text IS NULL OR agent_id = :agent_id)
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND readable_json(metadata) @> readable_json(:metadata)
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 

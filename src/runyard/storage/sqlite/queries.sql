@@ -56,6 +56,34 @@ WHERE labels.owner = :owner AND kind = 'thread' AND name = :name AND value = :va
 ORDER BY place DESC, id DESC
 LIMIT :limit OFFSET :offset
 
+-- name: search_threads_sorted
+-- Those that are named, or in another order: all of an owner are looked at.
+SELECT thread_id, owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden, floor_seq, asking
+FROM threads INDEXED BY threads_newest
+WHERE owner = :owner AND deleted_at IS NULL AND hidden = 0
+  AND (:ids IS NULL OR thread_id IN (SELECT value FROM json_each(:ids)))
+  AND (:status IS NULL OR status = :status)
+  AND (:metadata IS NULL OR contains(metadata, :metadata))
+ORDER BY
+    CASE :sort WHEN 'thread_id' THEN thread_id WHEN 'status' THEN status END DESC,
+    CASE :sort WHEN 'thread_id up' THEN thread_id WHEN 'status up' THEN status END,
+    CASE :sort WHEN 'created_at' THEN created_at WHEN 'updated_at' THEN updated_at
+        WHEN 'state_updated_at' THEN coalesce((SELECT c.created_at FROM checkpoints AS c WHERE c.checkpoint_id = head), created_at)
+        END DESC,
+    CASE :sort WHEN 'created_at up' THEN created_at WHEN 'updated_at up' THEN updated_at
+        WHEN 'state_updated_at up' THEN coalesce((SELECT c.created_at FROM checkpoints AS c WHERE c.checkpoint_id = head), created_at)
+        END,
+    created_at DESC, thread_id DESC
+LIMIT :limit OFFSET :offset
+
+-- name: count_threads
+SELECT count(*)
+FROM threads INDEXED BY threads_newest
+WHERE owner = :owner AND deleted_at IS NULL AND hidden = 0
+  AND (:ids IS NULL OR thread_id IN (SELECT value FROM json_each(:ids)))
+  AND (:status IS NULL OR status = :status)
+  AND (:metadata IS NULL OR contains(metadata, :metadata))
+
 -- name: thread_standing
 -- What the rules of a thread's line need to know of it.
 SELECT status, head, asking, last_outcome, last_seq, lease, hidden
@@ -157,6 +185,7 @@ FROM runs INDEXED BY runs_of_thread
 WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL
   AND (:agent_id IS NULL OR agent_id = :agent_id)
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
   AND (:metadata IS NULL OR contains(metadata, :metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -167,6 +196,7 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
 FROM runs INDEXED BY runs_of_agent
 WHERE owner = :owner AND agent_id = :agent_id AND deleted_at IS NULL
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
   AND (:metadata IS NULL OR contains(metadata, :metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -177,6 +207,7 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
        due_at, started_at, ended_at
 FROM runs INDEXED BY runs_rare
 WHERE owner = :owner AND status = :status AND status <> 'success' AND deleted_at IS NULL
+  AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
   AND (:metadata IS NULL OR contains(metadata, :metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -187,6 +218,7 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
 FROM runs INDEXED BY runs_newest
 WHERE owner = :owner AND deleted_at IS NULL
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
   AND (:metadata IS NULL OR contains(metadata, :metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -199,6 +231,7 @@ FROM labels CROSS JOIN runs ON runs.number = labels.place
 WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value AND deleted_at IS NULL
   AND (:agent_id IS NULL OR agent_id = :agent_id)
   AND (:statuses IS NULL OR status IN (SELECT json_each.value FROM json_each(:statuses)))
+  AND (:outcomes IS NULL OR outcome IN (SELECT json_each.value FROM json_each(:outcomes)))
   AND contains(metadata, :metadata)
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 

@@ -149,6 +149,9 @@ class VerbStorage(ABC):
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         return await self._read(lambda reader: searches.search_threads(reader, owner, query))
 
+    async def count_threads(self, owner: str, query: ThreadFilter) -> int:
+        return await self._read(lambda reader: searches.count_threads(reader, owner, query))
+
     async def patch_thread(
         self,
         owner: str,
