@@ -88,9 +88,7 @@ class Scheduler:
         self._telemetry.tell("cron fired", **about)
         return True
 
-    async def _pass_over(
-        self, firing: Firing, why: str, about: dict[str, Any], error: Exception | None = None
-    ) -> bool:
+    async def _pass_over(self, firing: Firing, why: str, about: dict[str, Any], error: Exception | None = None) -> bool:
         self._telemetry.tell("cron passed over", error=error, why=why, **about)
         try:
             await self._storage.pass_over(firing, why)

@@ -28,10 +28,12 @@ from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.api.langgraph import crons
 from runyard.clock import Clock
 from runyard.connections import guarded
+from runyard.crons import Cron
 from runyard.databases import Adapters, postgres_adapters, sqlite_adapters
 from runyard.doorway import Doorway
 from runyard.engine import Engine, Terms
 from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
+from runyard.lifecycle import CreateRun
 from runyard.logs import configure_logging
 from runyard.outbound.guard import parse_allowed
 from runyard.outbound.http import HttpOutbound
@@ -115,13 +117,17 @@ def _app(
         host.expect({agent_id: agent.agent.version for agent_id, agent in loaded.items()})
     spans = _spans(settings, tracer_provider)
     adapters = _adapters(settings)
+
+    async def cron_wish(cron: Cron) -> CreateRun:
+        return await crons.wish(api, cron)
+
     engine = Engine(
         storage=adapters.storage,
         hints=adapters.hints,
         host=host,
         outbound=_outbound(settings),
         render=answers.webhook,
-        cron_wish=lambda cron: crons.wish(api, cron),
+        cron_wish=cron_wish,
         clock=clock,
         agents=loaded,
         terms=_terms(settings),

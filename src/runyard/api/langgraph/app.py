@@ -10,7 +10,7 @@ import msgspec
 from runyard.api import openapi, page
 from runyard.api.call import Call
 from runyard.api.faces import Table
-from runyard.api.langgraph import system
+from runyard.api.langgraph import assistants, crons, system
 from runyard.api.langgraph.problems import ErrorDetail
 from runyard.api.operation import operation
 
@@ -34,7 +34,23 @@ ROUTES: Table = (
     ("/metrics", {"GET": system.metrics}),
     ("/openapi.json", {"GET": openapi_document}),
     ("/docs", {"GET": docs}),
-)
+    ("/assistants", {"POST": assistants.create_assistant}),
+    ("/assistants/search", {"POST": assistants.search_assistants}),
+    ("/assistants/count", {"POST": assistants.count_assistants}),
+    ("/assistants/{assistant_id}", {"GET": assistants.get_assistant, "PATCH": assistants.patch_assistant,
+                                    "DELETE": assistants.delete_assistant}),
+    ("/assistants/{assistant_id}/graph", {"GET": assistants.get_assistant_graph}),
+    ("/assistants/{assistant_id}/subgraphs", {"GET": assistants.get_assistant_subgraphs}),
+    ("/assistants/{assistant_id}/subgraphs/{namespace}", {"GET": assistants.get_assistant_subgraph}),
+    ("/assistants/{assistant_id}/schemas", {"GET": assistants.get_assistant_schemas}),
+    ("/assistants/{assistant_id}/versions", {"POST": assistants.list_assistant_versions}),
+    ("/assistants/{assistant_id}/latest", {"POST": assistants.set_latest_assistant_version}),
+    ("/runs/crons", {"POST": crons.create_cron}),
+    ("/runs/crons/search", {"POST": crons.search_crons}),
+    ("/runs/crons/count", {"POST": crons.count_crons}),
+    ("/runs/crons/{cron_id}", {"GET": crons.get_cron, "PATCH": crons.patch_cron, "DELETE": crons.delete_cron}),
+    ("/threads/{thread_id}/runs/crons", {"POST": crons.create_thread_cron}),
+)  # fmt: skip
 
 ABOUT = openapi.About(
     "Runyard: LangGraph dialect",

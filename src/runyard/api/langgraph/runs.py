@@ -13,6 +13,7 @@ from runyard.api import waiting
 from runyard.api.call import Call, idempotency_key
 from runyard.api.langgraph import answers, streams, wire, wishes
 from runyard.api.langgraph.assistants import Assistant
+from runyard.api.langgraph.pages import check_select, tell_pages
 from runyard.api.operation import operation
 from runyard.api.sse import cursor
 from runyard.api.validation import Shape, canonical_uuid
@@ -128,7 +129,9 @@ async def stream_run(call: Call) -> None:
     await _create_and_stream(call, wire.STATELESS_RUN, "lg.stream_run")
 
 
-@operation("Stateless Runs", needs="write", body=wire.STATELESS_RUN, many=True, answer=list[answers.Run], errors=_REFUSALS)
+@operation(
+    "Stateless Runs", needs="write", body=wire.STATELESS_RUN, many=True, answer=list[answers.Run], errors=_REFUSALS
+)
 async def create_runs(call: Call) -> None:
     """Create Run Batch
 
@@ -377,30 +380,6 @@ def _path(call: Call, run: runs.Run, below: str = "") -> bytes:
 
 
 # lists
-
-
-def tell_pages(call: Call, offset: int, limit: int, found: int, total: int | None = None) -> None:
-    """Where the next page begins, if `found` shows that there is one more; how many there are, where that is known."""
-    more = found > limit
-    if more:
-        call.tell(b"x-pagination-next", b"%d" % (offset + limit))
-    elif offset == 0 or found:
-        total = offset + found
-    if total is not None:
-        call.tell(b"x-pagination-total", b"%d" % total)
-
-
-def check_select(select: list[str], of: type[msgspec.Struct]) -> list[str]:
-    """The fields that are to be told.
-
-    Raises:
-        InvalidInput: one is unknown.
-    """
-    known = [field.encode_name for field in msgspec.structs.fields(of)]
-    for name in select:
-        if name not in known:
-            raise InvalidInput(f"select has {name[:40]!r}; allowed: {', '.join(known)}", field="select")
-    return select
 
 
 def _metadata(text: str) -> dict[str, Any]:
