@@ -131,6 +131,7 @@ def _app(
         verbs=engine.verbs,
         streams=engine.streams,
         storage=engine.storage,
+        inspection=engine.inspection,
         ready=engine.readiness,
         metrics=engine.exposition,
         slots=lambda: (engine.worker.executing, engine.worker.free),

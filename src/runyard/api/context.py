@@ -9,6 +9,7 @@ from typing import Any
 from runyard.api.auth import Keys
 from runyard.api.pulse import Pulse
 from runyard.api.streaming.detached import Detached
+from runyard.inspection import Inspection
 from runyard.lifecycle import Lifecycle
 from runyard.protocol.filters import Filters
 from runyard.storage.contract import Storage
@@ -27,6 +28,7 @@ class ApiContext:
     verbs: Lifecycle
     streams: Streams
     storage: Storage
+    inspection: Inspection
     ready: Callable[[], Awaitable[dict[str, Any]]]
     metrics: Callable[[], Awaitable[tuple[bytes, bytes]]]
     slots: Callable[[], tuple[int, int]] = lambda: (0, 0)

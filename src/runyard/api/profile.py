@@ -60,7 +60,9 @@ def decode_list(body: bytes) -> list[dict[str, Any]]:
     """
     document = _document(body, "a list of JSON objects is needed, [] at least")
     if not isinstance(document, list) or not all(isinstance(one, dict) for one in cast("list[object]", document)):
-        raise InvalidInput(f"the body is {shown(cast(object, document))}; a list of JSON objects is needed", field="body")
+        raise InvalidInput(
+            f"the body is {shown(cast(object, document))}; a list of JSON objects is needed", field="body"
+        )
     return cast("list[dict[str, Any]]", document)
 
 

@@ -225,4 +225,3 @@ def _extracted(value: Any, steps: list[str | int]) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return value
-
