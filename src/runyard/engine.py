@@ -25,7 +25,7 @@ from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent, UsesStore
-from runyard.scheduler import Scheduler, Wish
+from runyard.scheduler import Made, Scheduler, Wish
 from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
@@ -75,6 +75,7 @@ class Engine:
         outbound: Outbound,
         render: Render,
         cron_wish: Wish,
+        cron_made: Made,
         clock: Clock,
         agents: Mapping[str, LoadedAgent],
         terms: Terms,
@@ -171,6 +172,7 @@ class Engine:
             storage=storage,
             create=self.verbs.create_run,
             wish=cron_wish,
+            made=cron_made,
             hints=hints,
             clock=clock,
             telemetry=self.telemetry,

@@ -17,11 +17,14 @@ from runyard.crons import Cron, Firing
 from runyard.errors import Conflict, RunyardError, StorageError, TooManyRuns, Unavailable
 from runyard.hints.contract import MISSED, Hints
 from runyard.lifecycle import CreateRun
+from runyard.runs import Run
 from runyard.storage.contract import STORAGE_PATIENCE, Created, Storage
 from runyard.telemetry import Telemetry
 
 Wish = Callable[[Cron], Awaitable[CreateRun]]
 """What a cron's runs are asked for, now: its assistant may be another than when the cron was made."""
+Made = Callable[[Cron, Run], Awaitable[None]]
+"""Told of each run that was made."""
 
 RECHECK = 5.0
 """Seconds after which the crons are looked at without a hint (DESIGN, law 8: hints may be lost)."""
@@ -40,6 +43,7 @@ class Scheduler:
         storage: Storage,
         create: Callable[[str, CreateRun], Awaitable[Created]],
         wish: Wish,
+        made: Made,
         hints: Hints,
         clock: Clock,
         telemetry: Telemetry,
@@ -47,6 +51,7 @@ class Scheduler:
         self._storage = storage
         self._create = create
         self._wish = wish
+        self._made = made
         self._hints = hints
         self._clock = clock
         self._telemetry = telemetry
@@ -75,7 +80,7 @@ class Scheduler:
                 await self._storage.pass_over(firing, "its end_time has passed before a server could let it fire")
                 return True
             wish = msgspec.structs.replace(await self._wish(cron), firing=firing)
-            await self._create(cron.owner, wish)
+            created = await self._create(cron.owner, wish)
         except (StorageError, Unavailable, TooManyRuns) as error:
             self._telemetry.tell("cron not fired yet", why=error.message, **about)
             return False
@@ -86,7 +91,14 @@ class Scheduler:
         except Exception as error:  # a fault of ours: this cron waits for its next time, and holds up nobody
             return await self._pass_over(firing, "the server failed; its log says why", about, error)
         self._telemetry.tell("cron fired", **about)
+        await self._tell_made(cron, created.run)
         return True
+
+    async def _tell_made(self, cron: Cron, run: Run) -> None:
+        try:
+            await self._made(cron, run)
+        except Exception as error:  # the run is made all the same
+            self._telemetry.tell("cron's thread not labelled", error=error, cron_id=cron.cron_id, run_id=run.run_id)
 
     async def _pass_over(self, firing: Firing, why: str, about: dict[str, Any], error: Exception | None = None) -> bool:
         self._telemetry.tell("cron passed over", error=error, why=why, **about)

@@ -37,6 +37,7 @@ from runyard.lifecycle import CreateRun
 from runyard.logs import configure_logging
 from runyard.outbound.guard import parse_allowed
 from runyard.outbound.http import HttpOutbound
+from runyard.runs import Run
 from runyard.runtime.channel import ThreadHost
 from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
@@ -121,6 +122,9 @@ def _app(
     async def cron_wish(cron: Cron) -> CreateRun:
         return await crons.wish(api, cron)
 
+    async def cron_made(cron: Cron, run: Run) -> None:
+        await crons.made(api, cron, run)
+
     engine = Engine(
         storage=adapters.storage,
         hints=adapters.hints,
@@ -128,6 +132,7 @@ def _app(
         outbound=_outbound(settings),
         render=answers.webhook,
         cron_wish=cron_wish,
+        cron_made=cron_made,
         clock=clock,
         agents=loaded,
         terms=_terms(settings),

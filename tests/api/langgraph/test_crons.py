@@ -49,6 +49,11 @@ async def runs(server: Server) -> list[Run]:
     return await server.verbs.search_runs("", RunFilter())
 
 
+async def labelled(server: Server, thread_id: str, labels: dict[str, str]) -> bool:
+    """Whether a thread says whose runs it has."""
+    return (await server.get(f"/threads/{thread_id}")).json()["metadata"] == labels
+
+
 def test_a_cron_is_told_as_it_was_made(server: Starter, clock: MovableClock) -> None:
     async def story() -> None:
         async with server(echo, clock=clock) as s:
@@ -122,6 +127,8 @@ def test_what_was_asked_for_reaches_the_run(server: Starter, clock: MovableClock
             assert msgspec.to_builtins(request.langgraph)["assistant_id"] == assistant["assistant_id"]
             assert msgspec.to_builtins(request.langgraph)["cron_id"] == made["cron_id"]
             assert (await s.verbs.wait_run("", run.run_id)).state == {"input": b'{"n":1}'}
+            labels = {"graph_id": "echo", "assistant_id": assistant["assistant_id"]}
+            await s.until(lambda: labelled(s, run.thread_id, labels))
 
     play(story())
 

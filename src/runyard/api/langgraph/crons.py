@@ -12,7 +12,7 @@ from runyard import crons
 from runyard.api.answers import Time
 from runyard.api.call import Call
 from runyard.api.context import ApiContext
-from runyard.api.langgraph import wishes
+from runyard.api.langgraph import labels, wishes
 from runyard.api.langgraph.assistants import assistant_id_of
 from runyard.api.langgraph.pages import check_select, select, tell_pages
 from runyard.api.langgraph.wire import (
@@ -31,6 +31,7 @@ from runyard.api.wire import Durability, JsonObject, Nodes, Uuid, Webhook, Wire
 from runyard.clock import rfc3339
 from runyard.crons import Cron, CronFilter, CronPatch, OnRunCompleted
 from runyard.lifecycle import CreateRun
+from runyard.runs import Run
 from runyard.timetable import CreateCron
 
 Schedule = Annotated[
@@ -183,6 +184,12 @@ async def wish(api: ApiContext, cron: Cron) -> CreateRun:
         on_completion=UNSET if cron.on_run_completed is None else cron.on_run_completed,
         langgraph=msgspec.structs.replace(dialect, cron_id=cron.cron_id),
     )
+
+
+async def made(api: ApiContext, cron: Cron, run: Run) -> None:
+    """Notes on the thread of a cron's run whose it is."""
+    if not run.stateless:
+        await labels.put(api, run.owner, run.thread_id, run.agent_id, cron.assistant_id)
 
 
 @operation("Crons", needs="write", body=CREATE_ON_THREAD, answer=CronAnswer, errors=(404,))

@@ -11,8 +11,7 @@ from msgspec import UNSET
 from runyard import runs
 from runyard.api import waiting
 from runyard.api.call import Call, idempotency_key
-from runyard.api.langgraph import answers, streams, wire, wishes
-from runyard.api.langgraph.assistants import Assistant
+from runyard.api.langgraph import answers, labels, streams, wire, wishes
 from runyard.api.langgraph.pages import check_select, tell_pages
 from runyard.api.operation import operation
 from runyard.api.sse import cursor
@@ -328,21 +327,9 @@ async def _create(call: Call, shape: Shape[R], route: str) -> tuple[Created, R]:
     if created.repeated:
         call.tell(b"idempotent-replayed", b"true")
     elif not created.run.stateless:
-        await label(call, created.run.thread_id, assistant)
+        thread_id = created.run.thread_id
+        await labels.put(call.api, call.owner, thread_id, assistant.agent_id, assistant.assistant_id)
     return created, body
-
-
-async def label(call: Call, thread_id: str, assistant: Assistant) -> None:
-    """Notes on a thread whose runs it has: clients look for threads by `graph_id` and `assistant_id`."""
-    labels = {"graph_id": assistant.agent_id, "assistant_id": assistant.assistant_id}
-    try:
-        thread = await call.api.storage.thread(call.owner, thread_id)
-        known = msgspec.json.decode(thread.metadata, type=dict[str, Any])
-        if labels.items() <= known.items():
-            return
-        await call.api.storage.patch_thread(call.owner, thread_id, call.api.verbs.clock.now(), metadata=labels)
-    except NotFound:
-        pass  # it was deleted since
 
 
 async def _answer(call: Call, created: Created) -> None:

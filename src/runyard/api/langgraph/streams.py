@@ -140,13 +140,15 @@ class Teller:
         return sse.joined([await self._text(event) for event in events])
 
     async def _text(self, event: Event) -> bytes:
-        return framed(await self.frames(event), event) if self._view.shows(event) else b""
+        return framed(await self.shown(event), event) if self._view.shows(event) else b""
 
-    async def frames(self, event: Event) -> list[Frame]:
-        """The events that one of the log is told in."""
+    async def shown(self, event: Event) -> list[Frame]:
+        """The events that one of the log is told in; none where this reader does not see it."""
+        if not self._view.shows(event):
+            return []
         match event.kind:
             case "lifecycle":
-                return [*self._rest(), _lifecycle(event)]
+                return [*self._rest(), lifecycle_frame(event)]
             case "values":
                 return [("values", _kept(event, "values"))]
             case "asked":
@@ -242,7 +244,8 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
     return messages.to_dialect({name: value for name, value in message.items() if name != "node"})
 
 
-def _lifecycle(event: Event) -> Frame:
+def lifecycle_frame(event: Event) -> Frame:
+    """The beginning or the end of an attempt."""
     told = lifecycle(event.data)
     if told.terminal:
         return "end", b"null"
