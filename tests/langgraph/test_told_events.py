@@ -11,14 +11,17 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
 from live_server import Starter, play
-from scripted import GO, Scripted, calls, events_of, log_of, run_told, said, talker, words
+from scripted import GO, Scripted, calls, events_of, log_of, look, run_told, said, talker, words
 from test_told_messages import LISTS, USAGE
 
 from runyard import graph
 from tests.protocol_checks import check
 
-pytest.importorskip("langgraph.stream.transformers")  # LangGraph 1.2 and newer have such events
+pytest.importorskip("langgraph.stream")  # LangGraph 1.2 and newer have such events
+
+from langgraph.stream import CustomTransformer, StreamChannel, StreamTransformer, UpdatesTransformer
 
 
 def listener(model: Any, *, waits: bool = True) -> Any:
@@ -213,10 +216,115 @@ def test_what_code_names_is_told_by_its_name(server: Starter) -> None:
             graph(StateGraph(MessagesState).add_node(writes).add_edge(START, "writes"), id="writes")
         ) as s:
             _, events = await run_told(s, **GO)
-            assert said(events, "custom") == [
+            assert said(events, "custom")[:3] == [
                 {"name": "progress", "payload": {"name": "progress", "done": 1}},
                 {"payload": {"name": 5}},
                 {"payload": "plain"},
             ]
+
+    play(story())
+
+
+# transformers that a graph was compiled with
+
+
+class Shouts(StreamTransformer):
+    """Makes texts louder, holds values that are secret back, and counts."""
+
+    required_stream_modes = ("messages", "values", "tools")
+
+    def init(self) -> dict[str, Any]:
+        self._count: StreamChannel[int] = StreamChannel("counted")
+        self._seen = 0
+        return {"counted": self._count}
+
+    def process(self, event: Any) -> bool:
+        data = event["params"]["data"]
+        if event["method"] == "messages":
+            payload = data[0]
+            if isinstance(payload, dict) and payload["event"] == "content-block-delta":
+                payload["delta"] = {**payload["delta"], "text": payload["delta"]["text"].upper()}
+                self._seen += 1
+        elif event["method"] == "values":
+            self._count.push(self._seen)
+        elif event["method"] == "tools":
+            return data["event"] != "tool-finished"
+        return event["method"] != "custom" or data != "secret"
+
+
+def shouting(state: MessagesState) -> dict[str, Any]:
+    write = get_stream_writer()
+    write("secret")
+    write("open")
+    return {"messages": [Scripted(scripts=[words("one two", usage_metadata=USAGE)]).invoke(state["messages"])]}
+
+
+def looking(state: MessagesState) -> dict[str, Any]:
+    look.invoke({"at": interrupt("where?")})
+    return {}
+
+
+def test_what_a_graph_tells_goes_through_its_transformers(server: Starter) -> None:
+    builder = StateGraph(MessagesState).add_node(shouting).add_node(looking)
+    builder.add_edge(START, "shouting").add_edge("shouting", "looking")
+    transformed = builder.compile(transformers=[CustomTransformer, UpdatesTransformer, Shouts])
+
+    async def story() -> None:
+        async with server(graph(transformed, id="shouts")) as s:
+            thread_id = await s.thread()
+            run = await s.run(thread_id=thread_id, **GO)
+            answer = await s.wait(run["run_id"])
+            assert answer["run"]["outcome"] == "asked"
+            events = await events_of(s, run)
+            (message,) = check(events).messages.values()
+            assert (message.text, message.ended, message.usage and message.usage["inputTokens"]) == ("ONE TWO", True, 3)
+            assert "one two" in msgspec.json.encode(answer["messages"][-1]["content"]).decode()
+            assert message.id == answer["messages"][-1]["id"]
+            assert said(events, "custom")[:3] == [
+                {"name": "counted", "payload": 0}, {"payload": "open"}, {"name": "counted", "payload": 2},
+            ]  # fmt: skip
+            assert [update["node"] for update in said(events, "updates")] == ["shouting"]
+            again = await s.run(thread_id=thread_id, command={"resume": 3})
+            assert (await s.wait(again["run_id"]))["run"]["status"] == "success"
+            told = said(await events_of(s, again), "tools")
+            assert [tool["event"] for tool in told] == ["tool-started"]
+            assert told[0]["input"] == {"at": 3}
+
+    play(story())
+
+
+def test_a_transformer_that_raises_ends_the_run(server: Starter) -> None:
+    class Raises(StreamTransformer):
+        def init(self) -> dict[str, Any]:
+            return {}
+
+        def process(self, event: Any) -> bool:
+            raise ValueError("that must not be told")
+
+    async def story() -> None:
+        builder = StateGraph(MessagesState).add_node(shouting).add_edge(START, "shouting")
+        async with server(graph(builder.compile(transformers=[Raises]), id="raises")) as s:
+            run = await s.run(**GO)
+            ended = await s.wait(run["run_id"])
+            assert (ended["run"]["status"], ended["run"]["error"]["code"]) == ("error", "agent_error")
+            assert "must not be told" in ended["run"]["error"]["message"]
+            check(await events_of(s, run))
+
+    play(story())
+
+
+def test_names_are_removed_from_what_an_agent_streams(server: Starter) -> None:
+    agents = pytest.importorskip("langchain.agents")
+    middleware = pytest.importorskip("langchain.agents.middleware")
+    model = Scripted(scripts=[words("write to mia@example.org or call")])
+    hides = middleware.PIIMiddleware("email", strategy="redact", apply_to_output=True, apply_to_input=False)
+    agent = agents.create_agent(model, [], middleware=[hides])
+
+    async def story() -> None:
+        async with server(graph(agent, id="discreet")) as s:
+            _, events = await run_told(s, **GO)
+            told = msgspec.json.encode([said(events, "messages"), said(events, "updates")]).decode()
+            assert "REDACTED_EMAIL" in told
+            assert "mia@" not in msgspec.json.encode(said(events, "messages")).decode()
 
     play(story())

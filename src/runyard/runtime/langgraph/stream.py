@@ -50,7 +50,7 @@ class Telling:
             message, about = cast("tuple[Any, Metadata]", payload)
             return self._message(message, about, path)
         if mode == "custom":
-            if payload is self._watcher:
+            if self.is_mark(payload):
                 return self.watched()
             return (_custom(payload, path),)
         if mode == "updates":
@@ -70,8 +70,7 @@ class Telling:
         told: list[Entry] = []
         for one in self._watcher.take():
             if isinstance(one, CallEnded):
-                told += self._pieces.call_ended(one.metadata, one.error)
-                told += self._events.call_ended(one.call, one.error, one.message_id)
+                told += self.call_ended(one)
                 continue
             if isinstance(one, Said):
                 told += self._events.tell(one.call, one.event, one.path, one.metadata)
@@ -80,6 +79,19 @@ class Telling:
                 told += self._pieces.graph_ended(one.namespace)
             told.append(one)
         return told
+
+    def call_ended(self, one: CallEnded) -> list[Entry]:
+        """The entries of the end of a model's call."""
+        told = self._pieces.call_ended(one.metadata, one.error)
+        return [*told, *self._events.call_ended(one.call, one.error, one.message_id)]
+
+    def is_mark(self, payload: Any) -> bool:
+        """Whether what the graph streams as a custom value says that the watcher was told something."""
+        return payload is self._watcher
+
+    def pass_events_by(self) -> None:
+        """Has the graph's own stream tell the events of its models, and the ends of their calls in their places."""
+        self._watcher.hears_events = False
 
     def close(self, left: Left) -> list[Entry]:
         """What is still to be told as the attempt ends: whatever has begun comes to an end."""
@@ -106,6 +118,8 @@ class Telling:
                 return ()
             form = to_protocol(message)
             told = whole_told(message)
+        elif isinstance(message, dict) and "event" in message:
+            return self._events.tell(about.get("run_id"), cast("dict[str, Any]", message), path, about)
         else:
             shown = project(message)
             form = {**cast("dict[str, Any]", shown)} if isinstance(shown, dict) else shown

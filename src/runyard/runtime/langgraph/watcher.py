@@ -48,7 +48,7 @@ class CallEnded(msgspec.Struct, frozen=True):
 
     metadata: Metadata
     error: str | None
-    call: UUID
+    call: str
     message_id: str | None = None
     """That of the message which it gave."""
 
@@ -56,7 +56,7 @@ class CallEnded(msgspec.Struct, frozen=True):
 class Said(msgspec.Struct, frozen=True):
     """An event by which a model tells what it writes."""
 
-    call: UUID
+    call: str
     event: Mapping[str, Any]
     path: str
     metadata: Metadata
@@ -96,6 +96,8 @@ class Watcher(BaseCallbackHandler):
         """The calls that have begun to write."""
         self._writer: tuple[contextvars.Context, Callable[[Any], None]] | None = None
         self._closed = False
+        self.hears_events = True
+        """Whether what models tell by events is taken from here; else the graph streams it."""
 
     def is_call(self, metadata: Metadata) -> bool:
         """Whether a piece with this metadata is one of a single call of a model."""
@@ -114,12 +116,14 @@ class Watcher(BaseCallbackHandler):
             told = self._told.popleft()
             taken.append(told)
             if isinstance(told, CallEnded):
-                key = id(told.metadata)
-                known = self._calls[key]
-                known[1] += 1
-                if known[0] == known[1]:
-                    del self._calls[key]
+                self._forget(told)
         return taken
+
+    def _forget(self, ended: CallEnded) -> None:
+        known = self._calls[id(ended.metadata)]
+        known[1] += 1
+        if known[0] == known[1]:
+            del self._calls[id(ended.metadata)]
 
     def close(self, how: str, error: str) -> list[Entry]:
         """What is told of tools and graphs that have not ended, as the attempt ends; afterwards nothing is told.
@@ -138,12 +142,16 @@ class Watcher(BaseCallbackHandler):
             return
         self._told.extend(told)
         if self._writer is not None:
-            context, write = self._writer
-            # A copy: a context can be entered by one thread at a time only.
-            context.copy().run(write, self)
+            self._write(self)
         else:
             with contextlib.suppress(RuntimeError):  # the loop has been closed: an attempt that has ended
                 self._loop.call_soon_threadsafe(self._deliver)
+
+    def _write(self, value: Any) -> None:
+        assert self._writer is not None
+        context, write = self._writer
+        # A copy: a context can be entered by one thread at a time only.
+        context.copy().run(write, value)
 
     def _look(self) -> None:
         """Takes the writer of the run's own graph, where this is in one of its nodes: one inside may be streamed by the
@@ -256,7 +264,7 @@ class Watcher(BaseCallbackHandler):
             self._models[run_id] = metadata
             self._calls.setdefault(id(metadata), [0, 0, 0])[0] += 1
 
-    def on_llm_new_token(self, token: str, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """It has written a piece. Providers tell pieces of calls that tell events, too, and the first before any."""
         if run_id not in self._writes and run_id in self._models:
             self._writes.add(run_id)
@@ -268,11 +276,13 @@ class Watcher(BaseCallbackHandler):
     ) -> None:
         """It tells by an event what it writes."""
         metadata = self._models.get(run_id)
-        if metadata is None or "langgraph_checkpoint_ns" not in metadata or (tags and TAG_NOSTREAM in tags):
+        if metadata is None or not self.hears_events or "langgraph_checkpoint_ns" not in metadata:
+            return
+        if tags and TAG_NOSTREAM in tags:
             return
         self._writes.add(run_id)
         self._calls[id(metadata)][2] = 1
-        self._add(Said(run_id, event, "|".join(graph_of(metadata)), metadata))
+        self._add(Said(str(run_id), event, "|".join(graph_of(metadata)), metadata))
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """It has said all."""
@@ -285,8 +295,14 @@ class Watcher(BaseCallbackHandler):
     def _model_ended(self, run: UUID, error: str | None, message_id: str | None) -> None:
         metadata = self._models.pop(run, None)
         self._writes.discard(run)
-        if metadata is not None:
-            self._add(CallEnded(metadata, error, run, message_id))
+        if metadata is None or self._closed:
+            return
+        ended = CallEnded(metadata, error, str(run), message_id)
+        if self.hears_events or self._writer is None:
+            self._add(ended)
+        else:
+            self._forget(ended)
+            self._write(ended)
 
 
 def _is_told_by_events() -> bool:
