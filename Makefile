@@ -36,7 +36,7 @@ serve: $(READY) ## Serve the example agents on http://127.0.0.1:8000
 
 .PHONY: test
 test: $(READY) ## Run the tests and report their time against the budget (ARGS="tests/domain -x")
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(or $(ARGS),--numprocesses 2 --dist worksteal)
 
 .PHONY: check
 check: $(READY) ## Check format, lint, types, the direction of imports and the documents

@@ -224,7 +224,7 @@ def test_it_is_so_too_where_a_run_ends_without_its_executor(on_storage: OnStorag
         else:
             if how == "cancelled":
                 await storage.cancel("", "r1", "interrupt", 7, None)
-            await (storage.abandon("r1", 8, None) if how == "abandon" else storage.recover(8, 9))
+            await (storage.abandon(claim.attempt, 8, None) if how == "abandon" else storage.recover(8, 9))
         assert await ids_of(storage) == ["old", "m2"]
         run, thread = await storage.run("", "r1"), await storage.thread("", "t")
         assert (run.finished, run.last_checkpoint, thread.asking) == (True, thread.head, False)

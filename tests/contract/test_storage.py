@@ -522,6 +522,7 @@ def test_an_attempt_whose_run_is_swept_away_can_do_nothing_more(on_storage: OnSt
             lambda: storage.requeue(attempt, Batch(), Requeue(refund=True), 3),
             lambda: storage.append(attempt, Batch([entry("custom", 1)]), 3),
             lambda: storage.finish(attempt, Batch(), Ending("completed"), 3),
+            lambda: storage.abandon(attempt, 3, None),
         ):
             with pytest.raises(LeaseLost):
                 await verb()

@@ -298,7 +298,7 @@ def test_tasks_are_told_of_what_commands_begin_while_somebody_is_subscribed_answ
 
             await command("run.start", assistantId="asks", input={"n": 0})
             assert await count() == 0
-            reader = s.app.engine.streams.join_thread("", thread)
+            reader = await s.app.engine.streams.join_thread("", thread)
             reader.channels = frozenset({"tasks"})
             await command("run.start", assistantId="asks", input=5)
             assert (answered := await count()) > 0

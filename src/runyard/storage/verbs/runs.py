@@ -590,7 +590,7 @@ async def _close_question(t: Transaction, run: Run, now: int) -> None:
 
 async def abandon(t: Transaction, attempt: Attempt, now: int, expires_at: int | None) -> Run:
     run_id = attempt.run_id
-    run = await row_of(t, run_id)
+    run = await line.run_of_attempt(t, attempt)
     if run.finished:
         return run
     await fenced_numbers(t, attempt, 0)
