@@ -166,11 +166,16 @@ def _begun(chunk: BaseMessageChunk, path: str, metadata: Metadata) -> _Message:
     role = messages.role_of(form_of(chunk)["role"])
     if role is None or chunk.id is None:
         return _Message(None, path, metadata)
-    about = {ours: metadata[theirs] for theirs, ours in _METADATA.items() if metadata.get(theirs) is not None}
+    about = about_model(metadata)
     for theirs, ours in (("model_provider", "provider"), ("model_name", "model")):
         if ours not in about and chunk.response_metadata.get(theirs) is not None:
             about[ours] = chunk.response_metadata[theirs]
     return _Message(Blocks(chunk.id, role, chunk.name, about), path, metadata)
+
+
+def about_model(metadata: Metadata) -> dict[str, Any]:
+    """What the start of a message tells of its model."""
+    return {ours: metadata[theirs] for theirs, ours in _METADATA.items() if metadata.get(theirs) is not None}
 
 
 def _items(message: _Message, blocks: Blocks, chunk: BaseMessageChunk) -> Iterator[list[Item]]:
