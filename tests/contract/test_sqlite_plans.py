@@ -22,16 +22,19 @@ SHORT, LONG = 200, 3000
 LISTS: dict[str, dict[str, Any]] = {
     "search_runs": {"owner": "", "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0},
     "search_runs_of_thread": {
-        "owner": "", "thread_id": "t1", "agent_id": None, "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0,
+        "owner": "", "thread_id": "t1", "agent_id": None, "statuses": None, "outcomes": None, "metadata": None,
+        "limit": 10, "offset": 0,
     },
     "search_runs_of_agent": {
         "owner": "", "agent_id": "a", "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0,
     },
-    "search_runs_of_status": {"owner": "", "status": "error", "outcomes": None, "metadata": None, "limit": 10, "offset": 0},
+    "search_runs_of_status": {
+        "owner": "", "status": "error", "outcomes": None, "metadata": None, "limit": 10, "offset": 0,
+    },
     "search_threads": {"owner": "", "status": None, "metadata": None, "limit": 10, "offset": 0},
     "search_runs_labelled": {
-        "owner": "", "agent_id": None, "statuses": None, "outcomes": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7",
-        "limit": 10, "offset": 0,
+        "owner": "", "agent_id": None, "statuses": None, "outcomes": None, "metadata": b'{"user":"u7"}',
+        "name": "user", "value": "u7", "limit": 10, "offset": 0,
     },
     "search_threads_labelled": {
         "owner": "", "status": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7", "limit": 10,
@@ -82,7 +85,10 @@ READS: dict[str, Any] = {
     "next_firing": (),
 }
 ALL: dict[str, Any] = {**LISTS, **READS}
-EMPTY = ("assistant", "cron", "due_crons", "due", "next_due", "expired_runs", "executing", "running_of_agent", "known_key", "touch_item")
+EMPTY = (
+    *("due", "next_due", "expired_runs", "executing", "running_of_agent", "known_key", "touch_item"),
+    *("assistant", "cron", "due_crons"),
+)
 """What gives no rows here."""
 WHOLE = {
     "executing": ["SCAN runs USING INDEX one_running_run_per_thread"],
