@@ -317,12 +317,13 @@ class Engine:
             return True
         self._state = "draining"
         self._lag.stop()
-        await self.scheduler.stop()
+        self.scheduler.close()
         self.verbs.close()
         ended = await self.worker.drain(self._terms.drain_grace)
         self.streams.drain()
         await self._leases.stop()
         await self._directory.stop()
+        await self.scheduler.stop()
         await self.courier.stop()
         await self.reaper.stop()
         return ended

@@ -119,10 +119,15 @@ class Scheduler:
             self._hints.subscribe(topic, lambda _: self._wake.set())
         self._loop = asyncio.get_running_loop().create_task(self._fire_for_ever())
 
-    async def stop(self) -> None:
-        """A firing that is under way is made, or left to the next server."""
+    def close(self) -> None:
+        """Lets nothing fire from now on. A firing that is under way makes its run, or is left to the next server."""
         if self._loop is not None:
             self._loop.cancel()
+
+    async def stop(self) -> None:
+        """The same, and returns when nothing is under way."""
+        self.close()
+        if self._loop is not None:
             await asyncio.gather(self._loop, return_exceptions=True)
 
     async def _fire_for_ever(self) -> None:
