@@ -30,6 +30,7 @@ RECHECK = 5.0
 """Seconds after which the crons are looked at without a hint (DESIGN, law 8: hints may be lost)."""
 AGAIN = 1.0
 """Seconds after which a firing is tried again that could make no run now."""
+TOO_LATE = "its end_time has passed before a server could let it fire"
 PAGE = 100
 """Firings that are claimed at a time; they share commits."""
 
@@ -77,8 +78,7 @@ class Scheduler:
         about: dict[str, Any] = {"cron_id": cron.cron_id, "run_id": firing.run_id}
         try:
             if cron.end_time is not None and now > cron.end_time:
-                await self._storage.pass_over(firing, "its end_time has passed before a server could let it fire")
-                return True
+                return await self._pass_over(firing, TOO_LATE, about)
             wish = msgspec.structs.replace(await self._wish(cron), firing=firing)
             created = await self._create(cron.owner, wish)
         except (StorageError, Unavailable, TooManyRuns) as error:
@@ -98,17 +98,17 @@ class Scheduler:
         try:
             await self._made(cron, run)
         except Exception as error:  # the run is made all the same
-            self._telemetry.tell("cron's thread not labelled", error=error, cron_id=cron.cron_id, run_id=run.run_id)
+            self._telemetry.tell("cron run not labelled", error=error, cron_id=cron.cron_id, run_id=run.run_id)
 
     async def _pass_over(self, firing: Firing, why: str, about: dict[str, Any], error: Exception | None = None) -> bool:
-        self._telemetry.tell("cron passed over", error=error, why=why, **about)
         try:
             await self._storage.pass_over(firing, why)
         except Conflict:
-            pass  # somebody else was faster
+            return True  # somebody else was faster
         except RunyardError as failure:
             self._telemetry.tell("cron not fired yet", why=failure.message, **about)
             return False
+        self._telemetry.tell("cron passed over", error=error, why=why, **about)
         return True
 
     # the loop

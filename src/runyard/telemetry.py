@@ -65,7 +65,7 @@ LEVELS: dict[str, int] = {
     "cron fired": logging.DEBUG,
     "cron passed over": logging.WARNING,
     "cron not fired yet": logging.WARNING,
-    "cron's thread not labelled": logging.WARNING,
+    "cron run not labelled": logging.WARNING,
     "crons not read": logging.WARNING,
     # users' code
     "agent failed": logging.ERROR,

@@ -60,10 +60,11 @@ class Timetable:
         self._hints.publish("crons")
         return created
 
-    async def _check(self, cron: Cron, now: int) -> None:
+    async def _check(self, cron: Cron, now: int, *, run: bool = True) -> None:
         if next_firing(cron.schedule, cron.timezone, now) is None:
             raise InvalidInput(f"schedule is {cron.schedule[:80]!r}: it never comes", field="schedule")
-        self._verbs.check_run(await self._wish(cron))
+        if run:
+            self._verbs.check_run(await self._wish(cron))
 
     async def get(self, owner: str, cron_id: str) -> Cron:
         """Raises `NotFound`."""
@@ -90,7 +91,8 @@ class Timetable:
             raise InvalidInput(
                 f"on_run_completed: cron {cron_id} is on a thread, which is kept", field="on_run_completed"
             )
-        await self._check(changed(cron, patch, now), now)
+        # Whatever becomes of its agent, a cron can be switched off.
+        await self._check(changed(cron, patch, now), now, run=bool(patch.payload) or patch.enabled is True)
         patched = await self._storage.patch_cron(owner, cron_id, patch, now)
         self._hints.publish("crons")
         return patched

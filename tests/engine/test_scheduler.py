@@ -16,7 +16,7 @@ from runyard.crons import Cron, CronPatch
 from runyard.errors import InvalidInput, NotFound, StorageError, TooManyRuns
 from runyard.lifecycle import CreateRun
 from runyard.runs import Run, RunFilter
-from runyard.scheduler import AGAIN
+from runyard.scheduler import AGAIN, TOO_LATE
 from runyard.storage.contract import Created
 from runyard.timetable import CreateCron
 
@@ -146,7 +146,7 @@ def test_nothing_fires_behind_its_end_not_even_late(server: Starter, clock: Mova
         async with server(echo, clock=clock) as s:
             over = await fired(s, cron, last)
             assert (over.next_at, over.enabled, over.last_error) == (
-                None, True, "its end_time has passed before a server could let it fire",
+                None, True, TOO_LATE,
             )  # fmt: skip
             assert len(await runs(s)) == 1
             clock.move(MINUTE)
@@ -312,6 +312,25 @@ def test_an_assistant_is_asked_as_it_is_when_its_cron_fires(server: Starter, clo
             await fired(s, cron)
             (run,) = await ended(s, 1)
             assert run.agent_id == "other"
+
+    play(story())
+
+
+def test_a_cron_whose_agent_is_gone_says_so_and_can_be_switched_off(server: Starter, clock: MovableClock) -> None:
+    async def story() -> None:
+        async with server(echo, other, clock=clock) as s:
+            cron = await made(s)
+        async with server(other, clock=clock) as s:
+            passed = await fired(s, cron)
+            assert passed.last_error is not None
+            assert "there is no such assistant" in passed.last_error
+            timetable = s.app.engine.timetable
+            with pytest.raises(NotFound):
+                await timetable.patch("", cron.cron_id, CronPatch(payload={"input": 1}))
+            off = await timetable.patch("", cron.cron_id, CronPatch(enabled=False))
+            assert off.next_at is None
+            with pytest.raises(NotFound):
+                await timetable.patch("", cron.cron_id, CronPatch(enabled=True))
 
     play(story())
 
