@@ -31,6 +31,7 @@ _OUTCOMES: Mapping[str, tuple[runs.Outcome, ...]] = {
     "interrupted": ("cancelled", "rolled_back", "abandoned"),
 }
 """What happened to runs of a status, in the dialect's sense of it."""
+_ACTIVE: Mapping[str, tuple[runs.Status, ...]] = {"pending": ("pending",), "running": ("running",)}
 
 _encode = msgspec.json.Encoder().encode
 R = TypeVar("R", bound=wire.StatelessRun)
@@ -153,7 +154,7 @@ async def list_runs(call: Call) -> None:
         call.owner,
         call.uuid("thread_id"),
         runs.RunFilter(
-            statuses=None if query.status not in ("pending", "running") else (query.status,),
+            statuses=_ACTIVE.get(query.status) if isinstance(query.status, str) else None,
             outcomes=_OUTCOMES.get(query.status) if isinstance(query.status, str) else None,
             metadata=None if query.metadata is UNSET else _metadata(query.metadata),
             limit=query.limit + 1,
