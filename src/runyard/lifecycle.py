@@ -16,6 +16,7 @@ from runyard.admission import Admission
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, Checkpoint, Question, Snapshot, State, answers_of
 from runyard.clock import Clock
+from runyard.crons import Firing
 from runyard.directory import RemoteAgent
 from runyard.errors import (
     Conflict,
@@ -96,6 +97,8 @@ class CreateRun(msgspec.Struct, frozen=True):
     stream_subgraphs: bool | msgspec.UnsetType = _UNSET
     langgraph: Dialect | msgspec.UnsetType = _UNSET
     idempotency: tuple[str, str, str] | None = None
+    firing: Firing | None = None
+    """The firing of a cron that wishes it."""
 
 
 class PatchThread(msgspec.Struct, frozen=True):
@@ -195,14 +198,23 @@ class Lifecycle:
         found = [agent for _, agent in sorted(self._published.items()) if agents.matches(agent, name, metadata)]
         return found[offset : offset + limit]
 
+    @property
+    def published(self) -> Mapping[str, Agent]:
+        """The agents that runs can be created of, by id."""
+        return self._published
+
     # runs
+
+    def check_run(self, wish: CreateRun) -> None:
+        """Raises what `create_run` does, as far as the wish alone tells."""
+        self._request(wish, agents.choose(wish.agent_id, self.default_agent, self._published))
 
     async def create_run(self, owner: str, wish: CreateRun) -> Created:
         """Makes a run durable, and executes it at once where a place is free.
 
         Raises:
             NotFound: agent, thread or checkpoint.
-            Conflict: thread_busy, not_interrupted.
+            Conflict: thread_busy, not_interrupted, firing_gone.
             InvalidInput: input that does not fit the agent, fields that it cannot obey.
             TooManyRuns: it would have to wait, and as many wait as may.
             Unavailable: the server stops.
@@ -397,7 +409,7 @@ class Lifecycle:
             if wish.thread_id is None:
                 raise InvalidInput("checkpoint needs thread_id: the thread that it belongs to", field="thread_id")
         return NewRun(
-            run_id=self.clock.new_id(),
+            run_id=self.clock.new_id() if wish.firing is None else wish.firing.run_id,
             owner=owner,
             agent_id=agent.agent_id,
             request=_encode(request),
@@ -412,6 +424,7 @@ class Lifecycle:
             base=base,
             due_at=now + int(delay * 1e6) if delay > 0 else None,
             idempotency=wish.idempotency,
+            firing=wish.firing,
             concurrency=agent.limits.concurrency,
             input_event=_encode(InputEvent(request.input, request.messages, request.command, answers)),
         )

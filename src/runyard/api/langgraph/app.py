@@ -10,7 +10,7 @@ import msgspec
 from runyard.api import openapi, page
 from runyard.api.call import Call
 from runyard.api.faces import Table
-from runyard.api.langgraph import runs, states, store, streaming, system, threads
+from runyard.api.langgraph import assistants, crons, runs, states, store, streaming, system, threads
 from runyard.api.langgraph.problems import ErrorDetail
 from runyard.api.operation import operation
 
@@ -28,6 +28,17 @@ async def docs(call: Call) -> None:
 
 
 ROUTES: Table = (
+    ("/assistants", {"POST": assistants.create_assistant}),
+    ("/assistants/search", {"POST": assistants.search_assistants}),
+    ("/assistants/count", {"POST": assistants.count_assistants}),
+    ("/assistants/{assistant_id}", {"GET": assistants.get_assistant, "PATCH": assistants.patch_assistant,
+                                    "DELETE": assistants.delete_assistant}),
+    ("/assistants/{assistant_id}/graph", {"GET": assistants.get_assistant_graph}),
+    ("/assistants/{assistant_id}/subgraphs", {"GET": assistants.get_assistant_subgraphs}),
+    ("/assistants/{assistant_id}/subgraphs/{namespace}", {"GET": assistants.get_assistant_subgraph}),
+    ("/assistants/{assistant_id}/schemas", {"GET": assistants.get_assistant_schemas}),
+    ("/assistants/{assistant_id}/versions", {"POST": assistants.list_assistant_versions}),
+    ("/assistants/{assistant_id}/latest", {"POST": assistants.set_latest_assistant_version}),
     ("/threads", {"POST": threads.create_thread}),
     ("/threads/search", {"POST": threads.search_threads}),
     ("/threads/count", {"POST": threads.count_threads}),
@@ -48,6 +59,7 @@ ROUTES: Table = (
     ("/threads/{thread_id}/runs", {"POST": runs.create_thread_run, "GET": runs.list_runs}),
     ("/threads/{thread_id}/runs/wait", {"POST": runs.wait_thread_run}),
     ("/threads/{thread_id}/runs/stream", {"POST": runs.stream_thread_run}),
+    ("/threads/{thread_id}/runs/crons", {"POST": crons.create_thread_cron}),
     ("/threads/{thread_id}/runs/{run_id}", {"GET": runs.get_run, "DELETE": runs.delete_run}),
     ("/threads/{thread_id}/runs/{run_id}/join", {"GET": runs.join_run}),
     ("/threads/{thread_id}/runs/{run_id}/stream", {"GET": runs.join_run_stream}),
@@ -57,6 +69,10 @@ ROUTES: Table = (
     ("/runs/stream", {"POST": runs.stream_run}),
     ("/runs/batch", {"POST": runs.create_runs}),
     ("/runs/cancel", {"POST": runs.cancel_runs}),
+    ("/runs/crons", {"POST": crons.create_cron}),
+    ("/runs/crons/search", {"POST": crons.search_crons}),
+    ("/runs/crons/count", {"POST": crons.count_crons}),
+    ("/runs/crons/{cron_id}", {"GET": crons.get_cron, "PATCH": crons.patch_cron, "DELETE": crons.delete_cron}),
     ("/runs/{run_id}", {
         "GET": runs.get_run.named("get_stateless_run"), "DELETE": runs.delete_run.named("delete_stateless_run"),
     }),

@@ -12,6 +12,7 @@ from runyard import runs
 from runyard.api import waiting
 from runyard.api.call import Call, idempotency_key
 from runyard.api.langgraph import answers, labels, streams, wire, wishes
+from runyard.api.langgraph.pages import check_select, tell_pages
 from runyard.api.operation import operation
 from runyard.api.sse import cursor
 from runyard.api.validation import Shape, canonical_uuid
@@ -367,30 +368,6 @@ def _path(call: Call, run: runs.Run, below: str = "") -> bytes:
 
 
 # lists
-
-
-def tell_pages(call: Call, offset: int, limit: int, found: int, total: int | None = None) -> None:
-    """Where the next page begins, if `found` shows that there is one more; how many there are, where that is known."""
-    more = found > limit
-    if more:
-        call.tell(b"x-pagination-next", b"%d" % (offset + limit))
-    elif offset == 0 or found:
-        total = offset + found
-    if total is not None:
-        call.tell(b"x-pagination-total", b"%d" % total)
-
-
-def check_select(select: list[str], of: type[msgspec.Struct]) -> list[str]:
-    """The fields that are to be told.
-
-    Raises:
-        InvalidInput: one is unknown.
-    """
-    known = [field.encode_name for field in msgspec.structs.fields(of)]
-    for name in select:
-        if name not in known:
-            raise InvalidInput(f"select has {name[:40]!r}; allowed: {', '.join(known)}", field="select")
-    return select
 
 
 def _metadata(text: str) -> dict[str, Any]:

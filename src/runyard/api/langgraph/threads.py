@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from runyard.api.call import Call
 from runyard.api.langgraph import answers, states, wire
-from runyard.api.langgraph.runs import check_select, tell_pages
+from runyard.api.langgraph.pages import check_select, tell_pages
 from runyard.api.operation import operation
 from runyard.api.validation import canonical_uuid
 from runyard.errors import Conflict, InvalidInput, NotFound, Unsupported
