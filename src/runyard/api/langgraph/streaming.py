@@ -13,9 +13,10 @@ from runyard import runs
 from runyard.api import answers as native
 from runyard.api import sse
 from runyard.api.call import Call
-from runyard.api.langgraph import answers, assistants, labels, streams, wire
+from runyard.api.langgraph import answers, labels, streams, wire
 from runyard.api.langgraph.messages import shown_anywhere, shown_text, shown_within
 from runyard.api.langgraph.streams import Teller, View
+from runyard.api.langgraph.wishes import chosen
 from runyard.api.operation import operation
 from runyard.api.socket import Socket
 from runyard.api.streaming import commands, requests, routes, websocket
@@ -49,6 +50,8 @@ def retold(one: Told, event: Event | None) -> Told:
         case "input.requested":
             asked = msgspec.json.decode(data, type=dict[str, Raw])
             data = _encode({**asked, "value": asked["payload"]})
+        case "custom":
+            data = _custom(data)
         case "lifecycle" if event is not None and event.kind == "lifecycle":
             at = lifecycle(event.data)
             if not at.terminal or at.event != "interrupted" or at.outcome == "asked":
@@ -57,6 +60,16 @@ def retold(one: Told, event: Event | None) -> Told:
         case _:
             return one
     return msgspec.structs.replace(one, data=data)
+
+
+def _custom(data: bytes) -> bytes:
+    """What was put out under a name that it has in itself is told as it is, as its clients read it; and as a payload,
+    as the protocol has it."""
+    told = cast("dict[str, Any]", _decode(data))
+    payload: Any = told["payload"]
+    if type(payload) is not dict or cast("dict[str, Any]", payload).get("name") != told.get("name"):
+        return data
+    return _encode({**told, **cast("dict[str, Any]", payload)})
 
 
 def _shown(method: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +86,7 @@ class Commands(commands.Commands):
 
     async def chosen(self, assistant_id: str, wish: Wish) -> tuple[str, Wish]:
         """The assistant's agent, and the assistant's configuration below what the client wants."""
-        assistant = await assistants.find(self.api, self.owner, assistant_id)
+        assistant = await chosen(self.api, self.owner, assistant_id)
         own = msgspec.convert(assistant.config, wire.Config)
         given = Config() if wish.config is UNSET else wish.config
         configurable = {**(own.configurable or {}), **(given.configurable or {})}

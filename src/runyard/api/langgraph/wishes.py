@@ -16,7 +16,7 @@ from runyard.api.langgraph.assistants import Assistant
 from runyard.api.langgraph.messages import from_dialect
 from runyard.api.langgraph.wire import Checkpoint, Config, RunCommand, StatelessRun, StreamMode, ThreadRun
 from runyard.api.validation import canonical_uuid
-from runyard.errors import InvalidInput, Unsupported
+from runyard.errors import InvalidInput, NotFound, Unsupported
 from runyard.lifecycle import CreateRun
 from runyard.runs import Dialect, Durability
 
@@ -41,11 +41,10 @@ async def wish(
     """What the engine is asked for, and the assistant that it is asked of.
 
     Raises:
-        NotFound: the assistant.
-        InvalidInput: fields that do not fit, or cannot be obeyed.
+        InvalidInput: fields that do not fit, or cannot be obeyed; an unknown assistant.
     """
     refuse(body)
-    assistant = await assistants.find(api, owner, body.assistant_id)
+    assistant = await chosen(api, owner, body.assistant_id)
     agent = api.verbs.agent(assistant.agent_id)
     config, base = _config(body, assistant, thread_id)
     given = _given(agent, body)
@@ -81,6 +80,18 @@ async def wish(
             if_not_exists=_or_unset(body.if_not_exists),
         )
     return created, assistant
+
+
+async def chosen(api: ApiContext, owner: str, assistant_id: str) -> Assistant:
+    """The assistant that a body names.
+
+    Raises:
+        InvalidInput: assistant_not_found.
+    """
+    try:
+        return await assistants.find(api, owner, assistant_id)
+    except NotFound as error:
+        raise InvalidInput(error.message, code=error.reason, field="assistant_id") from None
 
 
 _UNTIL_THEN: Mapping[bool | None, Durability] = {True: "async", False: "exit"}
