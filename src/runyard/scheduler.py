@@ -82,6 +82,8 @@ class Scheduler:
             wish = msgspec.structs.replace(await self._wish(cron), firing=firing)
             created = await self._create(cron.owner, wish)
         except (StorageError, Unavailable, TooManyRuns) as error:
+            if error.reason == "row_refused":  # it would be so each time
+                return await self._pass_over(firing, error.message, about, error)
             self._telemetry.tell("cron not fired yet", why=error.message, **about)
             return False
         except RunyardError as error:

@@ -230,6 +230,7 @@ def test_a_cron_goes_on_where_its_runs_cannot_be_made(
             cron = await made(s)
             faults: list[Exception] = [
                 TooManyRuns("full"), StorageError("disk full"), ValueError("ours"), InvalidInput("theirs"),
+                StorageError("odd", code="row_refused"),
             ]  # fmt: skip
             create = scheduler._create  # pyright: ignore[reportPrivateUsage]
 
@@ -243,7 +244,7 @@ def test_a_cron_goes_on_where_its_runs_cannot_be_made(
             for _ in range(2):  # what may be otherwise in a moment is tried again
                 assert not await scheduler.run_once()
                 assert await now(s, cron) == cron
-            for why in ("the server failed; its log says why", "theirs", None):
+            for why in ("the server failed; its log says why", "theirs", "odd", None):
                 assert await scheduler.run_once()
                 after = await now(s, cron)
                 assert (after.fired_at, after.last_error) == (clock.now(), why)
