@@ -260,7 +260,7 @@ def test_what_does_not_fit_is_refused_by_name(server: Starter) -> None:
                 answer = await s.post("/langgraph/runs/crons", body)
                 assert (answer.status_code, field in answer.json()["detail"]) == (422, True), answer.text
             unknown = await s.post("/langgraph/runs/crons", {**right, "assistant_id": "nobody"})
-            assert (unknown.status_code, "nobody" in unknown.json()["detail"]) == (404, True)
+            assert (unknown.status_code, "nobody" in unknown.json()["detail"]) == (422, True)
             for body, field in (({"schedule": "x"}, "schedule"), ({"stream_mode": "events"}, "stream_mode")):
                 answer = await s.http.patch(f"/langgraph/runs/crons/{made}", json=body)
                 assert (answer.status_code, field in answer.json()["detail"]) == (422, True)

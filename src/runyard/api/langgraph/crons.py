@@ -228,7 +228,7 @@ async def _create(
     thread_id: str | None,
     on_run_completed: OnRunCompleted | None,
 ) -> Cron:
-    assistant = await call.api.catalog.find(call.owner, assistant_id_of(call.api, body.assistant_id))
+    assistant = await wishes.chosen(call.api, call.owner, body.assistant_id)
     return await call.api.timetable.create(
         call.owner,
         CreateCron(
