@@ -169,8 +169,7 @@ async def wish(api: ApiContext, cron: Cron) -> CreateRun:
     """What a cron's runs are asked for, by its assistant as it is now.
 
     Raises:
-        NotFound: the assistant.
-        InvalidInput: fields that do not fit, or cannot be obeyed.
+        InvalidInput: there is no such assistant; fields that do not fit, or cannot be obeyed.
     """
     given = {**_decode(cron.payload), "assistant_id": cron.assistant_id}
     on_thread = cron.thread_id is not None
