@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from runyard.admission import Admission
+from runyard.catalog import Catalog
+from runyard.chores import Chores
 from runyard.clock import Clock
 from runyard.delivery import Courier, Render
 from runyard.directory import Directory
@@ -16,16 +18,19 @@ from runyard.errors import InvalidInput, RunyardError
 from runyard.events import Chunk
 from runyard.executor import Executor
 from runyard.hints.contract import Hints, thread_topic
+from runyard.inspection import Inspection
 from runyard.leases import Leases
 from runyard.lifecycle import Lifecycle
 from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent, UsesStore
+from runyard.scheduler import Made, Scheduler, Wish
 from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans, Telemetry
+from runyard.timetable import Timetable
 from runyard.worker import Worker
 
 
@@ -55,6 +60,7 @@ class Terms(msgspec.Struct, frozen=True):
     """Of a database that is shared."""
     works: bool = True
     """Whether runs are executed here."""
+    chore_timeout: float = 10.0
 
 
 class Engine:
@@ -68,6 +74,8 @@ class Engine:
         host: Host,
         outbound: Outbound,
         render: Render,
+        cron_wish: Wish,
+        cron_made: Made,
         clock: Clock,
         agents: Mapping[str, LoadedAgent],
         terms: Terms,
@@ -145,6 +153,34 @@ class Engine:
             ),
             spans=spans,
         )
+        self._chores = Chores(
+            storage=storage,
+            host=host,
+            clock=clock,
+            agents=agents,
+            timeout=terms.chore_timeout,
+            grace=terms.cancel_grace,
+            max_value_bytes=terms.max_value_bytes,
+        )
+        self.inspection = Inspection(
+            storage=storage,
+            streams=self.streams,
+            chores=self._chores,
+            clock=clock,
+            agents=self.verbs.agents,
+            loaded=agents if terms.works else {},
+        )
+        self.catalog = Catalog(storage=storage, verbs=self.verbs, hints=hints)
+        self.timetable = Timetable(storage=storage, verbs=self.verbs, hints=hints, clock=clock, wish=cron_wish)
+        self.scheduler = Scheduler(
+            storage=storage,
+            create=self.verbs.create_run,
+            wish=cron_wish,
+            made=cron_made,
+            hints=hints,
+            clock=clock,
+            telemetry=self.telemetry,
+        )
         self._directory = Directory(
             storage=storage, clock=clock, hints=hints, telemetry=self.telemetry, learn=self.verbs.learn
         )
@@ -200,6 +236,8 @@ class Engine:
             self.worker.start()
         self._leases.start()
         self.courier.start()
+        self.catalog.start()
+        self.scheduler.start()
         self.reaper.start()
         self._lag.start()
         self._state = "ready"
@@ -288,6 +326,7 @@ class Engine:
             return True
         self._state = "draining"
         self._lag.stop()
+        self.scheduler.close()
         self.verbs.close()
         ended, _ = await asyncio.gather(
             self.worker.drain(self._terms.drain_grace),
@@ -296,6 +335,7 @@ class Engine:
         self.streams.drain()
         await self._leases.stop()
         await self._directory.stop()
+        await self.scheduler.stop()
         await self.courier.stop()
         await self.reaper.stop()
         return ended
@@ -307,6 +347,7 @@ class Engine:
             return True
         ended = await self.drain()
         ended = await self._host.close(0.0 if not ended else self._terms.drain_grace) and ended
+        await self._chores.close()
         await self._hints.close()
         await self.storage.close()
         if self._spans is not None:

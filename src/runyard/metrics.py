@@ -62,6 +62,7 @@ class Metrics:
         self._retried: dict[str, int] = dict.fromkeys(self._agents, 0)
         self._lost: dict[str, int] = dict.fromkeys(("lease_lost", "server_lost", *LOST), 0)
         self._webhooks: dict[str, int] = dict.fromkeys(("delivered", "failed", "parked"), 0)
+        self._firings: dict[str, int] = dict.fromkeys(("run", "passed_over"), 0)
         self._swept: dict[str, int] = dict.fromkeys(("runs", "events", "threads", "items", "keys"), 0)
         self._counts: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "run ended": self._count_ended,
@@ -71,9 +72,11 @@ class Metrics:
             "lease lost": self._count_lost,
             "recovered": self._count_recovered,
             "swept": self._count_swept,
-            "webhook delivered": self._webhook("delivered"),
-            "webhook failed": self._webhook("failed"),
-            "webhook parked": self._webhook("parked"),
+            "webhook delivered": _one_more(self._webhooks, "delivered"),
+            "webhook failed": _one_more(self._webhooks, "failed"),
+            "webhook parked": _one_more(self._webhooks, "parked"),
+            "cron fired": _one_more(self._firings, "run"),
+            "cron passed over": _one_more(self._firings, "passed_over"),
         }
         self._appended = 0
         self._commits_failed = 0
@@ -113,12 +116,6 @@ class Metrics:
     def _count_swept(self, fields: Mapping[str, Any]) -> None:
         for what in self._swept:
             self._swept[what] += fields[what]
-
-    def _webhook(self, result: str) -> Callable[[Mapping[str, Any]], None]:
-        def count(fields: Mapping[str, Any]) -> None:
-            self._webhooks[result] += 1
-
-        return count
 
     def committed(self, chunks: Iterable[Chunk]) -> None:
         """Events have become durable."""
@@ -186,6 +183,10 @@ class Metrics:
         yield _counter(
             "runyard_webhooks", "Webhooks: delivered, failed (to be tried again), parked.", ("result",),
             _by_one(self._webhooks),
+        )  # fmt: skip
+        yield _counter(
+            "runyard_cron_firings", "Firings of crons: those that made a run, and those that could not.", ("result",),
+            _by_one(self._firings),
         )  # fmt: skip
         yield _counter("runyard_swept", "What retention has removed.", ("what",), _by_one(self._swept))
         yield self._lag.family("runyard_loop_lag_seconds", "How much too late the API's event loop came round.")
@@ -261,6 +262,13 @@ def _standing_families(standing: Standing, agents: Sequence[str]) -> Generator[M
     )  # fmt: skip
     yield _gauge("runyard_database_bytes", "Size of the database file.", (), {(): standing.file_bytes})
     yield _gauge("runyard_wal_bytes", "Size of the write-ahead log.", (), {(): standing.wal_bytes})
+
+
+def _one_more(counts: dict[str, int], name: str) -> Callable[[Mapping[str, Any]], None]:
+    def count(fields: Mapping[str, Any]) -> None:
+        counts[name] += 1
+
+    return count
 
 
 def _by_one(counts: Mapping[str, int]) -> dict[tuple[str], int]:

@@ -315,6 +315,17 @@ def test_webhooks_that_telemetry_tells_of_are_counted(server: Starter) -> None:
     play(story())
 
 
+def test_firings_of_crons_that_telemetry_tells_of_are_counted(server: Starter) -> None:
+    async def story() -> None:
+        async with server(echo) as s:
+            for event in ("cron fired", "cron fired", "cron passed over"):
+                s.app.engine.telemetry.tell(event, cron_id="c1")
+            now = await scrape(s)
+            assert [now("cron_firings_total", result=result) for result in ("run", "passed_over")] == [2, 1]
+
+    play(story())
+
+
 def test_a_loop_that_comes_late_is_seen_and_logged(server: Starter, caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         async with server(echo) as s:

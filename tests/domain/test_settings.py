@@ -77,6 +77,7 @@ def _other(name: str, default: Any) -> str:
         "synchronous": "normal",
         "workers": "0",
         "processes": "3",
+        "root": "langgraph",
         "log_format": "json",
         "log_level": "error",
         "api_keys": "secret=mia:read",
