@@ -25,6 +25,7 @@ from runyard.api import app as api_app
 from runyard.api.auth import Keys
 from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
+from runyard.api.inside import inside
 from runyard.clock import Clock
 from runyard.connections import guarded
 from runyard.databases import Adapters, postgres_adapters, sqlite_adapters
@@ -56,6 +57,7 @@ class App:
     def __init__(self, engine: Engine, api: ApiContext, table: api_app.Table = api_app.ROUTES) -> None:
         self.engine = engine
         self._asgi = api_app.build(api, self._lifespan, table)
+        engine.serve_inside = inside(api, api_app.build)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._asgi(scope, receive, send)
