@@ -17,14 +17,14 @@ from postgres_server import Postgres
 
 # What a person waits for, on two cores.
 BUDGET_S = 360.0
-# Seconds that the tests of a group of folders may take, added up; two of them run at a time.
+# Seconds that a group of folders under tests/ may take of them.
 GROUPS_S = {
     ("domain", "contract"): 60.0,
     ("api", "fuzz"): 60.0,
     ("stories",): 90.0,
     ("langgraph",): 45.0,
     ("postgres",): 75.0,
-    ("chaos", "cli", "client", "docs", "engine", "outbound"): 120.0,
+    ("chaos", "cli", "client", "docs", "engine", "outbound"): 60.0,
 }
 SLOWEST = 15
 
@@ -41,8 +41,9 @@ def postgres() -> Iterator[Postgres]:
 class Durations:
     """Adds up what each test took: set-up, call and clean-up together."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_a_time: int) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._at_a_time = at_a_time
         self._began = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -64,7 +65,7 @@ class Durations:
         """Name, seconds taken and seconds allowed: each group, then the whole as a person waits for it."""
         by_folder: defaultdict[str, float] = defaultdict(float)
         for nodeid, seconds in self.seconds.items():
-            by_folder[nodeid.partition("/")[2].partition("/")[0]] += seconds
+            by_folder[nodeid.partition("/")[2].partition("/")[0]] += seconds / self._at_a_time
         for folders, budget in GROUPS_S.items():
             yield " + ".join(folders), sum(by_folder.pop(folder, 0.0) for folder in folders), budget
         if by_folder:
@@ -84,4 +85,4 @@ def pytest_runtest_makereport(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Durations(), "durations")
+    config.pluginmanager.register(Durations(config.getoption("numprocesses", None) or 1), "durations")

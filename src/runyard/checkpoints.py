@@ -54,6 +54,11 @@ _STATE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
 
 
+BREAKPOINT = "breakpoint:"
+"""With what the id of a question begins that nobody asked: a graph stands where it was told to stop, and any answer
+lets it go on."""
+
+
 class Question(msgspec.Struct, frozen=True):
     """One open interrupt: what a human is asked. `value` is the payload as JSON text."""
 
@@ -63,6 +68,11 @@ class Question(msgspec.Struct, frozen=True):
     nth: int = 1
     namespace: str = ""
     """Where in a graph it was asked: as `events.Entry.namespace`."""
+
+    @property
+    def is_breakpoint(self) -> bool:
+        """Whether nobody asked it."""
+        return self.id.startswith(BREAKPOINT)
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from runyard.admission import Admission
+from runyard.catalog import Catalog
 from runyard.chores import Chores
 from runyard.clock import Clock
 from runyard.delivery import Courier, Render
@@ -25,10 +26,12 @@ from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent, UsesStore
 from runyard.runtime.inside import ServerAnswer, UsesServer
+from runyard.scheduler import Made, Scheduler, Wish
 from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans, Telemetry
+from runyard.timetable import Timetable
 from runyard.worker import Worker
 
 
@@ -72,6 +75,8 @@ class Engine:
         host: Host,
         outbound: Outbound,
         render: Render,
+        cron_wish: Wish,
+        cron_made: Made,
         clock: Clock,
         agents: Mapping[str, LoadedAgent],
         terms: Terms,
@@ -164,6 +169,17 @@ class Engine:
             agents=self.verbs.agents,
             loaded=agents if terms.works else {},
         )
+        self.catalog = Catalog(storage=storage, verbs=self.verbs, hints=hints)
+        self.timetable = Timetable(storage=storage, verbs=self.verbs, hints=hints, clock=clock, wish=cron_wish)
+        self.scheduler = Scheduler(
+            storage=storage,
+            create=self.verbs.create_run,
+            wish=cron_wish,
+            made=cron_made,
+            hints=hints,
+            clock=clock,
+            telemetry=self.telemetry,
+        )
         self._directory = Directory(
             storage=storage, clock=clock, hints=hints, telemetry=self.telemetry, learn=self.verbs.learn
         )
@@ -221,6 +237,8 @@ class Engine:
             self.worker.start()
         self._leases.start()
         self.courier.start()
+        self.catalog.start()
+        self.scheduler.start()
         self.reaper.start()
         self._lag.start()
         self._state = "ready"
@@ -304,6 +322,7 @@ class Engine:
             return True
         self._state = "draining"
         self._lag.stop()
+        await self.scheduler.stop()
         self.verbs.close()
         ended = await self.worker.drain(self._terms.drain_grace)
         self.streams.drain()

@@ -175,6 +175,24 @@ def agent_not_found(agent_id: str | None, known: list[str]) -> NotFound:
     )
 
 
+def assistant_not_found(assistant_id: str) -> NotFound:
+    return NotFound(
+        f"assistant {assistant_id[:80]} does not exist", code="assistant_not_found", assistant_id=assistant_id
+    )
+
+
+def assistant_exists(assistant_id: str) -> Conflict:
+    return Conflict(
+        f"assistant {assistant_id} exists already; send if_exists=do_nothing to get it as it is",
+        code="assistant_exists",
+        assistant_id=assistant_id,
+    )
+
+
+def cron_not_found(cron_id: str) -> NotFound:
+    return NotFound(f"cron {cron_id[:80]} does not exist", code="cron_not_found", cron_id=cron_id)
+
+
 def thread_not_found(thread_id: str) -> NotFound:
     return NotFound(f"thread {thread_id} does not exist", code="thread_not_found", thread_id=thread_id)
 

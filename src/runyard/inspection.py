@@ -120,6 +120,11 @@ class Inspection:
         chore = ReadState(checkpoint_id, namespace, subgraphs)
         return _VIEW((await self._chores.do(owner, seen_by, chore, thread_id=thread_id)).result)
 
+    async def agent_of(self, owner: str, thread_id: str) -> str | None:
+        """The agent by whose eyes a thread is seen where none is named; None where there is none."""
+        thread, snapshot = await self._at(owner, thread_id, None, "")
+        return await self._seen_by(thread, None, snapshot)
+
     async def history(
         self,
         owner: str,

@@ -16,6 +16,7 @@ from runyard.admission import Admission
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, Checkpoint, Question, Snapshot, State, answers_of
 from runyard.clock import Clock
+from runyard.crons import Firing
 from runyard.directory import RemoteAgent
 from runyard.errors import (
     Conflict,
@@ -30,7 +31,7 @@ from runyard.errors import (
 from runyard.events import Chunk, InputEvent, Mode, lifecycle
 from runyard.hints.contract import Hints
 from runyard.readers import PAGE
-from runyard.runs import CancelAction, Command, Config, Durability, NewRun, Request, Run, RunFilter, Strategy
+from runyard.runs import CancelAction, Command, Config, Dialect, Durability, NewRun, Request, Run, RunFilter, Strategy
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Created, Storage
 from runyard.streams import Ending, Streams
@@ -94,7 +95,10 @@ class CreateRun(msgspec.Struct, frozen=True):
     interrupt_after: list[str] | Literal["*"] | msgspec.UnsetType = _UNSET
     durability: Durability | msgspec.UnsetType = _UNSET
     stream_subgraphs: bool | msgspec.UnsetType = _UNSET
+    langgraph: Dialect | msgspec.UnsetType = _UNSET
     idempotency: tuple[str, str, str] | None = None
+    firing: Firing | None = None
+    """The firing of a cron that wishes it."""
 
 
 class PatchThread(msgspec.Struct, frozen=True):
@@ -194,14 +198,23 @@ class Lifecycle:
         found = [agent for _, agent in sorted(self._published.items()) if agents.matches(agent, name, metadata)]
         return found[offset : offset + limit]
 
+    @property
+    def published(self) -> Mapping[str, Agent]:
+        """The agents that runs can be created of, by id."""
+        return self._published
+
     # runs
+
+    def check_run(self, wish: CreateRun) -> None:
+        """Raises what `create_run` does, as far as the wish alone tells."""
+        self._request(wish, agents.choose(wish.agent_id, self.default_agent, self._published))
 
     async def create_run(self, owner: str, wish: CreateRun) -> Created:
         """Makes a run durable, and executes it at once where a place is free.
 
         Raises:
             NotFound: agent, thread or checkpoint.
-            Conflict: thread_busy, not_interrupted.
+            Conflict: thread_busy, not_interrupted, firing_gone.
             InvalidInput: input that does not fit the agent, fields that it cannot obey.
             TooManyRuns: it would have to wait, and as many wait as may.
             Unavailable: the server stops.
@@ -356,6 +369,7 @@ class Lifecycle:
             interrupt_after=wish.interrupt_after,
             durability=wish.durability,
             stream_subgraphs=wish.stream_subgraphs,
+            langgraph=wish.langgraph,
         )
         graphs.check_request(request, agent)
         if wish.context is not _UNSET:
@@ -395,7 +409,7 @@ class Lifecycle:
             if wish.thread_id is None:
                 raise InvalidInput("checkpoint needs thread_id: the thread that it belongs to", field="thread_id")
         return NewRun(
-            run_id=self.clock.new_id(),
+            run_id=self.clock.new_id() if wish.firing is None else wish.firing.run_id,
             owner=owner,
             agent_id=agent.agent_id,
             request=_encode(request),
@@ -410,6 +424,7 @@ class Lifecycle:
             base=base,
             due_at=now + int(delay * 1e6) if delay > 0 else None,
             idempotency=wish.idempotency,
+            firing=wish.firing,
             concurrency=agent.limits.concurrency,
             input_event=_encode(InputEvent(request.input, request.messages, request.command, answers)),
         )
@@ -601,6 +616,10 @@ class Lifecycle:
         snapshot = await self.storage.snapshot(thread.owner, thread.thread_id, thread.head)
         asked = snapshot.checkpoint.asked if thread.asking else None
         return thread, snapshot.state, [] if asked is None else asked.questions
+
+    async def questions(self, thread: Thread) -> list[Question]:
+        """The open questions of a thread."""
+        return (await self._with_state(thread))[2]
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         """Newest first."""

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from runyard.crons import Firing
+
 Status = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
 """The status of a run inside the engine; `wire_status` gives the Agent Protocol's."""
 
@@ -91,6 +93,18 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
     configurable: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
+class Dialect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the LangGraph face keeps of a request: words of its own, which nothing in the engine obeys."""
+
+    assistant_id: str
+    stream_mode: list[str] = []
+    """As it was asked for, where it was: what is recorded stands in the request itself."""
+    resumable: bool | None = None
+    """`stream_resumable`, to be echoed: every stream can be resumed."""
+    cron_id: str | None = None
+    """The cron that the run is a firing of."""
+
+
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the client asked for, as kept and echoed: only fields that were sent are set (metadata stands on the run).
 
@@ -114,6 +128,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     interrupt_after: list[str] | Literal["*"] | msgspec.UnsetType = msgspec.UNSET
     durability: Durability | msgspec.UnsetType = msgspec.UNSET
     stream_subgraphs: bool | msgspec.UnsetType = msgspec.UNSET
+    langgraph: Dialect | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def resumes(self) -> bool:
@@ -204,6 +219,8 @@ class NewRun(msgspec.Struct, frozen=True):
     due_at: int | None = None
     idempotency: tuple[str, str, str] | None = None
     """(route, key, hash of the parsed body)."""
+    firing: Firing | None = None
+    """The firing of a cron that makes it: nothing is created where that is somebody else's."""
     claim: bool = False
     """Whether a local slot is free, so that the run may be claimed in the transaction that creates it."""
     concurrency: int | None = None
@@ -218,6 +235,7 @@ class RunFilter(msgspec.Struct, frozen=True):
     thread_id: str | None = None
     agent_id: str | None = None
     statuses: tuple[Status, ...] | None = None
+    outcomes: tuple[Outcome, ...] | None = None
     metadata: dict[str, Any] | None = None
     limit: int = 10
     offset: int = 0

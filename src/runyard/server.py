@@ -26,15 +26,19 @@ from runyard.api.auth import Keys
 from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.api.inside import inside
+from runyard.api.langgraph import crons
 from runyard.clock import Clock
 from runyard.connections import guarded
+from runyard.crons import Cron
 from runyard.databases import Adapters, postgres_adapters, sqlite_adapters
 from runyard.doorway import Doorway
 from runyard.engine import Engine, Terms
 from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
+from runyard.lifecycle import CreateRun
 from runyard.logs import configure_logging
 from runyard.outbound.guard import parse_allowed
 from runyard.outbound.http import HttpOutbound
+from runyard.runs import Run
 from runyard.runtime.channel import ThreadHost
 from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
@@ -54,10 +58,11 @@ STRAGGLERS = 2.0
 class App:
     """The server as an ASGI app with lifespan: run it, mount it, or test it."""
 
-    def __init__(self, engine: Engine, api: ApiContext, table: api_app.Table = api_app.ROUTES) -> None:
+    def __init__(self, engine: Engine, api: ApiContext, offered: api_app.Faces | None = None) -> None:
         self.engine = engine
-        self._asgi = api_app.build(api, self._lifespan, table)
-        engine.serve_inside = inside(api, api_app.build)
+        self._asgi = api_app.build(api, self._lifespan, offered)
+        # LangGraph's own clients ask from inside, whatever is offered outside.
+        engine.serve_inside = inside(api, api_app.LANGGRAPH.build)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._asgi(scope, receive, send)
@@ -95,7 +100,8 @@ def create_app(
             "name them by settings.agents (targets), or set processes to 0",
             field="processes",
         )
-    return _app(settings, _host(settings), agents or (), clock or Clock(), tracer_provider, api_app.ROUTES)
+    offered = api_app.faces(settings.root)
+    return _app(settings, _host(settings), agents or (), clock or Clock(), tracer_provider, offered)
 
 
 def _app(
@@ -104,7 +110,7 @@ def _app(
     agents: Sequence[LoadedAgent],
     clock: Clock,
     tracer_provider: Any,
-    table: api_app.Table,
+    offered: api_app.Faces,
 ) -> App:
     check_role(settings)
     found = [*load_targets(settings.agents, Path.cwd()), *agents] if settings.workers else []
@@ -115,12 +121,21 @@ def _app(
         host.expect({agent_id: agent.agent.version for agent_id, agent in loaded.items()})
     spans = _spans(settings, tracer_provider)
     adapters = _adapters(settings)
+
+    async def cron_wish(cron: Cron) -> CreateRun:
+        return await crons.wish(api, cron)
+
+    async def cron_made(cron: Cron, run: Run) -> None:
+        await crons.made(api, cron, run)
+
     engine = Engine(
         storage=adapters.storage,
         hints=adapters.hints,
         host=host,
         outbound=_outbound(settings),
         render=answers.webhook,
+        cron_wish=cron_wish,
+        cron_made=cron_made,
         clock=clock,
         agents=loaded,
         terms=_terms(settings),
@@ -132,8 +147,12 @@ def _app(
         verbs=engine.verbs,
         streams=engine.streams,
         storage=engine.storage,
+        inspection=engine.inspection,
+        catalog=engine.catalog,
+        timetable=engine.timetable,
         ready=engine.readiness,
         metrics=engine.exposition,
+        slots=lambda: (engine.worker.executing, engine.worker.free),
         keys=Keys(settings.api_keys),
         cors_origins=settings.cors_origins,
         allowed_hosts=hosts,
@@ -143,7 +162,7 @@ def _app(
         version=version("runyard"),
         spans=spans,
     )
-    return App(engine, api, table)
+    return App(engine, api, offered)
 
 
 def _adapters(settings: Settings) -> Adapters:
@@ -214,7 +233,7 @@ def serve(settings: Settings) -> int:
     Raises:
         RunyardError: the server cannot start; the message says why, and what to do.
     """
-    return _serve_table(settings, api_app.ROUTES)
+    return _serve_faces(settings, api_app.faces(settings.root))
 
 
 def work(settings: Settings) -> int:
@@ -231,24 +250,24 @@ def work(settings: Settings) -> int:
         )
     if not settings.workers:
         raise InvalidInput("workers is 0: a worker that executes nothing has nothing to do", field="workers")
-    return _serve_table(settings, api_app.HEALTH)
+    return _serve_faces(settings, {"": api_app.HEALTH})
 
 
-def _serve_table(settings: Settings, table: api_app.Table) -> int:
+def _serve_faces(settings: Settings, offered: api_app.Faces) -> int:
     configure_logging(settings.log_format, settings.log_level)
     listening = _listen(settings.host, settings.port)
     try:
-        return _serve_on(listening, settings, table)
+        return _serve_on(listening, settings, offered)
     finally:
         listening.close()
 
 
-def _serve_on(listening: socket.socket, settings: Settings, table: api_app.Table) -> int:
+def _serve_on(listening: socket.socket, settings: Settings, offered: api_app.Faces) -> int:
     host = _host(settings)
     if isinstance(host, ProcessHost):
         host.spawn()
     with Doorway(listening, BACKLOG):
-        app = _app(settings, host, (), Clock(), None, table)
+        app = _app(settings, host, (), Clock(), None, offered)
     if not app.engine.verbs.agents and settings.workers:
         raise InvalidInput("there is no agent to serve; name some: runyard serve examples/", field="agents")
     _spare_collections()

@@ -41,6 +41,7 @@ LEVELS: dict[str, int] = {
     "claim failed": logging.WARNING,
     "claim loop died": logging.ERROR,
     "writer died": logging.CRITICAL,
+    "database does not answer": logging.WARNING,
     "event loop late": logging.WARNING,
     "draining": logging.INFO,
     "drained": logging.INFO,
@@ -60,6 +61,12 @@ LEVELS: dict[str, int] = {
     "outbox not read": logging.WARNING,
     "delivery not recorded yet": logging.WARNING,
     "delivery broke": logging.ERROR,
+    # crons
+    "cron fired": logging.DEBUG,
+    "cron passed over": logging.WARNING,
+    "cron not fired yet": logging.WARNING,
+    "cron's thread not labelled": logging.WARNING,
+    "crons not read": logging.WARNING,
     # users' code
     "agent failed": logging.ERROR,
     "agent raised while it stopped": logging.WARNING,

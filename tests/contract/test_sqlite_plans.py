@@ -20,18 +20,21 @@ QUERIES = named_queries(PACKAGE)
 SHORT, LONG = 200, 3000
 
 LISTS: dict[str, dict[str, Any]] = {
-    "search_runs": {"owner": "", "statuses": None, "metadata": None, "limit": 10, "offset": 0},
+    "search_runs": {"owner": "", "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0},
     "search_runs_of_thread": {
-        "owner": "", "thread_id": "t1", "agent_id": None, "statuses": None, "metadata": None, "limit": 10, "offset": 0,
+        "owner": "", "thread_id": "t1", "agent_id": None, "statuses": None, "outcomes": None, "metadata": None,
+        "limit": 10, "offset": 0,
     },
     "search_runs_of_agent": {
-        "owner": "", "agent_id": "a", "statuses": None, "metadata": None, "limit": 10, "offset": 0,
+        "owner": "", "agent_id": "a", "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0,
     },
-    "search_runs_of_status": {"owner": "", "status": "error", "metadata": None, "limit": 10, "offset": 0},
+    "search_runs_of_status": {
+        "owner": "", "status": "error", "outcomes": None, "metadata": None, "limit": 10, "offset": 0,
+    },
     "search_threads": {"owner": "", "status": None, "metadata": None, "limit": 10, "offset": 0},
     "search_runs_labelled": {
-        "owner": "", "agent_id": None, "statuses": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7",
-        "limit": 10, "offset": 0,
+        "owner": "", "agent_id": None, "statuses": None, "outcomes": None, "metadata": b'{"user":"u7"}',
+        "name": "user", "value": "u7", "limit": 10, "offset": 0,
     },
     "search_threads_labelled": {
         "owner": "", "status": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7", "limit": 10,
@@ -76,9 +79,16 @@ READS: dict[str, Any] = {
     "has_inner": {"owner": "", "thread_id": "t1"},
     "newest_own": ("", "t1"),
     "threads_of_run": {"owner": "", "id": "r7"},
+    "assistant": ("", "as"),
+    "cron": ("", "c"),
+    "due_crons": {"now": 1, "at": -1, "owner": "", "cron_id": "", "limit": 100},
+    "next_firing": (),
 }
 ALL: dict[str, Any] = {**LISTS, **READS}
-EMPTY = ("due", "next_due", "expired_runs", "executing", "running_of_agent", "known_key", "touch_item")
+EMPTY = (
+    *("due", "next_due", "expired_runs", "executing", "running_of_agent", "known_key", "touch_item"),
+    *("assistant", "cron", "due_crons"),
+)
 """What gives no rows here."""
 WHOLE = {
     "executing": ["SCAN runs USING INDEX one_running_run_per_thread"],

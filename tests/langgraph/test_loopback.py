@@ -24,7 +24,8 @@ async def asks_and_streams(s: Server) -> None:
     assert missing == "NotFoundError"
     assert (await s.get("/store/items?namespace=inside&key=k")).json()["value"] == {"v": 1}
     run = await s.run(agent_id="streams", input={"log": []})
-    status, kind = (await s.wait(run["run_id"]))["values"]["log"]
+    first, last, status, kind = (await s.wait(run["run_id"]))["values"]["log"]
+    assert (first, last) == ("metadata", "end")
     assert (status, kind.partition(";")[0]) == (200, "text/event-stream")
     # It has left a stream that would not have ended.
     await s.until(lambda: s.app.engine.streams.readers == 0)

@@ -9,11 +9,14 @@ from typing import Any
 from runyard.api.auth import Keys
 from runyard.api.pulse import Pulse
 from runyard.api.streaming.detached import Detached
+from runyard.catalog import Catalog
+from runyard.inspection import Inspection
 from runyard.lifecycle import Lifecycle
 from runyard.protocol.filters import Filters
 from runyard.storage.contract import Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans
+from runyard.timetable import Timetable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +30,13 @@ class ApiContext:
     verbs: Lifecycle
     streams: Streams
     storage: Storage
+    inspection: Inspection
+    catalog: Catalog
+    timetable: Timetable
     ready: Callable[[], Awaitable[dict[str, Any]]]
     metrics: Callable[[], Awaitable[tuple[bytes, bytes]]]
+    slots: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """How many runs execute here, and how many more could."""
     keys: Keys = field(default_factory=Keys)
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
