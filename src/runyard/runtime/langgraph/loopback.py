@@ -53,7 +53,8 @@ class Reply:
             except Exception as error:
                 tell(ServerPiece(last=True, error=f"{type(error).__name__}: {error}"))
 
-        self._serving: Future[None] = asyncio.run_coroutine_threadsafe(serve(), loop)
+        # In a context of its own: what the server does for this code is not done by this code (see `lane`).
+        self._serving: Future[None] = contextvars.Context().run(asyncio.run_coroutine_threadsafe, serve(), loop)
 
     async def piece(self) -> ServerPiece:
         """The next one."""
