@@ -161,3 +161,11 @@ def test_langgraphs_remote_graph_runs_here(dialect: Dialect) -> None:
     remote.update_state(config, {"path": ["patched"]})
     assert remote.get_state(config).values["path"][-1] == "patched"
     assert len(list(remote.get_state_history(config))) > 3
+
+
+def test_messages_that_nodes_return_are_told_with_the_state_only(dialect: Dialect) -> None:
+    thread_id = dialect.thread()
+    dialect.sync.runs.wait(thread_id, "weather", input=HELLO)
+    told = events(dialect, thread_id, ["messages", "lifecycle"], "completed")
+    starts = [one["params"]["data"] for one in told if one["params"]["data"]["event"] == "message-start"]
+    assert [start["id"] for start in starts] == ["says"]

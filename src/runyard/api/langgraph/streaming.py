@@ -37,14 +37,17 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-def retold(one: Told, event: Event | None) -> Told:
-    """What the protocol tells, as clients of the dialect take it."""
+def retold(one: Told, event: Event) -> Told | None:
+    """What the protocol tells, as clients of the dialect take it. Messages that no model or agent has just written are
+    not told: they are in the state, and clients would have them twice."""
     data = one.data
     if data is None:
         return one
     match one.method:
+        case "messages" if event.kind == "messages" and event.told == b"[]":
+            return one if _is_said(event.data) else None
         case "values":
-            data = render({name: shown_text(value) for name, value in parse(data).items()})
+            data = _values(data)
         case "updates" | "tools" if b'"role":' in data:
             data = _encode(_shown(one.method, _decode(data)))
         case "input.requested":
@@ -52,7 +55,7 @@ def retold(one: Told, event: Event | None) -> Told:
             data = _encode({**asked, "value": asked["payload"]})
         case "custom":
             data = _custom(data)
-        case "lifecycle" if event is not None and event.kind == "lifecycle":
+        case "lifecycle" if event.kind == "lifecycle":
             at = lifecycle(event.data)
             if not at.terminal or at.event != "interrupted" or at.outcome == "asked":
                 return one
@@ -60,6 +63,16 @@ def retold(one: Told, event: Event | None) -> Told:
         case _:
             return one
     return msgspec.structs.replace(one, data=data)
+
+
+def _is_said(data: bytes) -> bool:
+    """Whether whole messages are what a function agent says: a graph's come with the node that gave them."""
+    told = cast("list[dict[str, Any]]", _decode(data))
+    return all(message.get("role") == "assistant" and "node" not in message for message in told)
+
+
+def _values(text: bytes) -> bytes:
+    return render({name: shown_text(value) for name, value in parse(text).items()})
 
 
 def _custom(data: bytes) -> bytes:
@@ -78,7 +91,7 @@ def _shown(method: str, data: dict[str, Any]) -> dict[str, Any]:
     return shown_anywhere(data)
 
 
-FACE = Face("snake", retold)
+FACE = Face("snake", retold, _values)
 
 
 class Commands(commands.Commands):

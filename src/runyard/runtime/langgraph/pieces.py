@@ -134,8 +134,14 @@ class Pieces:
         return [told for message in left for told in _ended(message, error)]
 
 
-def whole_told(message: BaseMessage) -> msgspec.Raw:
-    """What is told of a message that nobody was told piece by piece: nothing where its form says it all."""
+def whole_told(message: BaseMessage, *, by_model: bool) -> msgspec.Raw:
+    """What is told of a message that nobody was told piece by piece. Nothing where its form says it all and a node gave
+    it: clients of LangGraph are told only what models say, and have the rest from the state."""
+    if by_model and messages.role_of(message.type) is not None:
+        try:
+            return msgspec.Raw(_encode(project(messages.whole({**form_of(message), "content": _standard(message)}))))
+        except Exception:  # whatever it holds: then what its form says is told
+            return NOTHING
     content: Any = message.content
     if type(content) is list:
         if not content:

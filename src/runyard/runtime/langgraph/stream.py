@@ -117,7 +117,7 @@ class Telling:
             if self._events.has_told(message.id, about):
                 return ()
             form = to_protocol(message)
-            told = whole_told(message)
+            told = whole_told(message, by_model="ls_model_type" in about)
         elif isinstance(message, dict) and "event" in message:
             return self._events.tell(about.get("run_id"), cast("dict[str, Any]", message), path, about)
         else:
