@@ -25,6 +25,7 @@ from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent, UsesStore
+from runyard.runtime.inside import ServerAnswer, UsesServer
 from runyard.scheduler import Made, Scheduler, Wish
 from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
@@ -100,6 +101,8 @@ class Engine:
         self._terms = terms
         self._state = "new"
         self._healthy = False
+        self.serve_inside: ServerAnswer | None = None
+        """What answers requests of agents' code to this server; to be set before the start."""
         self.streams = Streams(
             storage, clock, queue_bytes=terms.reader_queue_bytes, hints=hints if storage.shared else None
         )
@@ -231,6 +234,8 @@ class Engine:
         for user in (self._host, *self._agents.values()):
             if isinstance(user, UsesStore):
                 user.attach(answer)
+            if isinstance(user, UsesServer) and self.serve_inside is not None:
+                user.attach_server(self.serve_inside)
         if self._terms.works:
             self._host.start()
             self.worker.start()

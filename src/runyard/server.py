@@ -24,6 +24,7 @@ from runyard.api import app as api_app
 from runyard.api.auth import Keys
 from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
+from runyard.api.inside import inside
 from runyard.api.langgraph import crons
 from runyard.api.posted import posted
 from runyard.clock import Clock
@@ -66,6 +67,8 @@ class App:
     def __init__(self, engine: Engine, api: ApiContext, offered: api_app.Faces | None = None) -> None:
         self.engine = engine
         self._asgi = api_app.build(api, self._lifespan, offered)
+        # LangGraph's own clients ask from inside, whatever is offered outside.
+        engine.serve_inside = inside(api, api_app.LANGGRAPH.build)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._asgi(scope, receive, send)

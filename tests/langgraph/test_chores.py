@@ -1,5 +1,5 @@
 """Graphs that are asked outside of runs: their states as they see them, changes of states, drawings, subgraphs. On a
-whole server, most of them in this process on the embedded database."""
+whole server in this process. That they are in other processes, too, is shown with all that graphs do there."""
 
 from __future__ import annotations
 
@@ -446,7 +446,7 @@ def test_code_that_does_not_answer_in_time_is_let_go(server: Starter, clock: Mov
     play(story())
 
 
-# in a process of their own, and where the code is not
+# on the other database, and where the code is not
 
 
 async def told_and_changed(s: Server) -> None:
@@ -474,26 +474,12 @@ async def told_and_changed(s: Server) -> None:
     assert list(await s.inspection.subgraphs("", "around", recurse=True)) == ["inner"]
 
 
-@pytest.mark.parametrize("where", ["a process", "postgres"])
-def test_graphs_are_asked_in_processes_and_on_both_databases(
-    where: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_graphs_are_asked_on_the_other_database_too(postgres: Postgres) -> None:
     async def story() -> None:
-        database = f"sqlite:///{tmp_path}/runyard.db"
-        if where == "postgres":
-            server: Postgres = request.getfixturevalue("postgres")
-            database = await server.emptied()
-        targets, processes = (str(GRAPHS), f"{GRAPHS}:dies"), 1 if where == "a process" else 0
-        app = create_app(Settings(agents=targets, processes=processes, database=database))
+        app = create_app(Settings(agents=(str(GRAPHS),), database=await postgres.emptied()))
         await app.engine.start()
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://testserver") as http:
-            s = Server(app, http)
-            await told_and_changed(s)
-            if processes:
-                thread_id = await s.thread()
-                await run_on(s, thread_id, agent_id="dies", input={"n": 1, "log": []})
-                with pytest.raises(AgentFailed, match="process"):
-                    await s.inspection.state("", thread_id)
+            await told_and_changed(Server(app, http))
         assert await app.engine.close()
 
     play(story())

@@ -7,17 +7,22 @@ from pathlib import Path
 import httpx2
 import pytest
 from live_server import Server, play
+from test_chores import told_and_changed
+from test_loopback import asks_and_streams
 
+from runyard.errors import AgentFailed
 from runyard.server import create_app
 from runyard.settings import Settings
 
-GRAPHS = Path(__file__).with_name("process_graphs.py")
+GRAPHS, ASKED, ASKING = (
+    Path(__file__).with_name(name) for name in ("process_graphs.py", "chore_graphs.py", "loopback_graphs.py")
+)
 
 
 @pytest.mark.parametrize("processes", [0, 1])
-def test_graphs_reach_their_states_and_both_stores_from_their_process(tmp_path: Path, processes: int) -> None:
+def test_graphs_reach_the_server_and_are_asked_in_their_process(tmp_path: Path, processes: int) -> None:
     async def story() -> None:
-        targets = (str(GRAPHS), f"{GRAPHS}:made")
+        targets = (str(GRAPHS), f"{GRAPHS}:made", str(ASKED), f"{ASKED}:dies", str(ASKING))
         app = create_app(Settings(agents=targets, processes=processes, database=f"sqlite:///{tmp_path}/runyard.db"))
         await app.engine.start()
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://testserver") as http:
@@ -30,6 +35,14 @@ def test_graphs_reach_their_states_and_both_stores_from_their_process(tmp_path: 
             for namespace, key, value in (("own", "blocking", 2), ("server", "k", 3), ("server", "blocking", 4)):
                 item = (await s.get(f"/store/items?namespace={namespace}&key={key}")).json()
                 assert item["value"] == {"v": value}
+            await told_and_changed(s)
+            await asks_and_streams(s)
+            if processes:
+                thread = await s.thread()
+                run = await s.run(agent_id="dies", thread_id=thread, input={"n": 1, "log": []})
+                await s.wait(run["run_id"])
+                with pytest.raises(AgentFailed, match="process"):
+                    await s.inspection.state("", thread)
         assert await app.engine.close()
 
     play(story())

@@ -34,6 +34,7 @@ from runyard.runtime.contract import (
     StoreReply,
     UsesStore,
 )
+from runyard.runtime.inside import ServerPiece, ServerRequest, UsesServer
 from runyard.runtime.lane import new_event_loop
 from runyard.runtime.link import HEAD, Link, framed
 from runyard.runtime.load import load_targets
@@ -42,8 +43,11 @@ from runyard.runtime.packets import (
     Close,
     FromProcess,
     Ready,
+    ServerGave,
     ServerStoreAsked,
     ServerStoreGave,
+    ServerUnwanted,
+    ServerWanted,
     Setup,
     ToProcess,
     Unable,
@@ -63,6 +67,9 @@ class AgentSide:
         self._attempts: dict[int, ThreadInvocation] = {}
         self._link: Link[FromProcess, ToProcess] = Link(sock, read_to_process, self._hear, _end_now)
         self._calls: dict[int, asyncio.Future[StoreReply]] = {}
+        self._requests: dict[int, Callable[[ServerPiece], None]] = {}
+        """Who hears of the answers to requests to the server."""
+        self._requested = 0
         self._closed = asyncio.Event()
 
     async def serve(self) -> None:
@@ -70,6 +77,8 @@ class AgentSide:
         for loaded in self._agents.values():
             if isinstance(loaded, UsesStore):
                 loaded.attach(self._ask_server)
+            if isinstance(loaded, UsesServer):
+                loaded.attach_server(self._request)
         self._link.send(Ready({agent_id: loaded.agent.version for agent_id, loaded in self._agents.items()}))
         self._link.attach(asyncio.get_running_loop())
         await self._closed.wait()
@@ -82,6 +91,10 @@ class AgentSide:
             waiting = self._calls.pop(packet.call, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(packet.reply)
+        elif isinstance(packet, ServerGave):
+            tell = self._requests.get(packet.call)
+            if tell is not None:
+                tell(packet.piece)
         elif isinstance(packet, Close):
             self._closed.set()
         elif not isinstance(packet, Setup):
@@ -128,6 +141,25 @@ class AgentSide:
         reply = self._calls[number] = asyncio.get_running_loop().create_future()
         self._link.send(ServerStoreAsked(number, owner, call))
         return await reply
+
+    async def _request(self, owner: str, request: ServerRequest, tell: Callable[[ServerPiece], None]) -> None:
+        """As `ServerAnswer`."""
+        self._requested += 1
+        number, over = self._requested, asyncio.Event()
+
+        def hear(piece: ServerPiece) -> None:
+            tell(piece)
+            if piece.last:
+                over.set()
+
+        self._requests[number] = hear
+        try:
+            self._link.send(ServerWanted(number, owner, request))
+            await over.wait()
+        finally:
+            del self._requests[number]
+            if not over.is_set():
+                self._link.send(ServerUnwanted(number))
 
 
 def main() -> None:

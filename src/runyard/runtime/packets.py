@@ -32,6 +32,7 @@ from runyard.runtime.contract import (
     ToAgent,
     Write,
 )
+from runyard.runtime.inside import ServerPiece, ServerRequest
 
 _Questions = list[tuple[str, bytes, str, int, str]]
 
@@ -132,6 +133,13 @@ class Inject(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
     message: Injected
 
 
+class ServerGave(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=9):
+    """A part of the answer to a `ServerWanted`."""
+
+    call: int
+    piece: ServerPiece
+
+
 # from the agents' process
 
 
@@ -177,6 +185,20 @@ class Over(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     questions: _Questions
 
 
+class ServerWanted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
+    """A request to the server, for an owner."""
+
+    call: int
+    owner: str
+    request: ServerRequest
+
+
+class ServerUnwanted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
+    """Nobody listens to the answer to a `ServerWanted` any more."""
+
+    call: int
+
+
 class ServerStoreAsked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     """A call of a store that belongs to no attempt, for an owner."""
 
@@ -185,8 +207,8 @@ class ServerStoreAsked(msgspec.Struct, frozen=True, array_like=True, gc=False, t
     wanted: StoreCall
 
 
-ToProcess = Setup | Begin | Durable | Halt | StoreGave | StateGave | ServerStoreGave | Close | Inject
-FromProcess = Ready | Unable | Wrote | StoreAsked | StateAsked | Over | ServerStoreAsked
+ToProcess = Setup | Begin | Durable | Halt | StoreGave | StateGave | ServerStoreGave | Close | Inject | ServerGave
+FromProcess = Ready | Unable | Wrote | StoreAsked | StateAsked | Over | ServerStoreAsked | ServerWanted | ServerUnwanted
 
 pack = msgspec.msgpack.Encoder().encode
 read_to_process = msgspec.msgpack.Decoder(ToProcess).decode

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
+from runyard.errors import Unavailable
 from runyard.runtime import packets
 from runyard.runtime.contract import (
     PROCESS_LOST,
@@ -30,7 +31,18 @@ from runyard.runtime.contract import (
     ToAgent,
 )
 from runyard.runtime.inbox import Inbox
-from runyard.runtime.packets import FromProcess, Ready, ServerStoreAsked, ServerStoreGave, Setup, Unable
+from runyard.runtime.inside import ServerAnswer, ServerPiece
+from runyard.runtime.packets import (
+    FromProcess,
+    Ready,
+    ServerGave,
+    ServerStoreAsked,
+    ServerStoreGave,
+    ServerUnwanted,
+    ServerWanted,
+    Setup,
+    Unable,
+)
 from runyard.runtime.process import AgentProcess, Spawned, how_it_ended, spawn
 from runyard.telemetry import say
 
@@ -150,6 +162,9 @@ class ProcessHost:
         self._spawned: deque[Spawned] = deque()
         self._answer: StoreAnswer | None = None
         self._answering: set[asyncio.Task[None]] = set()
+        self._serve: ServerAnswer | None = None
+        self._serving: dict[tuple[AgentProcess, int], asyncio.Task[None]] = {}
+        """The requests of code that are being answered, by the process and its number for each."""
         self._on: dict[AgentProcess, set[ProcessInvocation]] = {}
         """The processes, with what executes on each."""
         self._attempts: dict[int, ProcessInvocation] = {}
@@ -180,6 +195,10 @@ class ProcessHost:
     def attach(self, answer: StoreAnswer) -> None:
         """Gives it what answers calls of stores that belong to no attempt."""
         self._answer = answer
+
+    def attach_server(self, answer: ServerAnswer) -> None:
+        """Gives it what answers requests of code to the server."""
+        self._serve = answer
 
     def start(self) -> None:
         """Starts the processes; attempts wait for them."""
@@ -313,6 +332,12 @@ class ProcessHost:
             task = asyncio.get_running_loop().create_task(self._serve_store(process, packet))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
+        elif isinstance(packet, ServerWanted):
+            self._begin_serving(process, packet)
+        elif isinstance(packet, ServerUnwanted):
+            serving = self._serving.get((process, packet.call))
+            if serving is not None:
+                serving.cancel()
         elif not isinstance(packet, Unable):
             invocation = self._attempts.get(packet.number)
             if invocation is not None and invocation.process is process:
@@ -341,6 +366,9 @@ class ProcessHost:
 
     def _ended(self, process: AgentProcess) -> None:
         lost, apart = self._on.pop(process), self._apart.pop(process, None)
+        for (asker, _), serving in tuple(self._serving.items()):
+            if asker is process:
+                serving.cancel()
         closing, why = process.state == "closing", how_it_ended(process)
         if not closing:
             say("process ended", process=process.name, pid=process.pid, why=why, attempts=len(lost))
@@ -354,6 +382,26 @@ class ProcessHost:
             at_once = process.state == "starting" or time.monotonic() - process.started_at < STEADY
             self._quick, self._why = self._quick + 1 if at_once else 0, why
         self._launch_later()
+
+    # the server
+
+    def _begin_serving(self, process: AgentProcess, packet: ServerWanted) -> None:
+        key = process, packet.call
+
+        def tell(piece: ServerPiece) -> None:
+            process.send(ServerGave(packet.call, piece))
+
+        async def serve() -> None:
+            try:
+                if self._serve is None:
+                    raise Unavailable("this server answers no requests")
+                await self._serve(packet.owner, packet.request, tell)
+            except Exception as error:  # without a last piece the code would wait for ever
+                tell(ServerPiece(last=True, error=f"{type(error).__name__}: {error}"))
+            finally:
+                self._serving.pop(key, None)
+
+        self._serving[key] = asyncio.get_running_loop().create_task(serve())
 
     # the server's store
 

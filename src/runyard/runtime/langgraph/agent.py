@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import functools
 import inspect
@@ -19,8 +20,9 @@ from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Ended, Start, StoreAnswer
 from runyard.runtime.decorate import check_id, limits_of
 from runyard.runtime.describe import shown
+from runyard.runtime.inside import ServerAnswer
 from runyard.runtime.lane import OWNER, RunTask
-from runyard.runtime.langgraph import describe
+from runyard.runtime.langgraph import describe, loopback
 from runyard.runtime.langgraph.chores import attend
 from runyard.runtime.langgraph.codec import Codec
 from runyard.runtime.langgraph.execution import perform
@@ -44,6 +46,7 @@ class GraphAgent:
         limits: Limits | None = None,
     ) -> None:
         self.source = source
+        self._server: loopback.Server | None = None
         self.id = id
         self._description = description
         self._metadata = dict(metadata or {})
@@ -133,11 +136,17 @@ class GraphAgent:
         """Gives the factory's store what answers its calls; called in the loop in which `answer` is."""
         self.source.server_store.attach(answer)
 
+    def attach_server(self, answer: ServerAnswer) -> None:
+        """Gives clients that the code makes without a URL what answers them; called in the loop in which that is."""
+        loopback.install()
+        self._server = loopback.Server(answer, asyncio.get_running_loop())
+
     def begin(self, start: Start, end: AgentEnd) -> None:
         """Begins an attempt, or a chore, in the loop of a lane."""
         # Of its own, and empty: this call was made in the context of whoever woke the lane.
         context = contextvars.Context()
         context.run(OWNER.set, end)
+        context.run(loopback.SERVER.set, self._server)
         if start.trace is not None:
             from runyard.runtime import tracing
 

@@ -34,7 +34,15 @@ def config_of(start: Start) -> RunnableConfig:
         configurable["checkpoint_id"] = name
     config = RunnableConfig(
         configurable=configurable,
-        metadata={**run.metadata, "run_id": run.run_id, "agent_id": run.agent_id, "attempt": run.attempt},
+        metadata={
+            # In LangGraph's words, too: code that has itself called back goes by them.
+            "assistant_id": run.agent_id,
+            "graph_id": run.agent_id,
+            **run.metadata,
+            "run_id": run.run_id,
+            "agent_id": run.agent_id,
+            "attempt": run.attempt,
+        },
         run_id=_as_uuid(run),
         tags=list(asked.get("tags") or ()),
     )
