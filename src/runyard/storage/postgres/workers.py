@@ -70,7 +70,7 @@ class Workers:
 
     async def _ask(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
         try:
-            # Not `wait_for`: that of Python 3.11 loses a cancel which comes with the answer, and who stops waits for ever.
+            # Not `wait_for`: that of Python 3.11 loses a cancel that comes with the answer, and a stop would never end.
             async with asyncio.timeout(ANSWER_PATIENCE):
                 return await self._reader.all(query, values)
         except TimeoutError:
