@@ -39,8 +39,8 @@ test: $(READY) ## Run the tests and report their time against the budget (ARGS="
 	@$(BIN)/pytest $(or $(ARGS),--numprocesses 2 --dist worksteal)
 
 .PHONY: test-postgres
-test-postgres: $(READY) ## Run what is about no file on PostgreSQL: API, engine, graphs, stories (ARGS="tests/api")
-	@$(BIN)/pytest --storage postgres $(or $(ARGS),tests/api tests/engine tests/langgraph tests/stories)
+test-postgres: $(READY) ## Run the tests of API, engine and graphs on PostgreSQL (ARGS="tests/api")
+	@$(BIN)/pytest --storage postgres -rs $(or $(ARGS),tests/api tests/engine tests/langgraph)
 
 .PHONY: check
 check: $(READY) ## Check format, lint, types, the direction of imports and the documents
