@@ -38,6 +38,10 @@ serve: $(READY) ## Serve the example agents on http://127.0.0.1:8000
 test: $(READY) ## Run the tests and report their time against the budget (ARGS="tests/domain -x")
 	@$(BIN)/pytest $(or $(ARGS),--numprocesses 2 --dist worksteal)
 
+.PHONY: test-postgres
+test-postgres: $(READY) ## Run the tests of API, engine and graphs on PostgreSQL (ARGS="tests/api")
+	@$(BIN)/pytest --storage postgres -rs $(or $(ARGS),tests/api tests/engine tests/langgraph)
+
 .PHONY: check
 check: $(READY) ## Check format, lint, types, the direction of imports and the documents
 	@tools/check

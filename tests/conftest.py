@@ -41,8 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("storage") == "postgres":
-        for item in items:
+    chosen = config.getoption("storage") == "postgres"
+    for item in items:
+        if chosen or item.path.parent.name == "postgres":
             for mark in item.iter_markers("sqlite"):
                 item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 

@@ -83,15 +83,6 @@ async def holds(reading: Awaitable[T], test: Callable[[T], bool]) -> bool:
     return test(await reading)
 
 
-def at_once(reading: Coroutine[Any, Any, T]) -> T:
-    """What the embedded database reads without a pause, where a test cannot wait."""
-    try:
-        reading.send(None)
-    except StopIteration as read:
-        return read.value
-    raise AssertionError("it paused")
-
-
 Starter = Callable[..., AbstractAsyncContextManager[Server]]
 
 

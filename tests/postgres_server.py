@@ -68,6 +68,12 @@ class Postgres:
         await self.execute("; ".join(["DROP TABLE IF EXISTS copy_progress", *emptying]), self._emptied)
         return self._emptied
 
+    @property
+    def last(self) -> str:
+        """The same database as it is."""
+        assert self._emptied is not None
+        return self._emptied
+
     async def empty(self) -> str:
         """The URL of a database without the schema."""
         self._count += 1

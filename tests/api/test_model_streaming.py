@@ -19,7 +19,7 @@ from asgi_client import Puppet
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from live_server import Server, at_once, holds
+from live_server import Server, holds
 from postgres_server import Postgres
 from streaming_frames import ENDS, Frame, check_whole
 from thread_followers import Follower, Wish, compared, text_of
@@ -35,7 +35,7 @@ from runyard.settings import Settings
 
 T = TypeVar("T")
 
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 EXAMPLES = int(os.environ.get("RUNYARD_MODEL_EXAMPLES", "20"))
 ALL = ("values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "custom")
 WISHES = (
@@ -251,7 +251,7 @@ class ThreadReadersMachine(RuleBasedStateMachine):
         self, wish: Wish, transport: str, by_number: bool, back: int | None, busy: list[str], turns: int, early: bool
     ) -> None:
         """A new client: without a cursor, or from some event on; perhaps while things happen."""
-        last = at_once(self.server.storage.last_seq("", self.thread))
+        last = self.do(self.server.storage.last_seq("", self.thread))
         since = None if back is None else max(0, last - back) if back else 0
         follower = Follower(self.server, self.thread, wish, transport, by_number, since)
 

@@ -8,6 +8,7 @@ from start to end meanwhile.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import sys
@@ -557,6 +558,23 @@ def test_many_attempts_at_once_do_not_mix(on_host: OnHost) -> None:
         for number, play in enumerate(plays):
             assert play.said == [[number, 0], [number, 1], [number, 2]]
             assert play.result == {"given": number}
+
+    on_host(case)
+
+
+def test_what_an_attempt_was_does_not_wait_for_a_collection(on_host: OnHost) -> None:
+    async def case(host: Host) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            play = Play(host, agents.tells, 3)
+            kind = type(play.invocation)
+            await play.end()
+            del play
+            while any(isinstance(thing, kind) for thing in gc.get_objects()):
+                await asyncio.sleep(0.01)  # a lane lets go of it when it comes round
+        finally:
+            gc.enable()
 
     on_host(case)
 

@@ -71,8 +71,8 @@ class EngineMachine(RuleBasedStateMachine):
         except RunyardError as error:
             return error.reason
 
-    def open(self) -> None:
-        self.storage = self.do(opened(Path(self.folder.name), self.shared))
+    def open(self, *, again: bool = False) -> None:
+        self.storage = self.do(opened(Path(self.folder.name), self.shared, again=again))
         self.storage.on_commit = self.told.extend
 
     def teardown(self) -> None:
@@ -329,7 +329,7 @@ class EngineMachine(RuleBasedStateMachine):
     def crash(self) -> None:
         """The process dies, and another one opens the file."""
         self.do(self.storage.close())
-        self.open()
+        self.open(again=True)
         found = self.do(self.storage.recover(self.now, self.expires()))
         assert (list(found.requeued), list(found.lost)) == self.model.recover(self.expires())
         self.drop_ended()

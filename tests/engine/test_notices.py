@@ -266,6 +266,7 @@ async def die(server: Server) -> None:
     """As a process that is killed: what runs writes nothing any more, and the file's lock is free."""
     for execution, _ in server.app.engine.worker._executing.values():
         execution._gave_up = True
+    await server.storage.join(0.0, ())  # its lease is over
     await server.storage.close()
     server.app.engine._state = "closed"
 

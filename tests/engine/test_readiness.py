@@ -69,6 +69,7 @@ def test_a_server_that_takes_runs_is_ready(server: Starter) -> None:
     play(story())
 
 
+@pytest.mark.sqlite("it breaks the file, or the thread that writes it")
 def test_a_commit_of_a_moment_ago_is_proof_enough(server: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     proofs: list[str] = []
 
@@ -113,6 +114,7 @@ def test_before_its_start_it_says_that_it_starts(server: Starter) -> None:
     play(story())
 
 
+@pytest.mark.sqlite("it breaks the file, or the thread that writes it")
 def test_a_database_that_has_become_read_only_is_a_reason_until_it_is_not(server: Starter) -> None:
     async def story() -> None:
         async with server(echo) as s:
@@ -127,6 +129,7 @@ def test_a_database_that_has_become_read_only_is_a_reason_until_it_is_not(server
     play(story())
 
 
+@pytest.mark.sqlite("it breaks the file, or the thread that writes it")
 def test_a_commit_that_failed_is_a_reason_until_one_succeeds(server: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "PROVEN_FOR", 60.0)
 
@@ -147,6 +150,7 @@ def test_a_commit_that_failed_is_a_reason_until_one_succeeds(server: Starter, mo
     play(story())
 
 
+@pytest.mark.sqlite("it breaks the file, or the thread that writes it")
 def test_a_disk_that_is_nearly_full_is_a_reason_although_a_small_write_still_fits(
     server: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +166,7 @@ def test_a_disk_that_is_nearly_full_is_a_reason_although_a_small_write_still_fit
     play(story())
 
 
+@pytest.mark.sqlite("it breaks the file, or the thread that writes it")
 def test_a_commit_that_does_not_come_is_a_reason(server: Starter) -> None:
     async def story() -> None:
         async with server(echo) as s:
@@ -179,6 +184,7 @@ def test_a_commit_that_does_not_come_is_a_reason(server: Starter) -> None:
     play(story())
 
 
+@pytest.mark.sqlite("it breaks the file, or the thread that writes it")
 def test_a_writer_that_died_is_a_reason_and_nobody_waits_for_it(
     server: Starter, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""Clusters for tests."""
+"""Everything here is on PostgreSQL: clusters, and single servers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 import pytest
 from cluster import Story, clustered
+from live_fixtures import clock, server
 from postgres_server import Postgres
+
+__all__ = ["clock", "server"]
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> str:
+    """The URL of the test's database, which holds nothing."""
+    return asyncio.run(postgres.emptied())
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import asyncpg
 import pytest
 from cluster import clustered
 from filling import filled
-from live_fixtures import server
 from live_server import Starter
 from postgres_server import Postgres
 from test_cluster import events_of
@@ -27,8 +26,6 @@ from runyard.storage.postgres import PostgresStorage
 from runyard.storage.postgres.copy_target import CopyTarget
 from runyard.storage.sqlite.connection import FileLock, connect
 from runyard.storage.sqlite.copy_source import CopySource
-
-__all__ = ["server"]
 
 
 class Cut(Exception):
@@ -460,7 +457,7 @@ def test_servers_on_the_target_go_on_with_everything(server: Starter, target: st
     known: dict[str, Any] = {}
 
     async def before() -> None:
-        async with server(adder) as s:
+        async with server(adder, database=f"sqlite:///{tmp_path}/runyard.db") as s:
             thread_id = await s.thread(metadata={"user": "ada"})
             known["thread"] = thread_id
             for number in (2, 3):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from runyard.storage.postgres.attention import Attention
 from runyard.storage.postgres.workers import Workers
 
 
@@ -14,7 +15,7 @@ def test_a_cancel_that_comes_with_the_answer_is_not_lost() -> None:
     """The loop that renews the lease is cancelled just when its database answers."""
 
     async def story() -> None:
-        workers = Workers("", "", {}, "w")
+        workers = Workers("", "", {}, "w", Attention("postgresql://nowhere/", ""))
 
         class Answering:
             async def all(self, *_: Any) -> list[Any]:

@@ -327,7 +327,8 @@ class ThreadInvocation(Inbox):
         self._start = start
         self._engine = engine
         self._gone = gone
-        self._heard = heard or self.put
+        self._heard = heard
+        """None: what comes is put into the inbox. A method of its own would hold it until a collection."""
         self._stop: Stop | None = None
         self._injected: list[Injected] = []
         """Those that came before its code began: where it begins is not certain till then."""
@@ -392,7 +393,10 @@ class ThreadInvocation(Inbox):
             self.end.lose(ended)
 
     def _arrive(self, message: FromAgent) -> None:
-        self._heard(message)
+        if self._heard is None:
+            self.put(message)
+        else:
+            self._heard(message)
         if isinstance(message, Ended):
             self._gone(self)
 
