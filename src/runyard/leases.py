@@ -79,10 +79,14 @@ class Leases:
     async def look_once(self) -> None:
         """The same, but not right after the database was away: nobody could renew meanwhile, and those who are alive do
         it now."""
-        if not self._away:
-            await self.recover_once()
-        elif await self._storage.trouble() is None:
-            self._away = False
+        try:
+            if not self._away:
+                await self.recover_once()
+            elif await self._storage.trouble() is None:
+                self._away = False
+        except RunyardError:
+            self._away = True
+            raise
 
     async def renew_once(self) -> None:
         """Renews the lease. Where it has ended, another begins, and everything that executes here is in doubt."""
@@ -119,7 +123,6 @@ class Leases:
         self._telemetry.tell("lease not renewed", why=str(error) or repr(error))
 
     def _not_recovered(self, error: Exception) -> None:
-        self._away = True
         self._telemetry.tell("not recovered", why=str(error) or repr(error))
 
     def _repeat(

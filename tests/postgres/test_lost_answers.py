@@ -247,6 +247,12 @@ def test_old_marks_go(on_proxy: OnProxy, monkeypatch: pytest.MonkeyPatch) -> Non
         for number in range(35):
             await storage.append(attempt, Batch([entry("custom", number)]), 2)
         assert await direct.fetchval("SELECT count(*) FROM marks") <= 11
+        await direct.execute("INSERT INTO marks VALUES ('dead', 1, now() - interval '2 days'), ('dead', 2, now())")
+        other = PostgresStorage(storage._url)
+        await other.open()
+        assert await direct.fetchval("SELECT array_agg(number) FROM marks WHERE writer = 'dead'") == [2]
+        await other.close()
+        await direct.execute("DELETE FROM marks WHERE writer = 'dead'")
         await cut_writer(storage)
         await storage.append(attempt, Batch([entry("custom", 1)]), 2)
         await storage.close()

@@ -13,8 +13,10 @@ from cluster import Cluster, clustered
 from live_server import holds
 from postgres_server import Postgres
 from test_cluster import Held, count, events_of
+from test_lost_answers import again
 
 from chaos.cluster.proxy import Link, Proxy
+from runyard.errors import Unavailable
 from runyard.hints.postgres import PostgresHints
 
 
@@ -44,29 +46,33 @@ async def behind(url: str) -> AsyncGenerator[tuple[Proxy, Cluster]]:
         yield proxy, cluster
 
 
-def test_a_database_that_was_away_for_longer_than_a_lease_costs_nobody_an_attempt(postgres: Postgres) -> None:
+def test_a_database_that_was_away_for_longer_than_a_lease_costs_nobody_an_attempt(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody could renew meanwhile, and who comes back first is not to take the others for dead."""
+    monkeypatch.setattr("runyard.leases.RECOVERY", 3600)
 
     async def story() -> None:
         url = await postgres.emptied()
         direct: Any = await asyncpg.connect(url)
         async with behind(url) as (first_way, first), behind(url) as (second_way, second):
             api, held = await first.api(), Held()
-            worker = await second.worker(held.agent, lease=3)
+            worker = await second.worker(held.agent)
+            mine, others = api.app.engine._leases, worker.app.engine._leases
             await api.until(lambda: "held" in api.verbs.agents)
             run = await api.run(agent_id="held", input=1)
             await held.began.acquire()
             for way in (first_way, second_way):
                 way.close()
-            await api.until(lambda: api.app.engine._leases._away)
+            with pytest.raises(Unavailable):
+                await mine.look_once()
             await direct.execute("UPDATE workers SET expires_at = now() - interval '1 minute'")
             first_way.heal()
-            await api.until(lambda: not api.app.engine._leases._away)
+            while mine._away:
+                await mine.look_once()
             second_way.heal()
-            assert await worker.app.engine._leases.renew_once() is None
-            while not await direct.fetchval("SELECT count(*) FROM workers WHERE expires_at > now()"):
-                await asyncio.sleep(0.01)
-            await api.app.engine._leases.look_once()
+            await again(others.renew_once)
+            await mine.look_once()
             held.goes_on.set()
             ended = await api.wait(run["run_id"])
             assert (ended["run"]["status"], ended["values"]) == ("success", {"input": 1, "attempt": 1})

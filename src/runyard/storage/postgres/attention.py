@@ -31,9 +31,12 @@ something waits too."""
 _SESSION = "SELECT pg_backend_pid(), backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _WORKS = f"""
 SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2
-AND (state = 'active' OR clock_timestamp() - state_change < make_interval(secs => {UNANSWERED}))
+AND (state IN ('active', 'disabled') OR clock_timestamp() - state_change < make_interval(secs => {UNANSWERED}))
 """
-_END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2"
+_END = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = $1 AND backend_start = $2 AND pid <> pg_backend_pid()
+"""
 
 
 class Session(NamedTuple):
@@ -58,7 +61,8 @@ async def introduce(connection: Any) -> None:
 
 
 async def end_session(connection: Any, session: Session) -> bool:
-    """Has the database end a session; whether it has ended. Until then what it was told may still be done."""
+    """Has the database end a session; whether it has ended, or a pooler has given it to this connection. Until then what
+    it was told may still be done."""
     with soon(connection):
         return not await connection.fetch(_END, *session)
 
@@ -96,6 +100,8 @@ class Attention:
         task.add_done_callback(self._asking.discard)
 
     async def _ask(self, watch: _Watch) -> None:
+        if watch.connection.is_closed():
+            return  # who waited knows
         works = await self._works(watch.connection.session)
         if watch.over:
             return

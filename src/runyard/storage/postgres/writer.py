@@ -41,6 +41,7 @@ MARKS_KEPT = 500
 """Marks after which a writer removes its old ones: the last alone is ever asked for."""
 
 _FORGET = "DELETE FROM marks WHERE writer = $1 AND number BETWEEN $2 AND $3"
+_FORGET_DEAD = "DELETE FROM marks WHERE marked_at < now() - interval '1 day'"
 
 
 class Writer:
@@ -90,6 +91,7 @@ class Writer:
             with translated():
                 await migrate(self._connection)
                 await refuse_unfinished(self._connection)
+                await self._connection.execute(_FORGET_DEAD)
         except BaseException:
             await self._drop()
             raise
@@ -105,7 +107,7 @@ class Writer:
         try:
             await self._forget_marks()
         except FAULTS:
-            pass  # others do, in time
+            pass  # who starts in some days does
         await self._drop()
 
     @property
