@@ -441,4 +441,4 @@ ThreadReadersMachine.TestCase.settings = settings(
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-TestThreadReaders = ThreadReadersMachine.TestCase
+TestThreadReaders = pytest.mark.timeout(300)(ThreadReadersMachine.TestCase)

@@ -479,4 +479,4 @@ def chosen(shared: Postgres | None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 EngineMachine.TestCase.settings = PROFILE
-TestEngine = EngineMachine.TestCase
+TestEngine = pytest.mark.timeout(300)(EngineMachine.TestCase)

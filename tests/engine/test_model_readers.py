@@ -362,4 +362,4 @@ ReadersMachine.TestCase.settings = settings(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
-TestReaders = ReadersMachine.TestCase
+TestReaders = pytest.mark.timeout(300)(ReadersMachine.TestCase)

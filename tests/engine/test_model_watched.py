@@ -327,4 +327,4 @@ WatchedMachine.TestCase.settings = settings(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
-TestWatched = WatchedMachine.TestCase
+TestWatched = pytest.mark.timeout(300)(WatchedMachine.TestCase)

@@ -37,6 +37,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
+@pytest.mark.sqlite("it counts what the writer of the file executes")
 def test_a_turn_costs_what_it_adds(server: Starter, statements: list[str]) -> None:
     def reply(state: MessagesState) -> dict[str, list[AIMessage]]:
         return {"messages": [AIMessage("an answer of some length. " * 8)]}
