@@ -173,7 +173,7 @@ async def fleet(
                 again = f"again: make chaos ARGS='{part} --seed {seed}'"
                 raise Broken(f"{part}: {_first(error)}\n{again}\n{made.log_end()}") from error
             finally:
-                made.end()
+                await asyncio.to_thread(made.end)  # they say goodbye to their database through the proxies
 
 
 def _first(error: Exception) -> str:

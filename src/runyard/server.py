@@ -79,8 +79,10 @@ def create_app(
     """The server as an ASGI app, to be run by any ASGI server, mounted in another app, or tested.
 
     Agents are those of `settings.agents`, and those given as objects made by `@agent`; where `settings.workers` is 0,
-    they are those that workers publish. A host app must run the app's lifespan: starting opens the database, stopping
-    drains. `tracer_provider` is an OpenTelemetry one, for the spans of this app; it turns traces on.
+    they are those that workers publish. On a PostgreSQL database those of `settings.agents` run in a process of their
+    own, unless `settings` says otherwise or there are objects too, which only this process has. A host app must run the
+    app's lifespan: starting opens the database, stopping drains. `tracer_provider` is an OpenTelemetry one, for the
+    spans of this app; it turns traces on.
 
     Raises:
         InvalidInput: a target that cannot be loaded, a default agent that is none of them, agents as objects for

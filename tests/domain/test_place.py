@@ -52,6 +52,8 @@ def test_a_password_goes_to_the_driver_and_nowhere_else(url: str) -> None:
         ("postgresql://mia:hunter/2@db/runs", "'/' has to be written %2F"),
         ("postgresql://mia:hunter@2@db/runs", "'@' has to be written %40"),
         ("postgresql://mia:hunter?2@db/runs", "the port behind the host's ':' is no number"),
+        ("postgresql://mia:1?hunter2@db/runs", "what stands behind the '?' is not known here"),
+        ("postgresql://mia:1/hunter2@db/runs", "'/' has to be written %2F"),
         ("postgresql://mia:hunter", "the port behind the host's ':' is no number"),
         ("postgresql://mia:hunter2@db:543x/runs", "the port behind the host's ':' is no number"),
         ("postgresql://mia:hunter2@[::1/runs", "Invalid IPv6 URL"),

@@ -48,6 +48,9 @@ class Asked:
         self._note(f"recover {(expires_at - now) / 1e6:g}")
         return self.recovered
 
+    async def trouble(self) -> str | None:
+        return "the database cannot be reached" if self.away else None
+
     def count(self, word: str) -> int:
         return sum(call.startswith(word) for call in self.calls)
 
@@ -195,6 +198,23 @@ def test_others_are_looked_after_all_the_time_and_what_was_found_is_told() -> No
         await case.pass_by(RECOVERY)
         assert case.storage.count("recover") == 3
         assert case.told == ["recovered"]
+
+    play(story)
+
+
+def test_nobody_is_taken_for_dead_right_after_the_database_was_away() -> None:
+    """Nobody could renew meanwhile; those who are alive do it now."""
+
+    async def story(case: Case) -> None:
+        await case.begin()
+        case.storage.away = True
+        await case.pass_by(RECOVERY)
+        await case.pass_by(STORAGE_PATIENCE)  # it still is
+        case.storage.away = False
+        await case.pass_by(RECOVERY)
+        assert case.storage.count("recover") == 1, "that of the start"
+        await case.pass_by(RECOVERY)
+        assert case.storage.count("recover") == 2
 
     play(story)
 

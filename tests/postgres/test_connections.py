@@ -22,6 +22,7 @@ from runyard.cli import run_command
 from runyard.databases import postgres_adapters
 from runyard.errors import InvalidInput, RunyardError, StorageError, Unavailable
 from runyard.hints.postgres import PostgresHints
+from runyard.storage.place import read
 from runyard.storage.postgres import PostgresStorage, connection
 
 OnDatabase = Callable[[Callable[[str], Awaitable[None]]], None]
@@ -107,6 +108,12 @@ def test_every_wait_in_the_database_has_an_end(on_database: OnDatabase, monkeypa
                 assert shown == ["7500ms", "1234ms", idle]
 
     on_database(case)
+
+
+def test_the_url_cannot_say_what_every_session_has() -> None:
+    for name in connection._SETTINGS:
+        with pytest.raises(InvalidInput, match="a setting of Runyard's own"):
+            read(f"postgresql://db/runs?options=-c%20{name}%3D1")
 
 
 def test_a_statement_that_takes_too_long_is_given_up_and_the_next_goes_on(on_database: OnDatabase) -> None:

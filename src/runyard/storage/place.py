@@ -38,7 +38,8 @@ _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_.][\w.-]*)=((?:\\.|\S)*)(?:\s+|$)")
 _SET_BY_US = frozenset(
     {
         "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "default_transaction_isolation",
-        "plan_cache_mode", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit",
+        "plan_cache_mode", "enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_sort",
+        "enable_incremental_sort", "jit",
     }
 )  # fmt: skip
 
@@ -82,7 +83,7 @@ def without_password(url: str) -> str:
         return url
     rest, asked, query = rest.partition("?")
     if "@" in query and "@" not in rest:
-        query = HIDDEN  # of a password with a "?" in it
+        return f"{scheme}://{HIDDEN}"  # a "?" of a password has been taken for the URL's
     who, at, where = rest.rpartition("@")
     if at:
         user, colon, _ = who.partition(":")
@@ -108,9 +109,8 @@ def read(url: str) -> Place:
             raise Unsupported(f"database: {name} is a setting of Runyard's own for each connection", field="database")
         if name not in _PASSED_ON | _OWN:
             known = ", ".join(sorted(_PASSED_ON | _OWN))
-            raise Unsupported(
-                f"database: {name!r} is not known here; the URL's query may have {known}", field="database"
-            )
+            what = repr(name) if name.isidentifier() else "what stands behind the '?'"  # which may be a password
+            raise Unsupported(f"database: {what} is not known here; the URL's query may have {known}", field="database")
     session = _session(said.pop("options", ""))
     if "search_path" in said:
         session["search_path"] = said.pop("search_path")
@@ -141,8 +141,10 @@ def _parts(url: str) -> _Parts:
     user, _, hosts = split.netloc.rpartition("@")
     if "@" in user:
         raise InvalidInput("database: '@' has to be written %40 in a user or a password", field="database")
+    if "@" in split.path:
+        raise InvalidInput("database: '/' has to be written %2F in a user or a password", field="database")
     for host in hosts.split(",") if hosts else ():
-        _check_port(host, split.path)
+        _check_port(host)
     said = dict(parse_qsl(split.query, keep_blank_values=True))
     ports = said.get("port", str(PORT))
     if not all(re.fullmatch(r"[0-9]{1,5}", port) for port in ports.split(",")):
@@ -150,12 +152,10 @@ def _parts(url: str) -> _Parts:
     return _Parts(user, hosts, split.path.removeprefix("/"), said)
 
 
-def _check_port(host: str, path: str) -> None:
+def _check_port(host: str) -> None:
     _, colon, port = host.rpartition(":") if not host.endswith("]") else ("", "", "")
     if not colon or re.fullmatch(r"[0-9]{1,5}", port):
         return
-    if "@" in path:
-        raise InvalidInput("database: '/' has to be written %2F in a user or a password", field="database")
     # It may be a password, of a URL that has lost its "@".
     raise InvalidInput(
         "database: the port behind the host's ':' is no number; it is postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
