@@ -17,8 +17,11 @@ async def connection(port: int, request: bytes, until: float, took: list[float])
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(head.decode())
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
+        _, known, rest = head.lower().partition(b"content-length: ")
+        if known:
+            await reader.readexactly(int(rest.split(b"\r\n")[0]))
+        else:  # a wait that lasted is answered in chunks
+            await reader.readuntil(b"\r\n0\r\n\r\n")
         took.append(time.perf_counter() - begun)
     writer.close()
 

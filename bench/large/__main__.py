@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.large import fill as history
+from bench.large import postgres
 from bench.servers import runyard
 from runyard.runs import NewRun
-from runyard.storage.contract import Batch, Claim, Ending
+from runyard.storage.contract import Batch, Claim, Ending, Storage
 from runyard.storage.sqlite import SqliteStorage
 
 SMALL = 1000
@@ -179,9 +180,8 @@ def requests(subjects: Sequence[Subject], times: int, progress: Callable[[str], 
     return table
 
 
-async def lives(subjects: Sequence[Subject], times: int) -> Table:
+async def lives(storages: Sequence[Storage], times: int) -> Table:
     """Create, claim and finish, verb by verb on the storages, which take turns."""
-    storages = [SqliteStorage(subject.path) for subject in subjects]
     took: dict[str, tuple[list[float], list[float]]] = {
         name: ([], []) for name in ("create (storage)", "claim (storage)", "finish (storage)")
     }
@@ -214,6 +214,13 @@ def _wish(at: int, number: int) -> NewRun:
     )  # fmt: skip
 
 
+def _print(table: Table, runs: int) -> None:
+    print(f"| operation | with {SMALL:,} runs, ms | with {runs:,}, ms | ratio | target |")
+    print("|---|--:|--:|--:|--:|")
+    for name, (short, long) in table.items():
+        print(f"| {name} | {short:.2f} | {long:.2f} | {long / short:.2f} | <= {TARGET} |")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.large", description=__doc__, epilog="example: python -m bench.large --runs 100000"
@@ -221,12 +228,21 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1_000_000, help="finished runs in the large file")
     parser.add_argument("--times", type=int, default=400, help="how often each operation is done on each file")
     parser.add_argument("--keep", type=Path, help="a folder for the two files; they are made where they are missing")
+    parser.add_argument("--postgres", action="store_true", help="the storage on PostgreSQL instead")
     options = parser.parse_args()
 
     def progress(text: str) -> None:
         if sys.stderr.isatty():
             print(f"\r{text:<70}", end="", file=sys.stderr, flush=True)
 
+    if options.postgres:
+        table = postgres.measured(
+            (SMALL, options.runs), lambda storages: asyncio.run(lives(storages, options.times)), progress
+        )
+        progress("")
+        print(f"PostgreSQL, {options.runs:,} finished runs beside {SMALL:,}. Medians of {options.times}.\n")
+        _print(table, options.runs)
+        return 0
     with tempfile.TemporaryDirectory(prefix="runyard-large-") as temporary:
         folder: Path = (options.keep or Path(temporary)).resolve()
         subjects: list[Subject] = []
@@ -237,7 +253,9 @@ def main() -> int:
             subjects.append(Subject(path, runs))
         size = subjects[1].path.stat().st_size / 1e9
         progress("create, claim and finish")
-        table = asyncio.run(lives(subjects, options.times)) | requests(subjects, options.times, progress)
+        table = asyncio.run(lives([SqliteStorage(subject.path) for subject in subjects], options.times)) | requests(
+            subjects, options.times, progress
+        )
     progress("")
     events, items = options.runs * history.EVENTS_PER_RUN, options.runs
     print(
@@ -245,10 +263,7 @@ def main() -> int:
         f"{items:,} items: {size:.1f} GB; beside {SMALL:,} runs. Medians of {options.times}, concurrency 1."
     )
     print()
-    print(f"| operation | with {SMALL:,} runs, ms | with {options.runs:,}, ms | ratio | target |")
-    print("|---|--:|--:|--:|--:|")
-    for name, (short, long) in table.items():
-        print(f"| {name} | {short:.2f} | {long:.2f} | {long / short:.2f} | <= {TARGET} |")
+    _print(table, options.runs)
     return 0
 
 
