@@ -112,18 +112,17 @@ def status_of(run: runs.Run) -> str:
 def run(run: runs.Run) -> dict[str, Any]:
     """A run, by fields; values are plain data or JSON text."""
     request = run.asked_for()
-    said = request.langgraph
     kwargs = msgspec.json.decode(run.request, type=dict[str, Raw])
     for own in ("langgraph", "multitask_strategy", "if_not_exists"):
         kwargs.pop(own, None)
     told: dict[str, Any] = dict(kwargs)
-    told["stream_mode"] = _modes(request)
-    if said is not msgspec.UNSET and said.resumable is not None:
-        told["stream_resumable"] = said.resumable
+    told["stream_mode"] = modes_of(request)
+    if request.langgraph is not msgspec.UNSET and request.langgraph.resumable is not None:
+        told["stream_resumable"] = request.langgraph.resumable
     return {
         "run_id": run.run_id,
         "thread_id": run.thread_id,
-        "assistant_id": default_id(run.agent_id) if said is msgspec.UNSET else said.assistant_id,
+        "assistant_id": assistant_of(run, request),
         "created_at": rfc3339(run.created_at),
         "updated_at": rfc3339(run.updated_at),
         "status": status_of(run),
@@ -133,16 +132,17 @@ def run(run: runs.Run) -> dict[str, Any]:
     }
 
 
-def _modes(request: runs.Request) -> list[str]:
+def assistant_of(run: runs.Run, request: runs.Request) -> str:
+    """The assistant that was asked: the agent's default one where the run was created under the other face."""
+    return default_id(run.agent_id) if request.langgraph is msgspec.UNSET else request.langgraph.assistant_id
+
+
+def modes_of(request: runs.Request) -> list[str]:
+    """The stream modes that a run was created with."""
     said, asked = request.langgraph, request.stream_mode
     if said is not msgspec.UNSET:
         return said.stream_mode or _DEFAULT_MODES
     return _DEFAULT_MODES if asked is msgspec.UNSET else [asked] if isinstance(asked, str) else [*asked]
-
-
-def modes_of(run: runs.Run) -> list[str]:
-    """The stream modes that a run was created with."""
-    return _modes(run.asked_for())
 
 
 def values(state: State) -> bytes:
