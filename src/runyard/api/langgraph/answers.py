@@ -17,6 +17,7 @@ from runyard.api.langgraph.wire import Multitask, RunStatus, ThreadStatus
 from runyard.api.wire import JsonObject, Uuid
 from runyard.checkpoints import Question, State
 from runyard.clock import rfc3339
+from runyard.deliveries import Notice
 
 _encode = msgspec.json.Encoder().encode
 _CLASS = re.compile(r"([A-Za-z_][\w.]*): (.*)", re.DOTALL)
@@ -163,6 +164,22 @@ def waited(done: runs.Run, state: State, questions: Sequence[Question]) -> bytes
         return text
     asked = b'"__interrupt__":' + _encode(interrupts(questions))
     return b"{" + asked + b"}" if text == b"{}" else text[:-1] + b"," + asked + b"}"
+
+
+def webhook(notice: Notice, sent_at: int | None) -> bytes:
+    """What is posted to a run's webhook at that time: the run, how it ended, and its values, with what it asks."""
+    done = notice.run
+    told = run(done)
+    told["run_started_at"] = _time(done.started_at)
+    told["run_ended_at"] = _time(done.ended_at)
+    told["webhook_sent_at"] = _time(sent_at)
+    told["error"] = None if done.failure is None else failure(done.failure)
+    told["values"] = Raw(waited(msgspec.structs.replace(done, failure=None), notice.state, notice.questions))
+    return _encode(told)
+
+
+def _time(microseconds: int | None) -> str | None:
+    return None if microseconds is None else rfc3339(microseconds)
 
 
 def failure(failed: runs.Failure) -> dict[str, str]:
