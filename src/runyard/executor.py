@@ -224,6 +224,7 @@ class Execution:
                 metadata=_decode(run.metadata),
                 config=config,
                 invocation=run.invocation,
+                assistant_id="" if request.langgraph is _UNSET else request.langgraph.assistant_id,
             ),
             input=input_,
             base=base,

@@ -7,24 +7,12 @@ of its threads is told without its code. So are the states of a graph whose code
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
-from runyard.checkpoints import (
-    Asked,
-    Checkpoint,
-    Snapshot,
-    Source,
-    apply,
-    check_channels,
-    plan,
-    render,
-    set_to,
-    shown,
-)
+from runyard.checkpoints import Checkpoint, Snapshot, apply, check_channels, plan, set_to
 from runyard.chores import Chores, Done
 from runyard.clock import Clock
 from runyard.errors import (
@@ -36,18 +24,19 @@ from runyard.errors import (
     checkpoint_not_found,
 )
 from runyard.events import entry, point_to
+from runyard.plain_states import PlainStates, name_of, open_question
+from runyard.runs import Run
 from runyard.runtime.chores import (
     Change,
     CheckpointName,
+    Chore,
     Draw,
     Drawing,
-    InterruptView,
     ListSubgraphs,
     ReadHistory,
     ReadState,
     StateView,
     SubgraphView,
-    TaskView,
     Updated,
     UpdateState,
 )
@@ -59,12 +48,8 @@ from runyard.threads import Thread, upsert_messages
 
 TRIES = 5
 """How often an update is done again because the thread changed meanwhile."""
-PAGE = 20
-"""States per read of a history."""
 GRAPH_ID = "graph_id"
 """The key of a thread's metadata under which clients of LangGraph's API find the agent that the thread is for."""
-_SOURCES: dict[Source, str] = {"step": "loop", "interrupt": "loop"}
-"""Our words for where a state comes from that are not LangGraph's."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -73,6 +58,13 @@ _VIEWS = msgspec.json.Decoder(list[StateView]).decode
 _UPDATED = msgspec.json.Decoder(Updated).decode
 _DRAWING = msgspec.json.Decoder(Drawing).decode
 _SUBGRAPHS = msgspec.json.Decoder(dict[str, SubgraphView]).decode
+
+
+class _Eyes(msgspec.Struct, frozen=True):
+    """By what a thread is seen: an agent, with the configuration of the run that tells which."""
+
+    agent_id: str
+    configurable: dict[str, Any] = {}
 
 
 class Inspection:
@@ -112,18 +104,18 @@ class Inspection:
         """A state: the newest of a namespace, or the one that is named. What a graph does next there is not told where
         its code is not here, beyond the questions that it waits for."""
         thread, snapshot = await self._at(owner, thread_id, checkpoint_id, namespace)
-        seen_by = await self._seen_by(thread, agent_id, snapshot)
-        if seen_by is None or not self._asks_code(seen_by):
+        eyes = await self._seen_by(thread, agent_id, snapshot)
+        if eyes is None or not self._asks_code(eyes.agent_id):
             if snapshot is None:
                 return StateView(values=Raw(b"{}"))
-            return self._plain(thread, snapshot, await self._built_on(thread, snapshot.checkpoint, seen_by, {}))
-        chore = ReadState(checkpoint_id, namespace, subgraphs)
-        return _VIEW((await self._chores.do(owner, seen_by, chore, thread_id=thread_id)).result)
+            return await self._plain(thread, eyes).state(snapshot)
+        return _VIEW(await self._ask(thread, eyes, ReadState(checkpoint_id, namespace, subgraphs)))
 
     async def agent_of(self, owner: str, thread_id: str) -> str | None:
         """The agent by whose eyes a thread is seen where none is named; None where there is none."""
         thread, snapshot = await self._at(owner, thread_id, None, "")
-        return await self._seen_by(thread, None, snapshot)
+        eyes = await self._seen_by(thread, None, snapshot)
+        return None if eyes is None else eyes.agent_id
 
     async def history(
         self,
@@ -138,11 +130,10 @@ class Inspection:
     ) -> list[StateView]:
         """The states of a namespace, newest first, whose metadata contain these; `before` is exclusive."""
         thread, snapshot = await self._at(owner, thread_id, None, namespace)
-        seen_by = await self._seen_by(thread, agent_id, snapshot)
-        if seen_by is None or not self._asks_code(seen_by):
-            return await self._plain_history(thread, seen_by, limit, before, namespace, metadata or {})
-        chore = ReadHistory(limit, before, namespace, metadata or {})
-        return _VIEWS((await self._chores.do(owner, seen_by, chore, thread_id=thread_id)).result)
+        eyes = await self._seen_by(thread, agent_id, snapshot)
+        if eyes is None or not self._asks_code(eyes.agent_id):
+            return await self._plain(thread, eyes).history(limit, before, namespace, metadata or {})
+        return _VIEWS(await self._ask(thread, eyes, ReadHistory(limit, before, namespace, metadata or {})))
 
     async def update(
         self,
@@ -166,14 +157,14 @@ class Inspection:
         """
         for _ in range(TRIES):
             thread, snapshot = await self._at(owner, thread_id, checkpoint_id, namespace)
-            seen_by = await self._seen_by(thread, agent_id, snapshot)
-            if seen_by is None:
+            eyes = await self._seen_by(thread, agent_id, snapshot)
+            if eyes is None:
                 raise InvalidInput(
                     f"no agent has run on thread {thread_id}, and none is named: whose state is changed is not known",
                     field="assistant_id",
                 )
-            if self._has_code(seen_by):
-                name, done = await self._changed_by_graph(thread, snapshot, seen_by, steps, checkpoint_id, namespace)
+            if self._has_code(eyes.agent_id):
+                name, done = await self._changed_by_graph(thread, snapshot, eyes, steps, checkpoint_id, namespace)
             else:
                 name, done = self._changed(thread, snapshot, steps, checkpoint_id)
             stored = await self._storage.revise_thread(
@@ -189,14 +180,17 @@ class Inspection:
 
     # agents
 
-    async def drawing(self, owner: str, agent_id: str, *, xray: bool | int = False) -> Drawing:
-        """The nodes and edges of an agent; `xray` opens subgraphs, all or so many levels.
+    async def drawing(
+        self, owner: str, agent_id: str, *, xray: bool | int = False, configurable: dict[str, Any] | None = None
+    ) -> Drawing:
+        """The nodes and edges of an agent; `xray` opens subgraphs, all or so many levels. `configurable` is for a
+        factory.
 
         Raises:
             AgentElsewhere: it is a graph whose code is not here.
         """
         if self._has_code(agent_id):
-            return _DRAWING((await self._chores.do(owner, agent_id, Draw(xray))).result)
+            return _DRAWING((await self._chores.do(owner, agent_id, Draw(xray), configurable=configurable)).result)
         ends = ("__start__", "__end__")
         nodes: list[dict[str, Any]] = [{"id": end, "type": "schema", "data": end} for end in ends]
         nodes.insert(1, {"id": agent_id, "type": "runnable", "data": {"id": [agent_id], "name": agent_id}})
@@ -204,12 +198,19 @@ class Inspection:
         return Drawing(nodes, edges)
 
     async def subgraphs(
-        self, owner: str, agent_id: str, *, namespace: str | None = None, recurse: bool = False
+        self,
+        owner: str,
+        agent_id: str,
+        *,
+        namespace: str | None = None,
+        recurse: bool = False,
+        configurable: dict[str, Any] | None = None,
     ) -> dict[str, SubgraphView]:
         """The subgraphs of an agent by namespace, or one of them. Raises as `drawing`."""
         if not self._has_code(agent_id):
             return {}
-        return _SUBGRAPHS((await self._chores.do(owner, agent_id, ListSubgraphs(namespace, recurse))).result)
+        chore = ListSubgraphs(namespace, recurse)
+        return _SUBGRAPHS((await self._chores.do(owner, agent_id, chore, configurable=configurable)).result)
 
     # inside
 
@@ -247,39 +248,52 @@ class Inspection:
             return thread, await self._storage.newest(owner, thread_id, namespace)
         return thread, None if thread.head is None else await self._storage.snapshot(owner, thread_id, thread.head)
 
-    async def _seen_by(self, thread: Thread, agent_id: str | None, snapshot: Snapshot | None) -> str | None:
+    async def _seen_by(self, thread: Thread, agent_id: str | None, snapshot: Snapshot | None) -> _Eyes | None:
         if agent_id is not None:
-            return self._agent(agent_id).agent.agent_id
-        found: str | None = None
+            self._agent(agent_id)
+        run = await self._maker(thread, snapshot)
+        if run is not None and agent_id in (None, run.agent_id):
+            config = run.asked_for().config
+            configurable = {} if config is UNSET or config.configurable is UNSET else config.configurable
+            return _Eyes(run.agent_id, configurable) if run.agent_id in self._agents else None
+        if agent_id is None and snapshot is not None and snapshot.checkpoint.asked is not None:
+            agent_id = snapshot.checkpoint.asked.agent_id
+        if agent_id is None:
+            agent_id = _decode(thread.metadata).get(GRAPH_ID)
+        return None if agent_id is None or agent_id not in self._agents else _Eyes(agent_id)
+
+    async def _maker(self, thread: Thread, snapshot: Snapshot | None) -> Run | None:
+        """The run that made a state, or else the newest of the thread."""
         maker = None if snapshot is None else snapshot.checkpoint.run_id
         if maker is not None:
             try:
-                found = (await self._storage.run(thread.owner, maker)).agent_id
+                return await self._storage.run(thread.owner, maker)
             except NotFound:
                 pass  # retention was faster, or it was made on the thread of which this one is a copy
-        if found is None:
-            newest = await self._streams.newest_begun(thread.owner, thread.thread_id)
-            found = None if newest is None else newest.agent_id
-        if found is None and snapshot is not None and snapshot.checkpoint.asked is not None:
-            found = snapshot.checkpoint.asked.agent_id
-        if found is None:
-            found = _decode(thread.metadata).get(GRAPH_ID)
-        return found if found in self._agents else None
+        return await self._streams.newest_begun(thread.owner, thread.thread_id)
 
     # graphs
+
+    async def _do(self, thread: Thread, eyes: _Eyes, chore: Chore) -> Done:
+        return await self._chores.do(
+            thread.owner, eyes.agent_id, chore, thread_id=thread.thread_id, configurable=eyes.configurable
+        )
+
+    async def _ask(self, thread: Thread, eyes: _Eyes, chore: Chore) -> bytes:
+        return (await self._do(thread, eyes, chore)).result
 
     async def _changed_by_graph(
         self,
         thread: Thread,
         snapshot: Snapshot | None,
-        agent_id: str,
+        eyes: _Eyes,
         steps: Sequence[Sequence[Change]],
         checkpoint_id: str | None,
         namespace: str,
     ) -> tuple[CheckpointName, Done]:
-        asked = _open_question(thread, snapshot)
+        asked = open_question(thread, snapshot)
         chore = UpdateState(steps, checkpoint_id, namespace, asking=asked is not None)
-        done = await self._chores.do(thread.owner, agent_id, chore, thread_id=thread.thread_id)
+        done = await self._do(thread, eyes, chore)
         updated = _UPDATED(done.result)
         if asked is not None and updated.asks and done.checkpoints:
             last = msgspec.structs.replace(done.checkpoints[-1], asked=asked)
@@ -288,66 +302,9 @@ class Inspection:
 
     # without code
 
-    def _plain(self, thread: Thread, snapshot: Snapshot, built_on: str | None) -> StateView:
-        checkpoint = snapshot.checkpoint
-        asked = _open_question(thread, snapshot)
-        questions = [] if asked is None else [InterruptView(one.id, one.value) for one in asked.questions]
-        source = _SOURCES.get(checkpoint.source, checkpoint.source)
-        about = {"source": source, "step": checkpoint.step, "run_id": checkpoint.run_id}
-        return StateView(
-            values=Raw(render(shown(snapshot.state))),
-            next=[] if asked is None else [asked.agent_id],
-            tasks=[] if asked is None else [TaskView(asked.invocation, asked.agent_id, interrupts=questions)],
-            metadata=Raw(_encode(about)),
-            created_at=datetime.fromtimestamp(checkpoint.created_at / 1e6, UTC).isoformat(timespec="microseconds"),
-            checkpoint=_name(thread, checkpoint.checkpoint_id),
-            parent_checkpoint=None if built_on is None else _name(thread, built_on),
-            interrupts=questions,
-        )
-
-    async def _plain_history(
-        self,
-        thread: Thread,
-        agent_id: str | None,
-        limit: int,
-        before: str | None,
-        namespace: str,
-        metadata: dict[str, Any],
-    ) -> list[StateView]:
-        found: list[StateView] = []
-        stood_for: set[str | None] = set()
-        while len(found) < limit:
-            page = await self._storage.history(
-                thread.owner, thread.thread_id, before=before, limit=PAGE, namespace=namespace
-            )
-            near = {one.checkpoint.checkpoint_id: one.checkpoint for one in page}
-            for one in page:
-                if self._stands_in(one.checkpoint, agent_id):
-                    stood_for.add(one.checkpoint.parent_id)
-                if one.checkpoint.checkpoint_id in stood_for:
-                    continue
-                view = self._plain(thread, one, await self._built_on(thread, one.checkpoint, agent_id, near))
-                if metadata.items() <= _decode(view.metadata).items():
-                    found.append(view)
-            if len(page) < PAGE:
-                break
-            before = page[-1].checkpoint.checkpoint_id
-        return found[:limit]
-
-    def _stands_in(self, checkpoint: Checkpoint, agent_id: str | None) -> bool:
-        """Whether a checkpoint is the question that stands for the graph's own below it."""
-        return checkpoint.source == "interrupt" and agent_id is not None and self._agents[agent_id].agent.graph
-
-    async def _built_on(
-        self, thread: Thread, checkpoint: Checkpoint, agent_id: str | None, near: Mapping[str, Checkpoint]
-    ) -> str | None:
-        """The checkpoint before, as a history tells it."""
-        while checkpoint.parent_id is not None and self._stands_in(checkpoint, agent_id):
-            below = near.get(checkpoint.parent_id)
-            if below is None:
-                below = (await self._storage.snapshot(thread.owner, thread.thread_id, checkpoint.parent_id)).checkpoint
-            checkpoint = below
-        return checkpoint.parent_id
+    def _plain(self, thread: Thread, eyes: _Eyes | None) -> PlainStates:
+        graph = eyes is not None and self._agents[eyes.agent_id].agent.graph
+        return PlainStates(self._storage, thread, graph=graph)
 
     def _changed(
         self,
@@ -378,24 +335,13 @@ class Inspection:
                 run_id=None,
                 created_at=self._clock.now(),
                 source="update" if checkpoint_id is None else "fork",
-                asked=_open_question(thread, snapshot),
+                asked=open_question(thread, snapshot),
             )
             made.append(parent)
         if parent is None:
             raise InvalidInput("there is nothing to change: no step", field="supersteps")
         entries = [entry("values", point_to(checkpoint)) for checkpoint in made]
-        return _name(thread, parent.checkpoint_id), Done(b"", made, entries=entries)
-
-
-def _open_question(thread: Thread, snapshot: Snapshot | None) -> Asked | None:
-    """What a state of the thread asks: only its head can."""
-    if snapshot is None or not thread.asking or snapshot.checkpoint.checkpoint_id != thread.head:
-        return None
-    return snapshot.checkpoint.asked
-
-
-def _name(thread: Thread, checkpoint_id: str) -> CheckpointName:
-    return CheckpointName(thread.thread_id, checkpoint_id=checkpoint_id)
+        return name_of(thread, parent.checkpoint_id), Done(b"", made, entries=entries)
 
 
 def _object(text: bytes | None) -> dict[str, Any]:

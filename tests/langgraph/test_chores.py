@@ -367,25 +367,30 @@ def test_subgraphs_are_told_with_their_schemas(server: Starter) -> None:
     play(story())
 
 
-def test_factories_hear_what_their_graph_is_for(server: Starter) -> None:
-    heard: list[tuple[str, bool]] = []
+def test_factories_hear_what_their_graph_is_for_and_how_the_run_was_configured(server: Starter) -> None:
+    heard: list[tuple[str, bool, str | None]] = []
 
-    def make(runtime: Any) -> Any:
-        heard.append((runtime.access_context, runtime.execution_runtime is not None))
+    def make(config: Any, runtime: Any) -> Any:
+        flavour = config.get("configurable", {}).get("flavour")
+        heard.append((runtime.access_context, runtime.execution_runtime is not None, flavour))
         return ASKING
 
     async def story() -> None:
         async with server(graph(make, id="made")) as s:
             heard.clear()
-            thread_id = await asking(s)
+            thread_id = await s.thread()
+            config = {"configurable": {"flavour": "sweet"}}
+            await run_on(s, thread_id, input={"n": 1, "log": []}, config=config)
             await s.inspection.state("", thread_id)
             await s.inspection.history("", thread_id)
             await s.inspection.update("", thread_id, change({"n": 1, "log": []}, "ask"))
-            await s.inspection.drawing("", "made")
+            await s.inspection.drawing("", "made", configurable={"flavour": "sour"})
             await s.inspection.subgraphs("", "made")
-            reads, is_asked = ("threads.read", False), ("assistants.read", False)
-            update = ("threads.update", False)
-            assert heard == [("threads.create_run", True), reads, reads, update, is_asked, is_asked]
+            read, is_asked = ("threads.read", False, "sweet"), "assistants.read"
+            assert heard == [
+                ("threads.create_run", True, "sweet"), read, read, ("threads.update", False, "sweet"),
+                (is_asked, False, "sour"), (is_asked, False, None),
+            ]  # fmt: skip
 
     play(story())
 

@@ -77,6 +77,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     config: dict[str, Any]
     invocation: str = ""
     """Spans all attempts of the run, and of the runs that answer its questions."""
+    assistant_id: str = ""
+    """The assistant that was asked for the run, where it was one of LangGraph's API."""
 
 
 class Start(msgspec.Struct, frozen=True):

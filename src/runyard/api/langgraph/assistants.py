@@ -322,7 +322,10 @@ async def get_assistant_graph(call: Call) -> None:
     """
     xray = _xray(call.query(GRAPH_QUERY).xray)
     assistant = await _found(call)
-    await call.answer(_encode(await call.api.inspection.drawing(call.owner, assistant.agent_id, xray=xray)))
+    drawn = await call.api.inspection.drawing(
+        call.owner, assistant.agent_id, xray=xray, configurable=_configurable(assistant)
+    )
+    await call.answer(_encode(drawn))
 
 
 @operation("Assistants", needs="read", query=SUBGRAPHS_QUERY, answer=dict[str, GraphSchema], errors=(404, 504))
@@ -343,11 +346,29 @@ async def get_assistant_subgraph(call: Call) -> None:
     await _answer_subgraphs(call, call.params["namespace"])
 
 
+class _Configured(msgspec.Struct):
+    configurable: dict[str, Any] | None = None
+
+
+_CONFIGURED = msgspec.json.Decoder(_Configured).decode
+
+
 async def _answer_subgraphs(call: Call, namespace: str | None) -> None:
     query = call.query(SUBGRAPHS_QUERY)
-    agent_id = (await _found(call)).agent_id
-    found = await call.api.inspection.subgraphs(call.owner, agent_id, namespace=namespace, recurse=query.recurse)
-    await call.answer(_encode({name: _schemas(agent_id, view) for name, view in found.items()}))
+    assistant = await _found(call)
+    found = await call.api.inspection.subgraphs(
+        call.owner,
+        assistant.agent_id,
+        namespace=namespace,
+        recurse=query.recurse,
+        configurable=_configurable(assistant),
+    )
+    await call.answer(_encode({name: _schemas(assistant.agent_id, view) for name, view in found.items()}))
+
+
+def _configurable(assistant: assistants.Assistant) -> dict[str, Any]:
+    """What its configuration says to a factory of graphs."""
+    return _CONFIGURED(assistant.config).configurable or {}
 
 
 @operation("Assistants", needs="read", answer=GraphSchema, errors=(404,))

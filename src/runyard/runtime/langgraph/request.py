@@ -36,7 +36,7 @@ def config_of(start: Start) -> RunnableConfig:
         configurable=configurable,
         metadata={
             # In LangGraph's words, too: code that has itself called back goes by them.
-            "assistant_id": run.agent_id,
+            "assistant_id": run.assistant_id or run.agent_id,
             "graph_id": run.agent_id,
             **run.metadata,
             "run_id": run.run_id,
