@@ -51,18 +51,35 @@ class Caller:
 
     async def call(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Answer:
         """Sends it until it is answered with something else than 503."""
-        headers = {} if key is None else {"Idempotency-Key": key}
         while True:
             try:
-                async with self._session.request(method, self.url + path, json=body, headers=headers) as answer:
-                    text = await answer.read()
-                    if answer.status != 503:
-                        found = json.loads(text) if text.strip() else None
-                        return Answer(answer.status, found, "Idempotent-Replayed" in answer.headers)
+                return await self.once(self.url, method, path, body, key=key)
             except _BROKEN:
                 pass
             self.unanswered += 1
             await asyncio.sleep(PAUSE_S)
+
+    async def once(self, url: str, method: str, path: str, body: Any = None, *, key: str | None = None) -> Answer:
+        """Sends it to a server.
+
+        Raises:
+            aiohttp.ClientError, OSError, TimeoutError: it was not answered, or with 503.
+        """
+        headers = {} if key is None else {"Idempotency-Key": key}
+        async with self._session.request(method, url + path, json=body, headers=headers) as answer:
+            text = await answer.read()
+            if answer.status == 503:
+                raise aiohttp.ClientError(text.decode())
+            found = json.loads(text) if text.strip() else None
+            return Answer(answer.status, found, "Idempotent-Replayed" in answer.headers)
+
+    def stream(self, url: str, run_id: str, after: int) -> Any:
+        """The events of a run after a number, over one connection."""
+        return self._session.get(
+            f"{url}/runs/{run_id}/stream",
+            params={"stream_mode": "custom"},
+            headers={"Last-Event-ID": str(after)},
+        )
 
     async def lose(self, path: str, body: Any, *, key: str) -> None:
         """Sends a request and hangs up before the answer can come."""
@@ -87,14 +104,10 @@ class Caller:
         found: list[tuple[int, str, Any]] = []
         while not (found and found[-1][1] == "end"):
             try:
-                async with self._session.get(
-                    f"{self.url}/runs/{run_id}/stream",
-                    params={"stream_mode": "custom"},
-                    headers={"Last-Event-ID": str(after)},
-                ) as answer:
+                async with self.stream(self.url, run_id, after) as answer:
                     if answer.status == 404:
                         return found
-                    async for event in _parsed(answer.content):
+                    async for event in parsed(answer.content):
                         after = event[0] or after
                         found.append(event)
                         if event[1] == "end":
@@ -106,7 +119,8 @@ class Caller:
         return found
 
 
-async def _parsed(stream: aiohttp.StreamReader) -> Any:
+async def parsed(stream: aiohttp.StreamReader) -> Any:
+    """The events of a stream: id, name, data."""
     event: dict[bytes, bytes] = {}
     async for line in stream:
         line = line.rstrip(b"\n")

@@ -59,18 +59,20 @@ class Clients:
     def __init__(self, caller: Caller, dice: Random, steps_journal: Path) -> None:
         self.journal = Journal()
         self.stop = asyncio.Event()
-        self._caller = caller
+        self.caller = caller
         self._dice = dice
-        self._steps = steps_journal
+        self.steps = steps_journal
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self._seen_steps: dict[str, dict[int, int]] = {}
 
-    async def work(self, each: int) -> None:
-        """So many clients of each kind, until they are stopped and have got all their answers."""
+    async def work(self, each: int, *, reconnects: bool = True) -> None:
+        """So many clients of each kind, until they are stopped and have got all their answers. `reconnects`: whether
+        there are those that stay with one server, over its restarts."""
         kinds: list[Callable[[], Any]] = [
-            self._wait, self._walk, self._lose_answers, self._note, self._follow, self._follow_with_client,
-            self._ask, self._cancel, self._put,
+            self._wait, self._walk, self._lose_answers, self._note, self._follow, self._ask, self._cancel, self._put,
         ]  # fmt: skip
+        if reconnects:
+            kinds.append(self._follow_with_client)
         async with asyncio.TaskGroup() as group:
             for kind in kinds:
                 for _ in range(each):
@@ -90,7 +92,7 @@ class Clients:
         while not self.stop.is_set():
             key = self._key("wait")
             body = {"agent_id": "echo", "input": key, "on_disconnect": "continue"}
-            answer = await self._caller.call("POST", "/runs/wait", body, key=key)
+            answer = await self.caller.call("POST", "/runs/wait", body, key=key)
             self.journal.accepted(key, answer, values={"echo": key})
             if answer.body["values"] != {"echo": key}:
                 raise Broken(f"the run of {key} answered {answer.body}")
@@ -112,7 +114,7 @@ class Clients:
             key = self._key("lost")
             body = self._walking(key)
             for _ in range(self._dice.randrange(1, 3)):
-                await self._caller.lose("/runs", body, key=key)
+                await self.caller.lose("/runs", body, key=key)
                 self.journal.lost_on_purpose += 1
                 await self._rest(0.05)
             self.journal.accepted(key, await self._create(key, body))
@@ -121,7 +123,7 @@ class Clients:
     async def _note(self) -> None:
         """Queues runs on a thread of its own."""
         thread_id = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
-        await self._caller.call("POST", "/threads", {"thread_id": thread_id, "if_exists": "do_nothing"})
+        await self.caller.call("POST", "/threads", {"thread_id": thread_id, "if_exists": "do_nothing"})
         notes = self.journal.threads[thread_id] = []
         while not self.stop.is_set():
             for _ in range(self._dice.randrange(1, 5)):
@@ -137,13 +139,13 @@ class Clients:
             key, count = self._key("talk"), self._dice.randrange(20, 120)
             body = {"agent_id": "talk", "input": {"count": count, "pause": 0.01}, "stream_mode": "custom"}
             run_id = self.journal.accepted(key, await self._create(key, body))
-            events = await self._caller.events(run_id)
+            events = await self.caller.events(run_id)
             whole_and_in_order(run_id, count, events)
             self.journal.followed += 1
 
     async def _follow_with_client(self) -> None:
         """The same through the iterator of `ap_client`, which reconnects by itself."""
-        async with ap_client.aio.ApiClient(Configuration(host=self._caller.url)) as client:
+        async with ap_client.aio.ApiClient(Configuration(host=self.caller.url)) as client:
             runs = ap_client.aio.BackgroundRunsApi(client)
             while not self.stop.is_set():
                 key, count = self._key("iter"), self._dice.randrange(20, 120)
@@ -163,7 +165,7 @@ class Clients:
             thread_id = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
             body = {"agent_id": "ask", "input": key, "thread_id": thread_id, "if_not_exists": "create"}
             run_id = self.journal.accepted(key, await self._create(key, body), ends="interrupted")
-            asked = await self._caller.call("GET", f"/runs/{run_id}/wait")
+            asked = await self.caller.call("GET", f"/runs/{run_id}/wait")
             if [question["value"] for question in asked.body["interrupts"]] != [{"question": key}]:
                 raise Broken(f"run {run_id} asks {asked.body}")
             reply = self._key("reply")
@@ -171,7 +173,7 @@ class Clients:
             resumed = self.journal.accepted(
                 reply, await self._create(reply, resume), values={"asked": key, "answer": reply}
             )
-            done = await self._caller.call("GET", f"/runs/{resumed}/wait")
+            done = await self.caller.call("GET", f"/runs/{resumed}/wait")
             if done.body["values"] != {"asked": key, "answer": reply}:
                 raise Broken(f"run {resumed} was answered {reply}, and gave {done.body}")
             await self._rest(0.1)
@@ -182,7 +184,7 @@ class Clients:
             key = self._key("hold")
             run_id = self.journal.accepted(key, await self._create(key, {"agent_id": "hold"}), ends="interrupted")
             await self._rest(0.2)
-            answer = await self._caller.call("POST", f"/runs/{run_id}/cancel?wait={int(self._dice.random() < 0.5)}")
+            answer = await self.caller.call("POST", f"/runs/{run_id}/cancel?wait={int(self._dice.random() < 0.5)}")
             if answer.status != 204:
                 raise Broken(f"cancelling {run_id} was answered {answer.status} {answer.body}")
             await self._rest(0.1)
@@ -193,7 +195,7 @@ class Clients:
         while not self.stop.is_set():
             number += 1
             body = {"namespace": ["counters"], "key": name, "value": {"number": number}}
-            answer = await self._caller.call("PUT", "/store/items", body)
+            answer = await self.caller.call("PUT", "/store/items", body)
             if answer.status != 204:
                 raise Broken(f"putting {name} was answered {answer.status} {answer.body}")
             self.journal.items[name] = number
@@ -206,16 +208,16 @@ class Clients:
         return {
             "agent_id": "walk",
             "input": {
-                "key": key, "steps": steps, "pause": self._dice.random() * 0.08, "journal": str(self._steps),
+                "key": key, "steps": steps, "pause": self._dice.random() * 0.08, "journal": str(self.steps),
             },
             "stream_mode": "custom",
         }  # fmt: skip
 
     async def _create(self, key: str, body: dict[str, Any]) -> Answer:
-        return await self._caller.call("POST", "/runs", body, key=key)
+        return await self.caller.call("POST", "/runs", body, key=key)
 
     async def _watch_steps(self, key: str, run_id: str) -> None:
-        events = await self._caller.events(run_id)
+        events = await self.caller.events(run_id)
         steps = [data["payload"]["step"] for _, name, data in events if name == "custom"]
         if steps != sorted(set(steps)):
             raise Broken(f"run {run_id} showed the steps {steps}")

@@ -39,6 +39,7 @@ class Server:
         self.starts = 0
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._paused: list[int] = []
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("RUNYARD_")}
         # Byte code as an installed server has it, whatever the shell says: the first start makes it, in the folder.
         self._env.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -95,12 +96,25 @@ class Server:
         self._process.kill()
         self._process.wait()
 
-    def pause(self) -> None:
-        """It stands still, as its machine would, until `go_on`."""
-        os.kill(self.pid, signal.SIGSTOP)
+    def pause(self, *, alone: bool = True) -> None:
+        """It stands still until `go_on`; where not alone, the processes of its agents with it, as its machine would."""
+        self._paused = [self.pid, *([] if alone else self._children())]
+        for pid in self._paused:
+            os.kill(pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        """Nothing stands still any more."""
+        for pid in self._paused:
+            if self.running:
+                os.kill(pid, signal.SIGCONT)
+        self._paused = []
+
+    def _children(self) -> list[int]:
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def said(self, words: str) -> int:
+        """How often its log says so."""
+        return self.log.read_text(errors="replace").count(words) if self.log.exists() else 0
 
     def terminate(self) -> None:
         """Tells it to stop in order, without waiting for that."""
@@ -109,7 +123,7 @@ class Server:
     def end(self) -> None:
         """Leaves nothing behind."""
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
+            self.go_on()
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(5)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from runyard.storage.postgres.connection import migrate
+from runyard.storage.postgres.schema import migrate
 
 ENVIRONMENT = "RUNYARD_TEST_POSTGRES"
 UNPRIVILEGED = "nobody"
@@ -64,7 +64,8 @@ class Postgres:
                 )
             ]
             await connection.close()
-        await self.execute("; ".join(f"DELETE FROM {table}" for table in self._tables), self._emptied)
+        emptying = [f"DELETE FROM {table}" for table in self._tables]
+        await self.execute("; ".join(["DROP TABLE IF EXISTS copy_progress", *emptying]), self._emptied)
         return self._emptied
 
     async def empty(self) -> str:

@@ -16,6 +16,7 @@ from chaos.server import AGENTS, Server
 from runyard.events import decode, lifecycle
 from tests.postgres_server import OwnServer, own_server
 
+ALL = ("api", "both", "worker", "apart")
 LEASE_S = 6.0
 PATIENCE_S = 30.0
 SETTINGS = {"synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on", "max_connections": "120"}
@@ -25,12 +26,14 @@ class Fleet:
     """One of each kind: an API server without workers, one with, a worker, and one whose agents run in a process of
     their own."""
 
-    def __init__(self, folder: Path, postgres: OwnServer, proxies: Mapping[str, Proxy], *, lease: float) -> None:
+    def __init__(
+        self, folder: Path, postgres: OwnServer, proxies: Mapping[str, Proxy], settings: Mapping[str, object]
+    ) -> None:
         self.folder = folder
         self.postgres = postgres
         self.proxies = proxies
         """Through which members reach the database, those that have one."""
-        self._lease = lease
+        self._settings = settings
         self.members: dict[str, Server] = {}
         self._add("api", "serve", workers=0)
         self._add("both", "serve", processes=0)
@@ -46,7 +49,7 @@ class Fleet:
             agents=agents,
             database=self.proxies[name].url if name in self.proxies else self.postgres.url,
             command=command,
-            settings={"lease": self._lease, "log_level": "info", **settings},
+            settings={"log_level": "info", **self._settings, **settings},
             env={"PYTHONPYCACHEPREFIX": ""},  # that of the sources: all of them start at once
         )
 
@@ -56,9 +59,9 @@ class Fleet:
         return [self.members[name].url for name in ("api", "both")]
 
     @property
-    def workers(self) -> list[Server]:
-        """Those that do nothing but execute."""
-        return [self.members[name] for name in ("worker", "apart")]
+    def workers(self) -> list[str]:
+        """The names of those that do nothing but execute."""
+        return ["worker", "apart"]
 
     async def start(self) -> None:
         """Returns when all are ready."""
@@ -124,7 +127,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(part: str, *, lease: float = LEASE_S, behind: Sequence[str] = ()) -> AsyncGenerator[Fleet]:
+async def fleet(
+    part: str, *, lease: float = LEASE_S, behind: Sequence[str] = (), settings: Mapping[str, object] | None = None
+) -> AsyncGenerator[Fleet]:
     """A fleet that is ready, on a PostgreSQL of its own, which has to survive its own crashes, but not those of the
     machine. Members in `behind` reach it through a proxy each.
 
@@ -136,7 +141,7 @@ async def fleet(part: str, *, lease: float = LEASE_S, behind: Sequence[str] = ()
         postgres = stack.enter_context(own_server(**SETTINGS))
         async with AsyncExitStack() as ways:
             proxies = {name: await ways.enter_async_context(Proxy(postgres.url)) for name in behind}
-            made = Fleet(Path(folder), postgres, proxies, lease=lease)
+            made = Fleet(Path(folder), postgres, proxies, {"lease": lease, **(settings or {})})
             try:
                 await made.start()
                 yield made

@@ -38,14 +38,22 @@ class Endured:
         ]
 
 
-Harm = Callable[[Caller, float], Awaitable[None]]
-"""What is done to the fleet, until a time (of `time.monotonic`)."""
+Harm = Callable[[Clients, float], Awaitable[None]]
+"""What is done to the fleet while these clients work, until a time (of `time.monotonic`)."""
 
 
 async def endure(
-    fleet: Fleet, harm: Harm, *, seconds: float, dice: Random, clients: int, caller: Caller | None = None
+    fleet: Fleet,
+    harm: Harm,
+    *,
+    seconds: float,
+    dice: Random,
+    clients: int,
+    caller: Caller | None = None,
+    reconnects: bool = True,
 ) -> Endured:
-    """Clients work for so many seconds, so many of each kind, while harm is done; then the dust settles.
+    """Clients work for so many seconds, so many of each kind, while harm is done; then the dust settles. `reconnects`:
+    as `Clients.work` has it.
 
     Raises:
         Broken: a promise did not hold.
@@ -53,8 +61,8 @@ async def endure(
     path = fleet.folder / "steps"
     async with caller or Caller(fleet.urls, dice) as caller:
         crowd = Clients(caller, dice, path)
-        working = asyncio.ensure_future(crowd.work(clients))
-        harming = asyncio.ensure_future(harm(caller, time.monotonic() + seconds))
+        working = asyncio.ensure_future(crowd.work(clients, reconnects=reconnects))
+        harming = asyncio.ensure_future(harm(crowd, time.monotonic() + seconds))
         await asyncio.wait((working, harming), return_when=asyncio.FIRST_COMPLETED)
         crowd.stop.set()
         if working.done():

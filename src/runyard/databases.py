@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,11 +16,12 @@ from runyard.hints.contract import Hints
 from runyard.hints.local import LocalHints
 from runyard.storage.contract import Storage
 from runyard.storage.migrate import migrations
+from runyard.storage.place import read
 from runyard.storage.sqlite import SqliteStorage
 from runyard.storage.sqlite import connection as sqlite
 
-NAME = "runyard"
-"""How our connections are named in the database's own lists."""
+NAME = f"runyard {version('runyard')}"
+"""How connections of commands are named in the database's own lists."""
 
 
 class Adapters(NamedTuple):
@@ -34,10 +36,14 @@ def sqlite_adapters(path: Path, synchronous: Literal["full", "normal"]) -> Adapt
     return Adapters(SqliteStorage(path, synchronous=synchronous), LocalHints())
 
 
-def postgres_adapters(url: str) -> Adapters:
-    """For any number of servers.
+def postgres_adapters(
+    url: str, role: Literal["serve", "api", "worker"], *, connections: int, statement_timeout: float
+) -> Adapters:
+    """For any number of servers. `connections` are this one's at most, `statement_timeout` is in seconds, and `role`
+    tells it from others in the database's own lists.
 
     Raises:
+        InvalidInput: the URL is wrong.
         Unsupported: its driver is not installed.
     """
     try:
@@ -45,7 +51,9 @@ def postgres_adapters(url: str) -> Adapters:
         from runyard.storage.postgres import PostgresStorage
     except ImportError as error:
         raise no_driver(error) from None
-    return Adapters(PostgresStorage(url, name=NAME), PostgresHints(url, name=NAME))
+    name = f"runyard {role} {version('runyard')}"
+    storage = PostgresStorage(url, name=name, connections=connections, statement_timeout=statement_timeout)
+    return Adapters(storage, PostgresHints(url, name=name))
 
 
 def no_driver(error: ImportError) -> Unsupported:
@@ -83,13 +91,18 @@ def migrate_postgres(url: str) -> int:
     """
     try:
         from runyard.storage.postgres import connection as postgres
+        from runyard.storage.postgres.advice import named
+        from runyard.storage.postgres.faults import translated
+        from runyard.storage.postgres.schema import migrate
     except ImportError as error:
         raise no_driver(error) from None
 
     async def once() -> int:
-        connection = await postgres.connect(url, NAME)
+        with named(read(url)):
+            connection = await postgres.connect(url, f"{NAME}, migrate")
         try:
-            return len(await postgres.migrate(connection))
+            with translated():
+                return len(await migrate(connection))
         finally:
             await connection.close()
 
@@ -107,6 +120,7 @@ def inspect_sqlite(path: Path) -> dict[str, Any]:
         "problem": None,
         "workers": None,
         "unoffered": {},
+        "unsafe": (),
     }
     try:
         if facts["exists"]:
@@ -128,20 +142,22 @@ def inspect_postgres(url: str, name: str) -> dict[str, Any]:
     """What there is to tell of a database (see `runyard.server.inspect`)."""
     facts: dict[str, Any] = {
         "path": name, "exists": False, "schema": 0, "latest": 0, "holder": None, "problem": None,
-        "workers": [], "unoffered": {},
+        "workers": [], "unoffered": {}, "unsafe": (),
     }  # fmt: skip
     try:
         from runyard.storage.postgres import connection as postgres
-        from runyard.storage.postgres.workers import standing
+        from runyard.storage.postgres.schema import schema_version
+        from runyard.storage.postgres.workers import standing, unsafe
     except ImportError as error:
         return {**facts, "problem": no_driver(error).message}
     facts["latest"] = len(migrations(postgres.PACKAGE))
 
     async def look() -> None:
-        connection = await postgres.connect(url, NAME)
+        connection = await postgres.connect(url, f"{NAME}, doctor")
         try:
-            facts["schema"] = await postgres.schema_version(connection)
+            facts["schema"] = await schema_version(connection)
             facts["exists"] = facts["schema"] > 0
+            facts["unsafe"] = await unsafe(connection)
             if facts["schema"] > facts["latest"]:
                 facts["problem"] = f"it has schema {facts['schema']}, written by a newer version"
             elif facts["schema"] == facts["latest"]:

@@ -145,7 +145,11 @@ class Engine:
             cancel_grace=terms.cancel_grace,
             disconnect_grace=terms.disconnect_grace,
             admission=Admission(
-                count=storage.pending, clock=clock, most=terms.max_pending, most_of_owner=terms.max_pending_per_owner
+                count=storage.pending,
+                clock=clock,
+                most=terms.max_pending,
+                most_of_owner=terms.max_pending_per_owner,
+                shared=storage.shared,
             ),
             spans=spans,
         )
@@ -288,7 +292,7 @@ class Engine:
         if not self._terms.works:
             return []
         reasons = [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
-        return reasons if self._host.trouble is None else [*reasons, self._host.trouble]
+        return reasons + [trouble for trouble in (self._leases.trouble, self._host.trouble) if trouble is not None]
 
     async def exposition(self) -> tuple[bytes, bytes]:
         """The metrics: their content type and text. A database that does not answer costs its own figures only."""
@@ -311,15 +315,23 @@ class Engine:
             free=self.worker.free,
         )
 
+    def announce_stop(self) -> None:
+        """From now on the server says that it is not ready. It works as ever, until it is drained."""
+        if self._state == "ready":
+            self._state = "stopping"
+
     async def drain(self) -> bool:
         """Ends all work: attempts stop or go back in line at no cost, streams end. Whether all code has ended."""
-        if self._state != "ready":
+        if self._state not in ("ready", "stopping"):
             return True
         self._state = "draining"
         self._lag.stop()
         self.scheduler.close()
         self.verbs.close()
-        ended = await self.worker.drain(self._terms.drain_grace)
+        ended, _ = await asyncio.gather(
+            self.worker.drain(self._terms.drain_grace),
+            self.verbs.answered(self._terms.drain_grace if self.storage.shared else 0.0),
+        )
         self.streams.drain()
         await self._leases.stop()
         await self._directory.stop()

@@ -169,7 +169,7 @@ class Execution:
         input_ = None if request.input is _UNSET else bytes(request.input)
         answers: dict[str, bytes] = {}
         if run.base is not None:
-            found = await self._storage.snapshot(run.owner, run.thread_id, run.base)
+            found = await self._storage.snapshot(run.owner, run.thread_id, run.base, held=True)
             self._head, self._state = found.checkpoint, found.state
             base = found.state
             self._asked = found.checkpoint.asked if request.resumes else None
@@ -181,9 +181,9 @@ class Execution:
             input_ = None if asked.input is _UNSET else bytes(asked.input)
             base = {}
             if asked.base is not None:
-                base = (await self._storage.snapshot(run.owner, run.thread_id, asked.base)).state
+                base = (await self._storage.snapshot(run.owner, run.thread_id, asked.base, held=True)).state
         if run.last_checkpoint is not None:
-            found = await self._storage.snapshot(run.owner, run.thread_id, run.last_checkpoint)
+            found = await self._storage.snapshot(run.owner, run.thread_id, run.last_checkpoint, held=True)
             self._head, self._state = found.checkpoint, found.state
         records: list[Record] = []
         injected: list[Injected] = []

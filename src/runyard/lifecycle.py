@@ -6,7 +6,8 @@ The verbs here are what the API calls. They speak nouns, raise `RunyardError`s a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol, cast
 
 import msgspec
@@ -172,6 +173,8 @@ class Lifecycle:
         self._admission = admission
         self._spans = spans
         self._closed = False
+        self._waits = 0
+        self._answered = asyncio.Event()
         self._attached: dict[str, int] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._adopting: set[asyncio.Task[None]] = set()
@@ -179,6 +182,28 @@ class Lifecycle:
     def close(self) -> None:
         """Takes no more runs: the server stops."""
         self._closed = True
+
+    async def answered(self, seconds: float) -> None:
+        """Returns when nobody waits for a run's end any more, at most after so long: the run may execute elsewhere."""
+        if self._waits:
+            self._answered.clear()
+            waiting = asyncio.ensure_future(self._answered.wait())
+            timer = asyncio.ensure_future(self.clock.sleep(seconds))
+            try:
+                await asyncio.wait((waiting, timer), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+                timer.cancel()
+
+    @contextmanager
+    def _wait(self) -> Generator[None]:
+        self._waits += 1
+        try:
+            yield
+        finally:
+            self._waits -= 1
+            if not self._waits:
+                self._answered.set()
 
     # agents
 
@@ -447,27 +472,28 @@ class Lifecycle:
 
         `begun` is the run itself where it executes since just now, so that it cannot have ended yet.
         """
-        ending = self.streams.ending(run_id)
-        chunk: Chunk | None = None
-        try:
-            run = await self.storage.run(owner, run_id) if begun is None else begun
-            while not run.finished:
-                chunk = await ending
-                if chunk is not None and chunk.ended is not None:
-                    run = chunk.ended
-                    break
-                ending = self.streams.ending(run_id)
-                try:
-                    run = await self.storage.run(owner, run_id)
-                except NotFound:
-                    run = _undone(run)
-                if self.streams.draining and not run.finished:
-                    raise Unavailable(
-                        f"the server is stopping; run {run_id} goes on when it is started again", run_id=run_id
-                    )
-        finally:
-            self.streams.forget(run_id, ending)
-        return await self._result(run, chunk)
+        with self._wait():
+            ending = self.streams.ending(run_id)
+            chunk: Chunk | None = None
+            try:
+                run = await self.storage.run(owner, run_id) if begun is None else begun
+                while not run.finished:
+                    chunk = await ending
+                    if chunk is not None and chunk.ended is not None:
+                        run = chunk.ended
+                        break
+                    ending = self.streams.ending(run_id)
+                    try:
+                        run = await self.storage.run(owner, run_id)
+                    except NotFound:
+                        run = _undone(run)
+                    if self.streams.draining and not run.finished:
+                        raise Unavailable(
+                            f"the server is stopping; run {run_id} goes on when it is started again", run_id=run_id
+                        )
+            finally:
+                self.streams.forget(run_id, ending)
+            return await self._result(run, chunk)
 
     async def _result(self, run: Run, chunk: Chunk | None) -> Result:
         if chunk is not None and chunk.final is not None and run.outcome != "asked":
@@ -497,7 +523,8 @@ class Lifecycle:
             if done.how == "stopping":
                 self._hints.publish(f"run:{run_id}")
                 if wait:
-                    await self._wait_end(done.run, ending)
+                    with self._wait():
+                        await self._wait_end(done.run, ending)
             if wait and not await self._slots.stopped(run_id, self._cancel_grace):
                 raise still_stopping(run_id, self._cancel_grace)
         finally:
@@ -514,29 +541,33 @@ class Lifecycle:
         self._hints.publish(f"run:{run_id}")
 
     async def _wait_end(self, asked: Run, ending: Ending) -> None:
-        owner, run_id = asked.owner, asked.run_id
-        while True:
-            chunk = await ending
-            if chunk is not None:
-                if lifecycle(chunk.entries[-1].data).reason == "still_stopping":
-                    raise still_stopping(run_id, self._cancel_grace)
-                return
-            ending = self.streams.ending(run_id)
-            try:
-                run = await self.storage.run(owner, run_id)
-                if run.outcome == "abandoned":
-                    raise still_stopping(run_id, self._cancel_grace)
-                if run.finished:
+        run_id = asked.run_id
+        try:
+            while True:
+                chunk = await ending
+                if chunk is not None:
+                    if lifecycle(chunk.entries[-1].data).reason == "still_stopping":
+                        raise still_stopping(run_id, self._cancel_grace)
                     return
-            except NotFound:
-                # Rolled back: only its log still says how.
-                if await self._was_abandoned(asked):
-                    raise still_stopping(run_id, self._cancel_grace) from None
-                return
-            finally:
-                self.streams.forget(run_id, ending)
-            if self.streams.draining:
-                raise Unavailable(f"the server is stopping; run {run_id} is asked to stop all the same")
+                ending = self.streams.ending(run_id)
+                if await self._has_ended(asked):
+                    return
+                if self.streams.draining:
+                    raise Unavailable(f"the server is stopping; run {run_id} is asked to stop all the same")
+        finally:
+            self.streams.forget(run_id, ending)
+
+    async def _has_ended(self, asked: Run) -> bool:
+        """Raises `StillStopping`: it has, but not its code."""
+        try:
+            run = await self.storage.run(asked.owner, asked.run_id)
+            ended, abandoned = run.finished, run.outcome == "abandoned"
+        except NotFound:
+            # Rolled back: only its log still says how.
+            ended, abandoned = True, await self._was_abandoned(asked)
+        if abandoned:
+            raise still_stopping(asked.run_id, self._cancel_grace)
+        return ended
 
     async def _was_abandoned(self, run: Run) -> bool:
         """Whether the last event of a run that is over says that its code had not stopped."""

@@ -61,6 +61,8 @@ def configure_logging(form: Literal["text", "json"], level: str) -> None:
     root.setLevel(level.upper())
     # Uvicorn repeats at this level what the ready line and our own events say.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # A database that cannot be reached is told by our own events, in a line each.
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
 
 
 def _fields_of_run(record: logging.LogRecord) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def _out_of_bounds(value: Any, rules: dict[str, Any], place: str) -> Problem:
     if isinstance(value, str):
         if len(value) < rules.get("minLength", 0) or len(value) > rules.get("maxLength", len(value)):
             return place, f"has {len(value)} characters, which is too few or too many"
-        if "pattern" in rules and re.search(rules["pattern"], value) is None:
+        if "pattern" in rules and not _matches(value, rules["pattern"]):
             return place, f"is {_shown(value)}: must match {rules['pattern']}"
     elif isinstance(value, int | float) and not isinstance(value, bool):
         bounds: dict[str, Callable[[Any], bool]] = {
@@ -142,6 +142,13 @@ def _out_of_bounds(value: Any, rules: dict[str, Any], place: str) -> Problem:
             if word in rules and not holds(rules[word]):
                 return place, f"is {_shown(value)}: {word} is {rules[word]}"
     return None
+
+
+def _matches(value: str, pattern: str) -> bool:
+    try:
+        return re.search(pattern, value) is not None
+    except re.error:
+        return True  # it is written for another language's expressions
 
 
 def _same(value: Any, other: Any) -> bool:

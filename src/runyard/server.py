@@ -13,12 +13,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import uvicorn
 
-from runyard import databases
+from runyard import databases, moving
 from runyard.agents import Agent
 from runyard.api import answers
 from runyard.api import app as api_app
@@ -43,7 +43,7 @@ from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
 from runyard.runtime.packets import Setup
 from runyard.runtime.processes import ProcessHost
-from runyard.settings import Settings, check_role, is_loopback, without_password
+from runyard.settings import POSTGRES, SQLITE, Settings, check_processes, check_role, is_loopback, without_password
 from runyard.sockets import Sockets
 from runyard.storage.sqlite.backup import copy_database
 from runyard.telemetry import Spans, say
@@ -52,6 +52,12 @@ BACKLOG = 4096
 """Connections that may wait to be taken."""
 STRAGGLERS = 2.0
 """Seconds that connections have to end after the drain, before they are cut."""
+OTHER_WAYS = {
+    (False, False): "`runyard backup` copies a file",
+    (True, True): "PostgreSQL's own pg_dump and pg_restore copy one of theirs",
+    (True, False): "there is no way back into a file",
+}
+"""What is there instead of a copy, by whether source and target are PostgreSQL databases."""
 
 
 class App:
@@ -91,12 +97,15 @@ def create_app(
             processes of their own, or traces without the extra that they need.
     """
     settings = settings or Settings()
-    if settings.processes and agents:
+    check_processes(settings)
+    if agents and settings.processes:
         raise Unsupported(
             f"processes is {settings.processes}, but agents were given as objects, which other processes do not have: "
             "name them by settings.agents (targets), or set processes to 0",
             field="processes",
         )
+    if agents:
+        settings = msgspec.structs.replace(settings, processes=0)
     offered = api_app.faces(settings.root)
     return _app(settings, _host(settings), agents or (), clock or Clock(), tracer_provider, offered)
 
@@ -117,7 +126,8 @@ def _app(
     if isinstance(host, ProcessHost):
         host.expect({agent_id: agent.agent.version for agent_id, agent in loaded.items()})
     spans = _spans(settings, tracer_provider)
-    adapters = _adapters(settings)
+    works_only = offered.get("") is api_app.HEALTH
+    adapters = _adapters(settings, "worker" if works_only else "serve" if settings.workers else "api")
 
     async def cron_wish(cron: Cron) -> CreateRun:
         return await crons.wish(api, cron)
@@ -162,9 +172,14 @@ def _app(
     return App(engine, api, offered)
 
 
-def _adapters(settings: Settings) -> Adapters:
+def _adapters(settings: Settings, role: Literal["serve", "api", "worker"]) -> Adapters:
     if settings.shared:
-        return postgres_adapters(settings.database)
+        return postgres_adapters(
+            settings.database,
+            role,
+            connections=settings.database_connections,
+            statement_timeout=settings.database_statement_timeout,
+        )
     return sqlite_adapters(settings.database_path, settings.synchronous)
 
 
@@ -176,7 +191,7 @@ LEASE_IN_PROCESS = 60.0
 
 def _terms(settings: Settings) -> Terms:
     settings = msgspec.structs.replace(
-        settings, lease=settings.lease or (LEASE if settings.processes else LEASE_IN_PROCESS)
+        settings, lease=settings.lease or (LEASE if settings.agent_processes else LEASE_IN_PROCESS)
     )
     terms = msgspec.convert(settings, Terms, from_attributes=True)
     return msgspec.structs.replace(terms, works=settings.workers > 0)
@@ -184,7 +199,7 @@ def _terms(settings: Settings) -> Terms:
 
 def _host(settings: Settings) -> Host:
     """Where the agents run."""
-    if not (settings.processes and settings.workers):
+    if not (settings.agent_processes and settings.workers):
         return ThreadHost(settings.agent_threads)
     setup = Setup(
         targets=settings.agents,
@@ -196,7 +211,7 @@ def _host(settings: Settings) -> Host:
         traces=settings.traces,
         version=version("runyard"),
     )
-    return ProcessHost(settings.processes, setup)
+    return ProcessHost(settings.agent_processes, setup)
 
 
 def _outbound(settings: Settings) -> HttpOutbound:
@@ -247,7 +262,8 @@ def work(settings: Settings) -> int:
         )
     if not settings.workers:
         raise InvalidInput("workers is 0: a worker that executes nothing has nothing to do", field="workers")
-    return _serve_faces(settings, {"": api_app.HEALTH})
+    # Nobody distributes requests to it.
+    return _serve_faces(msgspec.structs.replace(settings, drain_notice=0.0), {"": api_app.HEALTH})
 
 
 def _serve_faces(settings: Settings, offered: api_app.Faces) -> int:
@@ -281,7 +297,12 @@ def _serve_on(listening: socket.socket, settings: Settings, offered: api_app.Fac
 
 async def _serve(app: App, listening: socket.socket, settings: Settings) -> tuple[bool, bool]:
     await app.engine.start()
-    server = _Server(_uvicorn_config(app, settings), app.engine, programs_read=settings.log_format == "json")
+    server = _Server(
+        _uvicorn_config(app, settings),
+        app.engine,
+        notice=settings.drain_notice,
+        programs_read=settings.log_format == "json",
+    )
     try:
         await server.serve([listening])
     finally:
@@ -368,9 +389,11 @@ class _Server(uvicorn.Server):
     """Uvicorn that drains the engine between closing its doors and waiting for open connections, so that streams end
     with a clean last event instead of being cut; a second signal ends the process at once."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, *, programs_read: bool) -> None:
+    def __init__(self, config: uvicorn.Config, engine: Engine, *, notice: float, programs_read: bool) -> None:
+        """`notice`: seconds for which it says that it is about to close its doors."""
         super().__init__(config)
         self._engine = engine
+        self._notice = notice
         self._programs_read = programs_read
         """Standard error holds log lines for programs, and nothing else."""
 
@@ -389,6 +412,8 @@ class _Server(uvicorn.Server):
         return f"http://{host}:{listening[1]}"
 
     async def shutdown(self, sockets: Any = None) -> None:
+        self._engine.announce_stop()
+        await asyncio.sleep(self._notice)
         for server in self.servers:
             server.close()
         await self._engine.drain()
@@ -427,10 +452,27 @@ def backup(settings: Settings, file: Path, *, overwrite: bool, progress: Callabl
     return copy_database(settings.database_path, file, overwrite=overwrite, progress=progress)
 
 
+def copy(source: str, target: str, *, restart: bool, progress: moving.Progress) -> moving.Moved:
+    """Copies an SQLite database (its URL, or the path of its file) into a PostgreSQL one, which is empty or holds what
+    an earlier copy of the same has brought; the copy is compared with its source. With `restart` what was copied
+    earlier is removed first. `progress` is told what goes on, rows done and rows in all.
+
+    Raises:
+        InvalidInput: that direction is not copied, there is no such file, or the target holds something else.
+        Unavailable: a server has the source, the target cannot be reached, or another copy is under way.
+        StorageError: a schema does not fit, a row is refused, or the two are not the same in the end.
+    """
+    way = source.startswith(POSTGRES), target.startswith(POSTGRES)
+    if way in OTHER_WAYS:
+        raise InvalidInput(f"only an SQLite database is copied, into a PostgreSQL one: {OTHER_WAYS[way]}")
+    path = Settings(database=source).database_path if source.startswith(SQLITE) else Path(source)
+    return moving.move(path, target, restart=restart, progress=progress)
+
+
 def inspect(settings: Settings) -> dict[str, Any]:
     """What `runyard doctor` looks at: the database (`path`, `exists`, `schema`, `latest`, `holder`, `problem`), for
-    one that is shared its `workers` and what runs wait for none of them (`unoffered`: agent id -> runs), and the agents
-    (`agents`, `agents_problem`). Changes nothing."""
+    one that is shared its `workers`, what runs wait for none of them (`unoffered`: agent id -> runs) and its settings
+    by which something may be lost (`unsafe`), and the agents (`agents`, `agents_problem`). Changes nothing."""
     if settings.shared:
         facts = databases.inspect_postgres(settings.database, without_password(settings.database))
     else:

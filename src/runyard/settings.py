@@ -13,7 +13,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Meta, inspect
@@ -21,10 +20,12 @@ from msgspec import Meta, inspect
 from runyard.errors import InvalidInput, Unsupported
 from runyard.outbound.guard import parse_allowed
 from runyard.outbound.signing import Secret, parse_secret
+from runyard.storage import place
+from runyard.storage.place import without_password
 
 CONFIG_FILE = "runyard.toml"
 SQLITE = "sqlite:///"
-POSTGRES = ("postgresql://", "postgres://")
+POSTGRES = tuple(f"{scheme}://" for scheme in place.SCHEMES)
 SECRET = frozenset({"api_keys", "webhook_secrets"})
 """Settings whose values are told to nobody."""
 
@@ -63,6 +64,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "`postgresql://` and what is needed to reach a PostgreSQL database, which any number of servers share."
         ),
     ] = "sqlite:///.runyard/runyard.db"
+    database_connections: Annotated[
+        int,
+        Meta(
+            ge=4,
+            le=100,
+            description="How many connections to a PostgreSQL database the server opens at most: one writes, one "
+            "listens, one keeps the lease, the others read.",
+        ),
+    ] = 9
+    database_statement_timeout: Annotated[
+        float,
+        Meta(ge=1, le=3600, description="After how long a PostgreSQL database gives a statement up."),
+    ] = 60.0
     default_agent: Annotated[
         str | None,
         Meta(description="The agent that runs where a request names none; a single agent needs no mention."),
@@ -103,29 +117,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 1
     max_runs: Annotated[
-        int, Meta(ge=1, description="How many runs are executed at a time; the others wait in line.")
+        int, Meta(ge=1, description="How many runs a server executes at a time; the others wait in line.")
     ] = 200
     lease: Annotated[
         float,
         Meta(
             ge=0,
             le=3600,
-            description="How long a worker that is not heard of keeps its runs, on a PostgreSQL database; 0 means 60, "
-            "because code of agents that lets nothing else of its process run must not cost a lease.",
+            description="How long a worker that is not heard of keeps its runs, on a PostgreSQL database; 0 means 6 "
+            "where agents run in processes of their own, and 60 where they run in the server's, because code that lets "
+            "nothing else of its process run must not cost a lease.",
         ),
     ] = 0.0
     max_pending: Annotated[
-        int, Meta(ge=1, description="How many runs may wait, delayed ones too; one more is refused with 429.")
+        int,
+        Meta(
+            ge=1,
+            description="How many runs may wait, delayed ones too, of all servers together; one more is refused "
+            "with 429.",
+        ),
     ] = 100_000
     max_pending_per_owner: Annotated[int, Meta(ge=1, description="How many of them may be of one owner.")] = 100_000
     processes: Annotated[
-        int,
+        Annotated[int, Meta(ge=0, le=64)] | None,
         Meta(
-            ge=0,
-            le=64,
-            description="How many processes of their own the agents run in; with 0 they run in the server's.",
+            description="How many processes of their own the agents run in; with 0 they run in the server's. Where "
+            "nothing is said it is 1 on a PostgreSQL database, and 0 on SQLite.",
         ),
-    ] = 0
+    ] = None
+    in_process: Annotated[
+        bool, Meta(description="Run the agents in the server's own process: a word for `processes` being 0.")
+    ] = False
     agent_threads: Annotated[
         int, Meta(ge=1, le=64, description="How many event-loop threads the agents share, in each process.")
     ] = 2
@@ -161,6 +183,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="How long a run with `on_disconnect=cancel` goes on when nobody is connected to it.",
         ),
     ] = 5.0
+    drain_notice: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=600,
+            description="How long a server that is told to stop says so by `/ready` before it takes no more "
+            "requests, so that whoever distributes them sends it no more.",
+        ),
+    ] = 0.0
     drain_grace: Annotated[
         float,
         Meta(ge=0, description="How long running attempts may take to end when the server is told to stop."),
@@ -250,10 +281,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="The least important log lines that are written."),
     ] = "info"
 
+    def __repr__(self) -> str:
+        # Settings end up in logs and tracebacks; a password must not.
+        told = {**msgspec.structs.asdict(self), "database": without_password(self.database)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in told.items())})"
+
     @property
     def shared(self) -> bool:
         """Whether other servers may use the database at the same time: it is a PostgreSQL one."""
         return self.database.startswith(POSTGRES)
+
+    @property
+    def agent_processes(self) -> int:
+        """How many processes of their own the agents run in, where `processes` may not say."""
+        if self.in_process:
+            return 0
+        return int(self.shared) if self.processes is None else self.processes
 
     @property
     def database_path(self) -> Path:
@@ -264,7 +307,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         path = self.database.removeprefix(SQLITE)
         if path == self.database or not path or path.endswith("/") or ":memory:" in path:
             raise Unsupported(
-                f"database is {self.database!r}: must be {SQLITE} and the path of a file, "
+                f"database is {without_password(self.database)!r}: must be {SQLITE} and the path of a file, "
                 f"such as {SQLITE}.runyard/runyard.db, or the {POSTGRES[0]} URL of a PostgreSQL database",
                 field="database",
             )
@@ -325,11 +368,29 @@ def resolve_settings(
             sources[name] = "default"
     settings = Settings(**values)
     try:
-        if not settings.shared:
+        if settings.shared:
+            place.read(settings.database)
+        else:
             settings.database_path  # noqa: B018  (a wrong one is refused here, with its source)
-    except Unsupported as error:
-        raise Unsupported(f"{error.message} (from {sources['database']})", field="database") from None
+    except InvalidInput as error:
+        raise type(error)(f"{error.message} (from {sources['database']})", field="database") from None
+    check_processes(settings, sources)
     return Resolved(settings, sources)
+
+
+def check_processes(settings: Settings, sources: Mapping[str, str] | None = None) -> None:
+    """Refuse to have agents in two places.
+
+    Raises InvalidInput that says what to do, and where each setting came from as far as `sources` tell.
+    """
+    if settings.in_process and settings.processes:
+        found = {name: f" (from {source})" for name, source in (sources or {}).items()}
+        raise InvalidInput(
+            f"in_process is true{found.get('in_process', '')}, and processes is {settings.processes}"
+            f"{found.get('processes', '')}: agents run in the server's own process, or in others; take one of the two "
+            "away",
+            field="processes",
+        )
 
 
 def check_role(settings: Settings) -> None:
@@ -343,15 +404,6 @@ def check_role(settings: Settings) -> None:
             "its runs; that takes a PostgreSQL database",
             field="workers",
         )
-
-
-def without_password(url: str) -> str:
-    """A database's URL for people's eyes."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    place = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}@{place[2]}"))
 
 
 def check_exposure(settings: Settings) -> None:
@@ -492,7 +544,7 @@ def _convert(name: str, kind: inspect.Metadata, value: Any, source: str, *, stri
         if not isinstance(value, str | list):
             raise InvalidInput(f"webhook_secrets (from {source}): must be a list of secrets", field=name)
         return parse_webhook_secrets(cast("str | list[Any]", value), source)
-    inner = kind.type
+    inner = kind.type.types[0] if isinstance(kind.type, inspect.UnionType) else kind.type  # the other is None
     readable: Any = value
     if isinstance(value, str) and not strict:
         match inner:
@@ -500,8 +552,8 @@ def _convert(name: str, kind: inspect.Metadata, value: Any, source: str, *, stri
                 readable = [piece.strip() for piece in value.split(",") if piece.strip()]
             case inspect.BoolType():
                 readable = {"yes": True, "on": True, "no": False, "off": False}.get(value.lower(), value)
-            case inspect.UnionType():
-                strict = True  # Or "null" would be nothing instead of a name.
+            case _ if value == "null":
+                strict = True  # Or it would be nothing instead of a name.
             case _:
                 pass
     try:

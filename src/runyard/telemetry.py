@@ -41,6 +41,7 @@ LEVELS: dict[str, int] = {
     "claim failed": logging.WARNING,
     "claim loop died": logging.ERROR,
     "writer died": logging.CRITICAL,
+    "migration waits": logging.WARNING,
     "database does not answer": logging.WARNING,
     "event loop late": logging.WARNING,
     "draining": logging.INFO,

@@ -46,6 +46,11 @@ class Worker:
         self._reserved = 0
         self._executing: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
         self._ready = asyncio.Event()
+        self._claiming = 0
+        """Places that a claim on its way may fill."""
+        self._behind = False
+        """Runs may wait that there was no place for: whoever is created goes behind them, until a claim finds no more
+        than there is room for."""
         self._accepting = False
         self._placed = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -54,8 +59,13 @@ class Worker:
     # the places (lifecycle.Slots)
 
     def reserve(self, agent_id: str) -> bool:
-        """Takes a place, if one is free here; the agent's own limit is held by the storage, for the whole cluster."""
-        if not self._accepting or self._reserved >= self._max_runs or agent_id not in self._agents:
+        """Takes a place, if one is free here that nobody waits for; the agent's own limit is held by the storage, for
+        the whole cluster."""
+        if not self._accepting or agent_id not in self._agents:
+            return False
+        # What a claim on its way has not taken is free again in a moment: that keeps nobody waiting.
+        self._behind = self._behind or self._reserved - self._claiming >= self._max_runs
+        if self._behind or self._reserved >= self._max_runs:
             return False
         self._reserved += 1
         return True
@@ -197,16 +207,20 @@ class Worker:
         self._ready.clear()
         room = self._max_runs - self._reserved
         if room <= 0 or not self._accepting:
+            self._behind = True
             return
         self._reserved += room
+        self._claiming = room
         claims: list[Claim] = []
         try:
             claims = await self._storage.claim(self._limits, room, self._clock.now())
         finally:
             self._reserved -= room - len(claims)
+            self._claiming = 0
         for claim in claims:
             self.execute(claim)
-        if len(claims) == room:
+        self._behind = len(claims) == room
+        if self._behind:
             self._ready.set()
 
     def _claiming_ended(self, loop: asyncio.Task[None]) -> None:

@@ -342,6 +342,23 @@ def test_an_agents_concurrency_is_held(on_storage: OnStorage) -> None:
     on_storage(case)
 
 
+def test_runs_are_claimed_in_the_order_in_which_they_came_whatever_their_agents_and_threads(
+    on_storage: OnStorage,
+) -> None:
+    async def case(storage: Storage) -> None:
+        agents: dict[str, int | None] = {"a": None, "b": None, "c": 1}
+        for number in range(12):
+            agent_id = "abcb"[number % 4]
+            await storage.create_run(wish(f"r{number}", f"t{number}", agent_id=agent_id, created_at=100 + number))
+        order: list[str] = []
+        for limit in (1, 2, 3, 4, 10):
+            order += [claim.run.run_id for claim in await storage.claim(agents, limit, 200)]
+        # Of `c` one executes: its others wait, and nobody waits for them.
+        assert order == [f"r{number}" for number in range(12) if number not in (6, 10)]
+
+    on_storage(case)
+
+
 # ends
 
 

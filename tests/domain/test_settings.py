@@ -15,6 +15,7 @@ from runyard.settings import (
     ApiKey,
     Settings,
     check_exposure,
+    check_processes,
     check_role,
     describe,
     flag_of,
@@ -76,6 +77,7 @@ def _other(name: str, default: Any) -> str:
         "synchronous": "normal",
         "workers": "0",
         "root": "langgraph",
+        "processes": "3",
         "log_format": "json",
         "log_level": "error",
         "api_keys": "secret=mia:read",
@@ -183,6 +185,38 @@ def test_a_postgresql_database_is_shared(url: str) -> None:
 def test_nobody_is_left_to_execute_runs_beside_a_file() -> None:
     with pytest.raises(InvalidInput, match=r"workers is 0, but database is .* takes a PostgreSQL database"):
         check_role(Settings(workers=0))
+
+
+def test_agents_run_in_a_process_of_their_own_where_several_servers_share_a_database() -> None:
+    shared = "postgresql://db/runs"
+    assert [
+        Settings(**given).agent_processes
+        for given in (
+            {},
+            {"processes": 2},
+            {"database": shared},
+            {"database": shared, "processes": 0},
+            {"database": shared, "in_process": True},
+            {"database": shared, "in_process": True, "processes": 0},
+        )
+    ] == [0, 2, 1, 0, 0, 0]
+
+
+def test_agents_run_in_one_place() -> None:
+    message = refusal(flags={"in_process": True}, environ={"RUNYARD_PROCESSES": "2"})
+    assert message == (
+        "in_process is true (from --in-process), and processes is 2 (from RUNYARD_PROCESSES): agents run in the "
+        "server's own process, or in others; take one of the two away"
+    )
+    with pytest.raises(InvalidInput, match="in_process is true, and processes is 1: "):
+        check_processes(Settings(in_process=True, processes=1))
+
+
+@pytest.mark.parametrize("value", ["null", "none", "-1", "65", "1.5"])
+def test_processes_are_a_number(value: str) -> None:
+    assert refusal(flags={"processes": value}) == (
+        f"processes is {value!r} (from --processes): must be a whole number from 0 to 64"
+    )
 
 
 def test_keys_have_an_owner_and_a_scope(tmp_path: Path) -> None:

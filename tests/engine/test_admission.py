@@ -9,7 +9,7 @@ import pytest
 from live_server import MovableClock, Server, Starter, play
 
 from runyard import agent
-from runyard.admission import RECOUNT, Ledger
+from runyard.admission import FRESH, LEAST, PART, RECOUNT, Ledger
 from runyard.errors import TooManyRuns
 
 
@@ -19,19 +19,22 @@ class Database:
     def __init__(self, pending: int = 0) -> None:
         self.pending = pending
         self.asked = 0
+        self.broken = False
         self.answers = asyncio.Event()
         self.answers.set()
 
     async def count(self) -> int:
         self.asked += 1
+        if self.broken:
+            raise OSError("gone")
         found = self.pending
         await self.answers.wait()
         return found
 
 
-def ledger(database: Database, cap: int) -> tuple[Ledger, MovableClock]:
+def ledger(database: Database, cap: int, *, shared: bool = False) -> tuple[Ledger, MovableClock]:
     clock = MovableClock()
-    return Ledger(cap, "this server", database.count, clock), clock
+    return Ledger(cap, "this server", database.count, clock, shared=shared), clock
 
 
 async def create(book: Ledger, database: Database, *, waits: bool = True) -> None:
@@ -111,6 +114,89 @@ def test_what_is_created_while_it_counts_is_not_lost() -> None:
         database.answers.set()
         with pytest.raises(TooManyRuns):
             await third
+
+    play(story())
+
+
+def test_servers_that_share_a_database_let_in_up_to_the_cap_together() -> None:
+    async def story() -> None:
+        database = Database()
+        books = [ledger(database, 20, shared=True)[0] for _ in range(3)]
+        for number in range(20):
+            await create(books[number % 3], database)
+        for book in books:
+            with pytest.raises(TooManyRuns):
+                await create(book, database)
+        assert database.pending == 20
+
+    play(story())
+
+
+def test_what_a_server_lets_in_by_an_old_count_is_a_part_of_what_was_free() -> None:
+    """One counts, and lets nothing in; meanwhile others fill it all."""
+
+    async def story() -> None:
+        database = Database()
+        slow, _ = ledger(database, 800, shared=True)
+        await create(slow, database)
+        database.pending = 800
+        for _ in range(800 // PART - 1):
+            await create(slow, database)
+        with pytest.raises(TooManyRuns):
+            await create(slow, database)
+
+    play(story())
+
+
+def test_an_old_count_is_renewed_beside_the_work() -> None:
+    async def story() -> None:
+        database = Database()
+        book, clock = ledger(database, 800, shared=True)
+        await create(book, database)
+        database.pending = 800
+        clock.move(FRESH)
+        database.answers.clear()
+        await create(book, database)  # does not wait for the new count
+        assert database.asked == 1
+        await asyncio.sleep(0)
+        assert database.asked == 2
+        database.answers.set()
+        await asyncio.sleep(0.001)
+        with pytest.raises(TooManyRuns):
+            await create(book, database)
+
+    play(story())
+
+
+def test_a_count_that_fails_beside_the_work_is_made_again() -> None:
+    async def story() -> None:
+        database = Database()
+        book, clock = ledger(database, 800, shared=True)
+        await create(book, database)
+        clock.move(FRESH)
+        database.broken = True
+        await create(book, database)
+        await asyncio.sleep(0.001)
+        database.broken, database.pending = False, 800
+        await create(book, database)
+        await asyncio.sleep(0.001)
+        assert database.asked == 3
+        with pytest.raises(TooManyRuns):
+            await create(book, database)
+
+    play(story())
+
+
+def test_a_large_cap_is_seldom_counted_even_when_it_is_near() -> None:
+    async def story() -> None:
+        cap = 10 * LEAST
+        database = Database(cap - 100)
+        book, _ = ledger(database, cap, shared=True)
+        for _ in range(100):
+            await create(book, database)
+        with pytest.raises(TooManyRuns):
+            await create(book, database)
+        assert database.asked <= 100 // (cap // LEAST) + 1
 
     play(story())
 

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
+import pytest
 from cluster import Cluster, Story
 from live_server import Server, holds
 from postgres_server import Postgres
 
-from runyard import Context, agent
-from runyard.errors import LeaseLost
+from runyard import Context, agent, checkpoints
+from runyard.checkpoints import Checkpoint, set_to
+from runyard.errors import LeaseLost, NotFound
 from runyard.storage.contract import STORAGE_PATIENCE
 
 OnCluster = Callable[[Story], None]
@@ -212,6 +214,68 @@ def test_the_concurrency_of_an_agent_holds_for_all_workers_together(on_cluster: 
     on_cluster(story)
 
 
+def test_runs_begin_in_the_order_of_one_line_and_no_worker_executes_more_than_it_may(on_cluster: OnCluster) -> None:
+    """Whatever the server that a run came from, its agent and its thread. `max_runs` is how many a worker takes."""
+
+    async def story(cluster: Cluster) -> None:
+        servers = [await cluster.api() for _ in range(2)]
+        begun: list[int] = []
+        held, other = Held(), Held()
+
+        @agent(id="notes")
+        async def notes(input: int) -> None:
+            begun.append(input)
+
+        workers = [await cluster.worker(each.agent, notes, max_runs=1) for each in (held, other)]
+        for each in servers:
+            await each.until(lambda: {"held", "notes"} <= each.verbs.agents.keys())  # noqa: B023
+        blocking = [await servers[0].run(agent_id="held", input=number) for number in range(2)]
+        await held.began.acquire()
+        await other.began.acquire()
+        thread_id = await servers[1].thread()
+        runs: list[str] = []
+        for number in range(12):
+            place = {"thread_id": thread_id, "multitask_strategy": "enqueue"} if number % 3 == 0 else {}
+            run = await servers[number % 2].run(agent_id="notes", input=number, **place)
+            runs.append(run["run_id"])
+        assert [worker.app.engine.worker.executing for worker in workers] == [1, 1]
+        held.goes_on.set()  # one of the two is free now
+        for run_id in runs:
+            await servers[0].wait(run_id)
+        assert begun == list(range(12))
+        other.goes_on.set()
+        for run in blocking:
+            await servers[0].wait(run["run_id"])
+
+    on_cluster(story)
+
+
+def test_the_cap_on_pending_runs_holds_for_all_servers_together(on_cluster: OnCluster) -> None:
+    async def story(cluster: Cluster) -> None:
+        held = Held()
+        servers = [await cluster.api(max_pending=6, max_pending_per_owner=6) for _ in range(3)]
+        worker = await cluster.worker(held.agent, max_runs=1, max_pending=6, max_pending_per_owner=6)
+        for each in servers:
+            await each.until(lambda: "held" in each.verbs.agents)  # noqa: B023
+        await servers[0].run(agent_id="held", input=0)
+        await held.began.acquire()
+        wish = {"agent_id": "held", "input": 1}
+        answers = [await servers[number % 3].post("/runs", wish) for number in range(12)]
+        assert [answer.status_code for answer in answers] == [200] * 6 + [429] * 6
+        assert answers[-1].json()["metadata"] == {"pending": 6, "limit": 6}
+        assert (await worker.post("/runs", wish)).status_code == 429
+        held.goes_on.set()
+        for answer in answers[:6]:
+            await servers[1].wait(answer.json()["run_id"])
+
+        async def let_in() -> bool:
+            return (await servers[0].post("/runs", wish)).status_code == 200
+
+        await servers[0].until(let_in)
+
+    on_cluster(story)
+
+
 def test_a_run_of_an_agent_that_no_worker_has_waits_and_is_told(on_cluster: OnCluster) -> None:
     async def story(cluster: Cluster) -> None:
         api = await cluster.api()
@@ -298,6 +362,25 @@ def test_a_worker_that_is_taken_for_dead_stops_what_goes_on_elsewhere(on_cluster
     on_cluster(story)
 
 
+def test_who_waits_for_a_cancel_looks_again_as_often_as_it_takes(on_cluster: OnCluster) -> None:
+    async def story(cluster: Cluster) -> None:
+        api, held = await cluster.api(), Held(stubborn=True)
+        await cluster.worker(held.agent)
+        await api.until(lambda: "held" in api.verbs.agents)
+        run = await api.run(agent_id="held", input=1)
+        await held.began.acquire()
+        streams = api.app.engine.streams
+        cancelling = asyncio.ensure_future(api.post(f"/runs/{run['run_id']}/cancel?wait=1"))
+        for _ in range(2):
+            await api.until(lambda: run["run_id"] in streams._endings)
+            streams._look_again()
+        held.goes_on.set()
+        assert (await cancelling).status_code == 204
+        assert (await api.get(f"/runs/{run['run_id']}")).json()["status"] == "success"
+
+    on_cluster(story)
+
+
 def test_hints_that_do_not_come_cost_latency_only(on_cluster: OnCluster, monkeypatch: Any) -> None:
     for place in ("watched", "streams", "worker"):
         monkeypatch.setattr(f"runyard.{place}.RECHECK", 0.2)
@@ -359,6 +442,31 @@ async def cut(postgres: Postgres, url: str) -> None:
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     await connection.close()
+
+
+def test_a_state_that_another_server_has_undone_is_not_shown_from_memory(on_cluster: OnCluster) -> None:
+    async def story(cluster: Cluster) -> None:
+        a, b = await cluster.api(), await cluster.api()
+        thread_id = await a.thread()
+        made: list[Checkpoint] = []
+        for number in range(3):
+            state = {"n": str(number).encode()}
+            made.append(
+                checkpoints.plan(
+                    checkpoint_id=f"c{number}", thread_id=thread_id, parent=made[-1] if made else None, run_id=None,
+                    changes={"n": set_to(state["n"])}, state=state, created_at=number, source="update",
+                )
+            )  # fmt: skip
+            await a.storage.put_checkpoint("", made[-1], number)
+        for name in ("c0", "c1", "c2"):
+            await a.storage.snapshot("", thread_id, name)
+        await b.storage.prune("", thread_id, ["c2"], 5)
+        for each in (a, b):
+            with pytest.raises(NotFound):
+                await each.storage.snapshot("", thread_id, "c1")
+            assert (await each.storage.snapshot("", thread_id, "c2")).state == {"n": b"2"}
+
+    on_cluster(story)
 
 
 def test_every_server_tells_its_runs_by_any_of_them(on_cluster: OnCluster) -> None:

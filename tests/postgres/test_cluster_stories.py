@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,32 @@ def test_a_cancel_by_one_server_stops_a_run_that_another_made_and_a_worker_execu
     events = seen.end()
     assert (events[-1].event, events[-1].data["status"]) == ("end", "interrupted")
     assert journal(book)[-1] == "begin 2"
+
+
+def test_servers_and_workers_that_stop_in_order_give_back_what_executes_at_no_cost(
+    processes: Processes, tmp_path: Path
+) -> None:
+    """Their leases would hold for an hour: only who gives a run back lets others have it."""
+    order = {"lease": 3600, "drain_grace": 0.2}
+    server = processes._start("serve", STORY_AGENTS, **order)
+    run, book, door = held(processes, server, tmp_path)
+    worker = processes._start("worker", STORY_AGENTS, **order)
+    server.terminate()
+    assert server.wait() == 0, server.log_text()
+    wait_until(lambda: journal(book).count("begin 2") == 2, "the worker goes on with it", processes.log_text)
+    assert [worker.get(path)[0] for path in ("/ok", "/ready", "/runs", "/docs")] == [200, 200, 404, 404]
+    with urllib.request.urlopen(f"{worker.url}/metrics", timeout=5) as answer:
+        metrics = answer.read().decode()
+    assert "runyard_attempts_executing 1.0" in metrics
+    assert "runyard_ready 1.0" in metrics
+
+    server.restart()
+    worker.terminate()
+    assert worker.wait() == 0, worker.log_text()
+    wait_until(lambda: journal(book).count("begin 2") == 3, "the server goes on with it", processes.log_text)
+    door.touch()
+    ended = server.background.wait_run(run.run_id)
+    assert (ended.run.status, ended.run.attempt) == ("success", 1)
 
 
 def test_one_server_alone_refuses_to_be_one_of_several(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from runyard.errors import InvalidInput, RunyardError
 COMMANDS = {
     "agents": "List the agents of a server and show what they take.",
     "backup": "Copy the database while it is being served.",
+    "copy": "Copy an SQLite database into a PostgreSQL one.",
     "demo": "Start a server and drive real background runs through it.",
     "doctor": "Say what is configured here, and what is wrong.",
     "migrate": "Bring the database to this version's layout.",

@@ -145,6 +145,9 @@ def _database(facts: Mapping[str, Any]) -> Generator[Finding]:
         yield Finding("database", "ok", f"{path} has layout {version}; the next start brings it to {latest}")
     else:
         yield Finding("database", "ok", f"{path} has this version's layout ({version})")
+    if facts["unsafe"]:
+        told = ", ".join(facts["unsafe"])
+        yield Finding("database", "warning", f"PostgreSQL has {told}: a crash may take what was acknowledged")
     if facts["workers"]:
         yield Finding("workers", "ok", f"alive are {', '.join(facts['workers'])}")
     if facts["unoffered"]:

@@ -13,7 +13,7 @@ from runyard.settings import Resolved, describe, resolve_settings
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-SWITCHES = frozenset({"insecure", "traces", "webhook_https_only"})
+SWITCHES = frozenset({"in_process", "insecure", "traces", "webhook_https_only"})
 
 
 def setting_flags(*names: str) -> Decorator:

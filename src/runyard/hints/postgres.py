@@ -16,6 +16,7 @@ import asyncpg
 from runyard.clock import Clock
 from runyard.hints.contract import MISSED, Listener
 from runyard.hints.local import LocalHints
+from runyard.storage.place import read
 from runyard.telemetry import say
 
 _driver: Any = asyncpg  # it has no types of its own
@@ -44,7 +45,7 @@ class PostgresHints:
     """The hints of one server among those of all servers of a database (or schema of it)."""
 
     def __init__(self, url: str, *, name: str = "runyard", clock: Clock | None = None) -> None:
-        self._url = url
+        self._place = read(url)
         self._name = name
         self._clock = clock or Clock()
         self._local = LocalHints()
@@ -129,7 +130,9 @@ class PostgresHints:
 
     async def _connect(self) -> None:
         connection = await _driver.connect(
-            self._url, timeout=PATIENCE, server_settings={"application_name": f"{self._name} hints"}
+            self._place.dsn,
+            timeout=PATIENCE,
+            server_settings={**self._place.session, "application_name": self._place.named(f"{self._name}, hints")},
         )
         try:
             channel = await connection.fetchval(_CHANNEL, timeout=PATIENCE)

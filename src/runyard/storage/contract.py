@@ -239,10 +239,13 @@ class Storage(Protocol):
         tombstone with its numbers. Returns the ids of runs whose code must be told to stop."""
         ...
 
-    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True) -> Snapshot:
+    async def snapshot(
+        self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True, held: bool = False
+    ) -> Snapshot:
         """A checkpoint of the thread (or of those it was copied from), of any namespace. One that was undone is there
-        as long as the record of its run, whose events name it; with `undone` false it is not. Raises
-        `NotFound` checkpoint_not_found."""
+        as long as the record of its run, whose events name it; with `undone` false it is not. `held` says that an
+        attempt of the caller has the thread, so that nobody undoes what it builds on. Raises `NotFound`
+        checkpoint_not_found."""
         ...
 
     async def history(

@@ -8,24 +8,32 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
+from runyard.checkpoints import Snapshot
 from runyard.clock import Clock
-from runyard.errors import RunyardError
+from runyard.errors import RunyardError, run_not_found, thread_not_found
 from runyard.items import Item, ItemSearch, passes
+from runyard.runs import Run
 from runyard.storage.contract import Recovered
+from runyard.storage.place import read
+from runyard.storage.postgres.advice import named
 from runyard.storage.postgres.attention import Attention
-from runyard.storage.postgres.connection import PACKAGE, close_pool, open_pool
+from runyard.storage.postgres.connection import PACKAGE, STATEMENT_TIMEOUT, close_pool, open_pool
+from runyard.storage.postgres.looks import Looks
 from runyard.storage.postgres.statements import statements
 from runyard.storage.postgres.transaction import Reader
 from runyard.storage.postgres.workers import Workers
 from runyard.storage.postgres.writer import Writer
 from runyard.storage.verbs.storage import VerbStorage
 from runyard.storage.verbs.transaction import Reads, Transaction
+from runyard.threads import Thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READERS = 6
-"""Connections that read. With the writer's, the one that listens and the one of the lease, a server has nine."""
+CONNECTIONS = 9
+"""That a server has: one writes, one listens (`hints.postgres`), one keeps the lease, the others read."""
+APART = 3
+"""Of them, those that do not read."""
 PROVEN_FOR = 5.0
 """Seconds for which a commit proves that the database can be written."""
 PROOF_PATIENCE = 2.0
@@ -43,8 +51,24 @@ class PostgresStorage(VerbStorage):
 
     shared = True
 
-    def __init__(self, url: str, *, name: str = "runyard") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "runyard",
+        connections: int = CONNECTIONS,
+        statement_timeout: float = STATEMENT_TIMEOUT,
+    ) -> None:
+        """`name` is how connections are named in the database's own lists, `connections` their number with the one of
+        the hints, and `statement_timeout` seconds after which the database gives a statement up.
+
+        Raises:
+            InvalidInput: the URL is wrong.
+        """
         super().__init__()
+        self._place = read(url)
+        self._readers = connections - APART
+        self._limits = {"statement_timeout": f"{statement_timeout * 1000:.0f}"}
         self.worker_id = Clock().new_id()
         """By which this process is known where it executes something."""
         self._url = url
@@ -53,19 +77,29 @@ class PostgresStorage(VerbStorage):
         self._attention = Attention(url, name)
 
     async def open(self) -> None:
-        writer = Writer(self._url, self._name, self._statements, self._deliver, self.worker_id, self._attention)
-        workers = Workers(self._url, self._name, self._statements, self.worker_id, self._attention)
-        await writer.open()
-        try:
-            await workers.open()
-            self._pool = await open_pool(self._url, self._name, READERS)
-        except BaseException:
-            await workers.close()
-            await writer.close()
-            raise
+        writer = Writer(
+            self._url,
+            f"{self._name}, writer",
+            self._statements,
+            self._deliver,
+            self.worker_id,
+            self._attention,
+            self._limits,
+        )
+        workers = Workers(self._url, f"{self._name}, lease", self._statements, self.worker_id, self._attention)
+        with named(self._place):
+            await writer.open()
+            try:
+                await workers.open()
+                self._pool = await open_pool(self._url, f"{self._name}, reader", self._readers, **self._limits)
+            except BaseException:
+                await workers.close()
+                await writer.close()
+                raise
         self._workers = workers
         self._writer = writer
         self._reader = Reader(self._pool, self._statements, self._attention)
+        self._looks = Looks(self._reader)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -105,9 +139,34 @@ class PostgresStorage(VerbStorage):
             page = msgspec.structs.replace(page, offset=page.offset + ITEM_PAGE)
         return found[query.offset : query.offset + query.limit]
 
+    # what many ask for at the same time
+
+    async def run(self, owner: str, run_id: str) -> Run:
+        run = await self._looks.run(owner, run_id)
+        if run is None:
+            raise run_not_found(run_id)
+        return run
+
+    async def thread(self, owner: str, thread_id: str) -> Thread:
+        thread = await self._looks.thread(owner, thread_id)
+        if thread is None or thread.hidden:
+            raise thread_not_found(thread_id)
+        return thread
+
+    async def last_seq(self, owner: str, thread_id: str) -> int:
+        return (await self._looks.numbers(owner, thread_id))[0]
+
+    async def floor_seq(self, owner: str, thread_id: str) -> int:
+        return (await self._looks.numbers(owner, thread_id))[1]
+
+    async def _found_snapshot(self, owner: str, thread_id: str, checkpoint_id: str, undone: bool) -> Snapshot:
+        found = await self._looks.snapshot(owner, thread_id, checkpoint_id, undone)
+        # Else it is one that the thread was copied from, or none of its own.
+        return found or await super()._found_snapshot(owner, thread_id, checkpoint_id, undone)
+
     async def last_seqs(self, threads: Sequence[tuple[str, str]]) -> list[int]:
         owners, ids = [owner for owner, _ in threads], [thread_id for _, thread_id in threads]
-        found = {(owner, id): last for owner, id, last in await self._reader.all("numbers_of_many", (owners, ids))}
+        found = {(owner, id): last for owner, id, last, _ in await self._reader.all("numbers_of_many", (owners, ids))}
         return [found.get(thread, 0) for thread in threads]
 
     # workers

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from runyard.storage.place import read
 from runyard.storage.postgres.faults import FAULTS
 from runyard.telemetry import say
 
@@ -76,8 +77,8 @@ class Attention:
     """Looks after the connections of one server."""
 
     def __init__(self, url: str, name: str) -> None:
-        self._url = url
-        self._name = f"{name} probe"
+        self._place = read(url)
+        self._name = self._place.named(f"{name}, probe")
         self._asking: set[asyncio.Task[None]] = set()
 
     def begin(self, connection: Any, patience: float | None = None) -> Callable[[], None]:
@@ -107,7 +108,8 @@ class Attention:
     async def _works(self, session: Session) -> bool:
         """Whether the database does something for a session; where it cannot be reached, it does not do so either."""
         try:
-            probe = await _driver.connect(self._url, timeout=PATIENCE, server_settings={"application_name": self._name})
+            settings = {**self._place.session, "application_name": self._name}
+            probe = await _driver.connect(self._place.dsn, timeout=PATIENCE, server_settings=settings)
         except asyncpg.TooManyConnectionsError:
             return True  # nobody knows
         except FAULTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -45,12 +46,24 @@ def translate(error: BaseException) -> RunyardError:
             return Unavailable("the database is read-only: nothing was written", code="database_read_only")
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
             return Unavailable(f"the database lets us not in: {error}", code="database_unreachable")
-        case _ if isinstance(error, UNREACHABLE):
+        case asyncpg.LockNotAvailableError():
             return Unavailable(
-                f"the database cannot be reached: {error or type(error).__name__}", code="database_unreachable"
+                "the database gave up waiting for a lock that others hold (pg_stat_activity shows them)",
+                code="database_busy",
             )
+        case asyncpg.QueryCanceledError():
+            return Unavailable(f"the database gave a statement up: {error}", code="database_busy")
+        case _ if isinstance(error, UNREACHABLE):
+            return Unavailable(f"the database cannot be reached: {plainly(error)}", code="database_unreachable")
         case _:
             return StorageError(f"the database failed: {type(error).__name__}: {error}")
+
+
+def plainly(error: BaseException) -> str:
+    """What went wrong, without the address that some errors tell: clients are shown it."""
+    if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+        return os.strerror(error.errno).lower() if error.errno else type(error).__name__
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

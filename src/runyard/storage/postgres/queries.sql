@@ -3,6 +3,11 @@
 -- takes any number of rows, a list for each of its columns; where it changes threads, it locks them in their order.
 -- Reads of a run select its columns in the order of `runs.Run`, reads of a thread in that of `threads.Thread`, reads of
 -- a checkpoint in that of `checkpoints.Checkpoint`.
+--
+-- A plan is made once in a connection's life, perhaps while the tables are empty. So each statement leaves it one index
+-- to go by: `owner || ''` and `hidden + 0` are conditions that no index is searched by, nor one left out for; a scalar
+-- subquery is looked up row by row, where EXISTS may read a whole table first; and a list of runs compares and orders by
+-- whole rows, `(owner, number) <= (:owner, ...)`, which is the order of one index only.
 
 -- name: insert_thread
 -- A new thread, or nothing where the id is taken.
@@ -29,7 +34,7 @@ WHERE owner = $1 AND thread_id = $2 AND deleted_at IS NULL
 -- name: thread_alone
 -- A thread that can be seen, and that no run executes or waits on: its head, its last number, its lease.
 SELECT head, last_seq, lease FROM threads
-WHERE owner = $1 AND thread_id = $2 AND deleted_at IS NULL AND hidden = 0 AND NOT EXISTS (
+WHERE owner = $1 AND thread_id = $2 AND deleted_at IS NULL AND hidden + 0 = 0 AND NOT EXISTS (
     SELECT 1 FROM runs
     WHERE runs.owner = $1 AND runs.thread_id = $2 AND status IN ('pending', 'running')
 )
@@ -46,9 +51,10 @@ LIMIT :limit OFFSET :offset
 
 -- name: search_threads_labelled
 -- By a text of the metadata: the label leads to few threads, the newest first.
-SELECT threads.thread_id, threads.owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden,
-       floor_seq, asking
-FROM labels JOIN threads ON threads.owner = labels.owner AND threads.thread_id = labels.id
+SELECT t.thread_id, t.owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden, floor_seq, asking
+FROM labels CROSS JOIN LATERAL (
+    SELECT * FROM threads WHERE owner = labels.owner AND thread_id = labels.id OFFSET 0
+) AS t
 WHERE labels.owner = :owner AND kind = 'thread' AND name = :name AND value = :value
   AND deleted_at IS NULL AND hidden = 0 AND (:status::text IS NULL OR status = :status)
   AND readable_json(metadata) @> readable_json(:metadata)
@@ -169,7 +175,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt, max_attempts,
        outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq, stateless, line,
        due_at, started_at, ended_at
-FROM runs WHERE run_id = $1 AND owner = $2 AND deleted_at IS NULL
+FROM runs WHERE run_id = $1 AND owner || '' = $2 AND coalesce(deleted_at, 0) = 0
 
 -- name: run_row
 -- A run, tombstoned or not, whoever owns it.
@@ -183,23 +189,25 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
        outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq, stateless, line,
        due_at, started_at, ended_at
 FROM runs
-WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL
+WHERE (owner, thread_id, number) >= (:owner, :thread_id, 0) AND (owner, thread_id, number) <= (:owner, :thread_id, 9223372036854775807)
+  AND deleted_at IS NULL
   AND (:agent_id::text IS NULL OR agent_id = :agent_id)
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
-ORDER BY number DESC LIMIT :limit OFFSET :offset
+ORDER BY owner DESC, thread_id DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_of_agent
 SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt, max_attempts,
        outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq, stateless, line,
        due_at, started_at, ended_at
 FROM runs
-WHERE owner = :owner AND agent_id = :agent_id AND deleted_at IS NULL
+WHERE (owner, agent_id, number) >= (:owner, :agent_id, 0) AND (owner, agent_id, number) <= (:owner, :agent_id, 9223372036854775807)
+  AND deleted_at IS NULL
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
-ORDER BY number DESC LIMIT :limit OFFSET :offset
+ORDER BY owner DESC, agent_id DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_of_status
 -- One status that is not success: such runs are few, and have an index of their own.
@@ -217,11 +225,11 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
        outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq, stateless, line,
        due_at, started_at, ended_at
 FROM runs
-WHERE owner = :owner AND deleted_at IS NULL
+WHERE (owner, number) >= (:owner, 0) AND (owner, number) <= (:owner, 9223372036854775807) AND deleted_at IS NULL
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
-ORDER BY number DESC LIMIT :limit OFFSET :offset
+ORDER BY owner DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_labelled
 -- By a text of the metadata: the label leads to few runs, the newest first.
@@ -229,7 +237,7 @@ SELECT run_id, thread_id, runs.owner, agent_id, status, created_at, updated_at, 
        outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq, stateless, line,
        due_at, started_at, ended_at
 FROM labels JOIN runs ON runs.number = labels.place
-WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value AND deleted_at IS NULL
+WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value AND coalesce(deleted_at, 0) = 0
   AND (:agent_id::text IS NULL OR agent_id = :agent_id)
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
@@ -255,7 +263,7 @@ SELECT (SELECT count(*) FROM runs WHERE owner = $1 AND status IN ('pending', 'ru
 -- name: make_ready
 -- A suspect is ready too, but not for everybody: see `ready_apart`.
 UPDATE runs SET ready = CASE WHEN losses >= 2 THEN 2 ELSE 1 END
-WHERE number = $1 AND status = 'pending' AND due_at IS NULL
+WHERE number = $1 AND status || '' = 'pending' AND due_at IS NULL
 
 -- name: not_ready
 -- Nobody may claim what is no longer first in line.
@@ -289,7 +297,7 @@ FOR NO KEY UPDATE SKIP LOCKED
 SELECT run_id FROM runs WHERE status = 'running' AND losses >= 2 LIMIT 1
 
 -- name: acquit
-UPDATE runs SET losses = 0 WHERE run_id = $1 AND status = 'running'
+UPDATE runs SET losses = 0 WHERE run_id = $1 AND status || '' = 'running'
 
 -- name: count_loss
 UPDATE runs SET losses = losses + $1 WHERE run_id = $2
@@ -312,7 +320,7 @@ UPDATE runs SET due_at = NULL, line = coalesce($1, line) WHERE number = $2
 SELECT min(due_at) FROM runs WHERE due_at IS NOT NULL AND status = 'pending'
 
 -- name: request_cancel
-UPDATE runs SET cancel = $1, updated_at = $2 WHERE run_id = $3 AND status = 'running'
+UPDATE runs SET cancel = $1, updated_at = $2 WHERE run_id = $3 AND status || '' = 'running'
 
 -- name: attempt_standing
 -- All that the end of an attempt needs to know, while the attempt holds its lease: the run, its thread's last number and
@@ -327,7 +335,7 @@ SELECT runs.run_id, runs.thread_id, runs.owner, agent_id, runs.status, runs.crea
              AND others.status IN ('pending', 'running') AND others.run_id <> runs.run_id
        )
 FROM runs JOIN threads ON threads.owner = runs.owner AND threads.thread_id = runs.thread_id
-WHERE runs.run_id = $1 AND runs.status = 'running' AND threads.lease = $2 AND threads.deleted_at IS NULL
+WHERE runs.run_id = $1 AND runs.status || '' = 'running' AND threads.lease = $2 AND threads.deleted_at IS NULL
 
 -- name: end_run
 -- Guarded: a run ends once.
@@ -335,14 +343,14 @@ UPDATE runs
 SET status = :status, outcome = :outcome, failure = :failure, last_seq = :last_seq, ended_at = :now, updated_at = :now,
     ready = 0, due_at = NULL, expires_at = :expires_at, deleted_at = :deleted_at,
     last_checkpoint = coalesce(:last_checkpoint, last_checkpoint)
-WHERE run_id = :run_id AND status IN ('pending', 'running')
+WHERE run_id = :run_id AND status || '' IN ('pending', 'running')
 RETURNING 1
 
 -- name: requeue_run
 UPDATE runs
 SET status = 'pending', due_at = :due_at, updated_at = :now, attempt = attempt - :refund,
     last_checkpoint = coalesce(:last_checkpoint, last_checkpoint)
-WHERE run_id = :run_id AND status = 'running'
+WHERE run_id = :run_id AND status || '' = 'running'
 RETURNING 1
 
 -- name: bury_run
@@ -350,14 +358,20 @@ UPDATE runs SET deleted_at = :now, outcome = coalesce(:outcome, outcome), expire
 WHERE run_id = :run_id AND ended_at IS NOT NULL
 
 -- name: bury_runs_of_thread
-UPDATE runs SET deleted_at = :now, expires_at = :now WHERE owner = :owner AND thread_id = :thread_id
-  AND deleted_at IS NULL AND ended_at IS NOT NULL AND run_id IS DISTINCT FROM :keep
+UPDATE runs SET deleted_at = :now, expires_at = :now WHERE number = ANY (ARRAY(
+    SELECT number FROM runs
+    WHERE (owner, thread_id, number) >= (:owner, :thread_id, 0)
+      AND (owner, thread_id, number) <= (:owner, :thread_id, 9223372036854775807)
+      AND deleted_at IS NULL AND ended_at IS NOT NULL AND run_id IS DISTINCT FROM :keep
+    ORDER BY owner, thread_id, number))
 
 -- name: started_later
 -- Whether another run of the thread began after this one.
 SELECT 1 FROM runs
-WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL AND started_at IS NOT NULL
-  AND number > (SELECT number FROM runs WHERE run_id = :run_id) LIMIT 1
+WHERE (owner, thread_id, number) > (:owner, :thread_id, (SELECT number FROM runs WHERE run_id = :run_id))
+  AND (owner, thread_id, number) <= (:owner, :thread_id, 9223372036854775807)
+  AND deleted_at IS NULL AND started_at IS NOT NULL
+ORDER BY owner, thread_id, number LIMIT 1
 
 -- name: executing
 -- Everything that executes on a worker which is not alive, with that worker.
@@ -403,10 +417,50 @@ SELECT DISTINCT unnest(agents) FROM workers WHERE expires_at > clock_timestamp()
 SELECT 1 FROM threads WHERE owner = $1 AND thread_id = $2 AND lease = $3 AND deleted_at IS NULL
 
 -- name: numbers_of_many
--- The last numbers of many threads.
-SELECT threads.owner, threads.thread_id, last_seq
+-- What `numbers` tells, of many threads.
+SELECT threads.owner, threads.thread_id, last_seq, floor_seq
 FROM threads JOIN unnest($1::text[], $2::text[]) AS w (owner, thread_id)
   ON threads.owner = w.owner AND threads.thread_id = w.thread_id
+
+-- name: run_of_many
+-- What `run` tells, of many runs.
+SELECT runs.run_id, thread_id, runs.owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
+       max_attempts, outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq,
+       stateless, line, due_at, started_at, ended_at
+FROM runs JOIN unnest($1::text[], $2::text[]) AS w (owner, run_id)
+  ON runs.run_id = w.run_id AND runs.owner || '' = w.owner
+WHERE coalesce(deleted_at, 0) = 0
+
+-- name: thread_of_many
+-- What `thread` tells, of many threads.
+SELECT threads.thread_id, threads.owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden,
+       floor_seq, asking
+FROM threads JOIN unnest($1::text[], $2::text[]) AS w (owner, thread_id)
+  ON threads.owner = w.owner AND threads.thread_id = w.thread_id
+WHERE deleted_at IS NULL
+
+-- name: state_of_many
+-- What `readable`, `chain` and `checkpoint` tell, of many checkpoints: the place of each among those that are wanted.
+SELECT w.place, chain.kinds, chain.bodies, c.checkpoint_id, c.thread_id, c.parent_id, c.run_id, c.created_at, c.step,
+       c.source, c.kind, c.body, c.full_size, c.chain_size, c.asked, c.namespace
+FROM checkpoints AS c
+JOIN unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) WITH ORDINALITY
+    AS w (owner, thread_id, checkpoint_id, undone, place)
+  ON c.checkpoint_id = w.checkpoint_id AND c.owner || '' = w.owner
+CROSS JOIN LATERAL (
+    WITH RECURSIVE chain (parent_id, kind, body, depth) AS (
+        SELECT c.parent_id, c.kind, c.body, 0
+        UNION ALL
+        SELECT above.parent_id, above.kind, above.body, chain.depth + 1
+        FROM chain JOIN checkpoints AS above ON above.checkpoint_id = chain.parent_id
+        WHERE chain.kind = 'delta'
+    )
+    SELECT array_agg(kind ORDER BY depth DESC) AS kinds, array_agg(body ORDER BY depth DESC) AS bodies FROM chain
+) AS chain
+WHERE c.thread_id || '' = w.thread_id
+  AND (c.gone = 0 OR w.undone AND (SELECT true FROM runs AS r WHERE r.run_id = c.run_id))
+   OR (SELECT true FROM inherited AS i
+       WHERE i.checkpoint_id = w.checkpoint_id AND i.owner = w.owner AND i.thread_id = w.thread_id AND i.gone = 0)
 
 -- name: put_checkpoint
 -- From outside any attempt.
@@ -417,11 +471,11 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1)
 -- name: checkpoint
 SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, kind, body, full_size, chain_size, asked,
        namespace
-FROM checkpoints WHERE checkpoint_id = $1 AND owner = $2
+FROM checkpoints WHERE checkpoint_id = $1 AND owner || '' = $2
 
 -- name: place_of_checkpoint
 -- What reading on from a checkpoint needs to know.
-SELECT number, thread_id, namespace, gone, parent_id FROM checkpoints WHERE checkpoint_id = $1 AND owner = $2
+SELECT number, thread_id, namespace, gone, parent_id FROM checkpoints WHERE checkpoint_id = $1 AND owner || '' = $2
 
 -- name: chain
 -- From a checkpoint up to the nearest full one.
@@ -484,8 +538,8 @@ ORDER BY lineage.depth
 
 -- name: belongs
 -- Whether a checkpoint is among the thread's own states, or those that it was copied from.
-SELECT EXISTS (SELECT 1 FROM checkpoints WHERE checkpoint_id = :checkpoint_id AND owner = :owner
-               AND thread_id = :thread_id AND gone = 0 AND namespace = '')
+SELECT EXISTS (SELECT 1 FROM checkpoints WHERE checkpoint_id = :checkpoint_id AND owner || '' = :owner
+               AND thread_id || '' = :thread_id AND gone = 0 AND namespace = '')
     OR EXISTS (
         WITH RECURSIVE lineage (checkpoint_id, parent_id) AS (
             SELECT c.checkpoint_id, c.parent_id FROM threads AS t
@@ -501,8 +555,8 @@ SELECT EXISTS (SELECT 1 FROM checkpoints WHERE checkpoint_id = :checkpoint_id AN
 -- name: readable
 -- Whether a checkpoint was made on the thread, or is a subgraph's that it has inherited. One that was undone can be
 -- read by its id while there is a record of its run, whose events name it.
-SELECT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.checkpoint_id = :checkpoint_id AND c.owner = :owner
-               AND c.thread_id = :thread_id
+SELECT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.checkpoint_id = :checkpoint_id AND c.owner || '' = :owner
+               AND c.thread_id || '' = :thread_id
                AND (c.gone = 0 OR :undone::boolean AND EXISTS (SELECT 1 FROM runs AS r WHERE r.run_id = c.run_id)))
     OR EXISTS (SELECT 1 FROM inherited AS i WHERE i.checkpoint_id = :checkpoint_id AND i.owner = :owner
                AND i.thread_id = :thread_id AND i.gone = 0)
@@ -686,8 +740,11 @@ ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: search_items_below
 -- The items below a namespace, updated last first.
-SELECT namespace, key, value, created_at, updated_at, ttl FROM items
-WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at IS NULL OR expires_at > :now)
+SELECT namespace, key, value, created_at, updated_at, ttl FROM (
+    SELECT * FROM items
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at IS NULL OR expires_at > :now)
+    OFFSET 0
+) AS below
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: next_namespace
@@ -746,11 +803,11 @@ UPDATE schema_versions SET name = name WHERE number = 1
 -- Runs whose own time has come. The last column: whether the invocation is not over.
 SELECT number, run_id, owner, thread_id, first_seq, last_seq, stateless,
        (outcome = 'asked' OR invocation <> run_id) AND (
-           EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
-                   AND t.asking = 1)
-           OR EXISTS (SELECT 1 FROM runs AS other
-                      WHERE other.owner = runs.owner AND other.thread_id = runs.thread_id
-                        AND other.status IN ('pending', 'running') AND other.invocation = runs.invocation))
+           (SELECT count(*) FROM threads AS t
+            WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id AND t.asking = 1) > 0
+           OR (SELECT count(*) FROM runs AS other
+               WHERE other.owner = runs.owner AND other.thread_id = runs.thread_id
+                 AND other.status IN ('pending', 'running') AND other.invocation = runs.invocation) > 0)
 FROM runs
 WHERE expires_at IS NOT NULL AND expires_at <= $1 AND ended_at IS NOT NULL LIMIT 50
 
@@ -758,11 +815,11 @@ WHERE expires_at IS NOT NULL AND expires_at <= $1 AND ended_at IS NOT NULL LIMIT
 -- Finished runs on threads, oldest first. The last column as above.
 SELECT number, run_id, owner, thread_id, first_seq, last_seq, stateless,
        (outcome = 'asked' OR invocation <> run_id) AND (
-           EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
-                   AND t.asking = 1)
-           OR EXISTS (SELECT 1 FROM runs AS other
-                      WHERE other.owner = runs.owner AND other.thread_id = runs.thread_id
-                        AND other.status IN ('pending', 'running') AND other.invocation = runs.invocation))
+           (SELECT count(*) FROM threads AS t
+            WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id AND t.asking = 1) > 0
+           OR (SELECT count(*) FROM runs AS other
+               WHERE other.owner = runs.owner AND other.thread_id = runs.thread_id
+                 AND other.status IN ('pending', 'running') AND other.invocation = runs.invocation) > 0)
 FROM runs
 WHERE trimmed = :trimmed AND ended_at IS NOT NULL AND expires_at IS NULL AND ended_at <= :before
 ORDER BY ended_at LIMIT :limit
@@ -782,8 +839,8 @@ UPDATE runs SET trimmed = 1 WHERE number = $1
 -- name: oldest_events
 -- The beginning of a thread's log, and of each piece whether its run is old enough, or gone.
 SELECT e.last_seq,
-       NOT EXISTS (SELECT 1 FROM runs AS r
-                   WHERE r.run_id = e.run_id AND (r.ended_at IS NULL OR r.ended_at > :before))
+       (SELECT count(*) FROM runs AS r
+        WHERE r.run_id = e.run_id AND (r.ended_at IS NULL OR r.ended_at > :before)) = 0
 FROM events AS e
 WHERE e.owner = :owner AND e.thread_id = :thread_id AND e.last_seq <= :last_seq ORDER BY e.last_seq LIMIT :limit
 
@@ -826,9 +883,12 @@ WHERE deleted_at IS NULL AND hidden = 0 AND status IN ('idle', 'error')
 ORDER BY updated_at, owner, thread_id LIMIT :limit
 
 -- name: expire_runs_of_thread
-UPDATE runs SET deleted_at = :now, expires_at = :now WHERE number IN (
+UPDATE runs SET deleted_at = :now, expires_at = :now WHERE number = ANY (ARRAY(
     SELECT number FROM runs
-    WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL LIMIT :limit)
+    WHERE (owner, thread_id, number) >= (:owner, :thread_id, 0)
+      AND (owner, thread_id, number) <= (:owner, :thread_id, 9223372036854775807)
+      AND deleted_at IS NULL
+    ORDER BY owner, thread_id, number LIMIT :limit))
 
 -- name: unswept_threads
 SELECT owner, thread_id, deleted_at FROM threads WHERE unswept = 1 LIMIT $1
@@ -838,8 +898,8 @@ SELECT owner, thread_id, deleted_at FROM threads WHERE unswept = 1 LIMIT $1
 UPDATE threads SET unswept = 1
 WHERE owner = :owner AND thread_id = :thread_id AND unswept = 0 AND (
     deleted_at IS NOT NULL
-    OR EXISTS (SELECT 1 FROM checkpoints AS c
-               WHERE c.owner = threads.owner AND c.thread_id = threads.thread_id AND c.gone = 1))
+    OR (SELECT true FROM checkpoints AS c
+        WHERE c.owner = threads.owner AND c.thread_id = threads.thread_id AND c.gone = 1 LIMIT 1))
 
 -- name: park_thread
 UPDATE threads SET unswept = 0 WHERE owner = :owner AND thread_id = :thread_id
@@ -847,7 +907,9 @@ UPDATE threads SET unswept = 0 WHERE owner = :owner AND thread_id = :thread_id
 -- name: outliving_run
 -- A run of a deleted thread whose record is kept, with its events and its last state.
 SELECT 1 FROM runs
-WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL LIMIT 1
+WHERE (owner, thread_id, number) >= (:owner, :thread_id, 0)
+  AND (owner, thread_id, number) <= (:owner, :thread_id, 9223372036854775807) AND deleted_at IS NULL
+ORDER BY owner, thread_id, number LIMIT 1
 
 -- name: copy_of_thread
 -- A copy that lives, or whose own checkpoints are still there.
@@ -911,8 +973,8 @@ WHERE owner = :owner AND thread_id = (SELECT origin_thread FROM threads WHERE ow
 -- name: release_sources
 -- The same of the threads from which it has states of subgraphs.
 UPDATE threads SET unswept = 1
-WHERE owner = :owner AND thread_id IN (
-    SELECT source FROM inherited WHERE owner = :owner AND thread_id = :thread_id)
+WHERE owner = :owner AND thread_id = ANY (ARRAY(
+    SELECT source FROM inherited WHERE owner = :owner AND thread_id = :thread_id))
 
 -- name: forget_inherited
 DELETE FROM inherited WHERE owner = :owner AND thread_id = :thread_id
@@ -923,7 +985,7 @@ UPDATE threads SET unswept = 0, origin = NULL, origin_thread = NULL WHERE owner 
 -- name: revived
 -- A deleted copy whose id is used again descends from nothing any more, once its old checkpoints are gone.
 SELECT 1 FROM threads
-WHERE owner = :owner AND thread_id = :thread_id AND origin IS NULL AND origin_thread IS NOT NULL
+WHERE owner = :owner AND thread_id = :thread_id AND origin IS NULL AND coalesce(origin_thread, '') <> ''
   AND NOT EXISTS (SELECT 1 FROM checkpoints AS c
                   WHERE c.owner = threads.owner AND c.thread_id = threads.thread_id AND c.gone = 1)
 
@@ -968,11 +1030,11 @@ ORDER BY 2
 -- Whoever takes a delivery has it until its lease ends. The try is counted here.
 UPDATE outbox
 SET lease = lease + 1, sending = 1, attempts = attempts + 1, attempted_at = :now, due_at = :until
-WHERE number IN (
-    SELECT number FROM outbox
+WHERE delivery_id = ANY (ARRAY(
+    SELECT delivery_id FROM outbox
     WHERE host = :host AND due_at IS NOT NULL AND due_at <= :now ORDER BY due_at LIMIT :limit
     FOR NO KEY UPDATE SKIP LOCKED
-)
+))
 RETURNING delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
           attempted_at, delivered_at, parked_at, last_status, last_error
 
@@ -981,18 +1043,18 @@ RETURNING delivery_id, owner, run_id, thread_id, url, host, created_at, began_at
 UPDATE outbox
 SET due_at = NULL, sending = 0, delivered_at = :delivered_at, parked_at = :parked_at, last_status = :status,
     last_error = :error
-WHERE delivery_id = :delivery_id AND lease = :lease AND sending = 1
+WHERE delivery_id = :delivery_id AND lease = :lease AND sending + 0 = 1
 RETURNING 1
 
 -- name: retry_delivery
 UPDATE outbox SET due_at = :due_at, sending = 0, last_status = :status, last_error = :error
-WHERE delivery_id = :delivery_id AND lease = :lease AND sending = 1
+WHERE delivery_id = :delivery_id AND lease = :lease AND sending + 0 = 1
 RETURNING 1
 
 -- name: release_delivery
 -- The try was cut short, and does not count.
 UPDATE outbox SET due_at = $1, sending = 0, attempts = attempts - 1
-WHERE delivery_id = $2 AND lease = $3 AND sending = 1
+WHERE delivery_id = $2 AND lease = $3 AND sending + 0 = 1
 RETURNING 1
 
 -- name: recall_deliveries
@@ -1002,23 +1064,23 @@ UPDATE outbox SET due_at = $1, sending = 0 WHERE sending = 1 AND due_at <= $1
 -- name: resend_delivery
 -- Trying begins anew, at once. One that is being sent at this moment is left alone.
 UPDATE outbox SET due_at = :now, began_at = :now, attempts = 0, delivered_at = NULL, parked_at = NULL
-WHERE delivery_id = :delivery_id AND owner = :owner AND sending = 0
+WHERE delivery_id = :delivery_id AND owner || '' = :owner AND sending = 0
 
 -- name: delivery
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
-FROM outbox WHERE delivery_id = $1 AND owner = $2
+FROM outbox WHERE delivery_id = $1 AND owner || '' = $2
 
 -- name: notice
-SELECT notices.run, state, questions FROM outbox JOIN notices ON notices.number = outbox.number
-WHERE delivery_id = $1 AND owner = $2
+SELECT notices.run, state, questions FROM notices
+WHERE number = (SELECT number FROM outbox WHERE delivery_id = $1 AND owner || '' = $2)
 
 -- name: search_deliveries
 -- Newest first.
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
-FROM outbox WHERE owner = :owner
-ORDER BY number DESC LIMIT :limit OFFSET :offset
+FROM outbox WHERE (owner, number) >= (:owner, 0) AND (owner, number) <= (:owner, 9223372036854775807)
+ORDER BY owner DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_pending
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
@@ -1036,14 +1098,14 @@ ORDER BY number DESC LIMIT :limit OFFSET :offset
 -- Most are delivered: the newest rows hold enough of them.
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
-FROM outbox WHERE owner = :owner AND delivered_at IS NOT NULL
-ORDER BY number DESC LIMIT :limit OFFSET :offset
+FROM outbox WHERE (owner, number) >= (:owner, 0) AND (owner, number) <= (:owner, 9223372036854775807) AND delivered_at IS NOT NULL
+ORDER BY owner DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: delivery_of_run
 -- One at most.
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
-FROM outbox WHERE owner = $1 AND run_id = $2
+FROM outbox WHERE owner || '' = $1 AND run_id = $2
 
 -- name: settled_deliveries
 SELECT number FROM outbox
@@ -1133,7 +1195,7 @@ WITH wanted AS (
         prior_head = w.prior_head, base = w.base, started_at = w.started_at,
         worker = current_setting('runyard.worker', true)
     FROM thread AS w
-    WHERE runs.number = w.number AND runs.status = 'pending' AND runs.ready > 0
+    WHERE runs.number = w.number AND runs.status || '' = 'pending' AND runs.ready > 0
     RETURNING w.*
 )
 INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
@@ -1165,7 +1227,7 @@ WITH wanted AS (
     SET status = w.status, outcome = w.outcome, failure = w.failure, last_seq = w.last_seq, ended_at = w.now,
         updated_at = w.now, ready = 0, due_at = NULL, expires_at = w.expires_at, last_checkpoint = w.last_checkpoint
     FROM thread AS w
-    WHERE runs.run_id = w.run_id AND runs.status = 'running' AND runs.cancel IS NOT DISTINCT FROM w.cancel
+    WHERE runs.run_id = w.run_id AND runs.status || '' = 'running' AND runs.cancel IS NOT DISTINCT FROM w.cancel
     RETURNING w.*
 )
 INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)

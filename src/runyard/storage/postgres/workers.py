@@ -82,6 +82,16 @@ async def standing(connection: Any) -> tuple[list[str], dict[str, int]]:
     return [row["place"] for row in rows], {row[0]: row[1] for row in waiting if row[0] not in offered}
 
 
+async def unsafe(connection: Any) -> tuple[str, ...]:
+    """Settings of the database by which what was acknowledged may be lost, each with its value."""
+    rows = await connection.fetch(_UNSAFE)
+    return tuple(f"{row[0]} = {row[1]}" for row in rows)
+
+
+_UNSAFE = """
+SELECT name, setting FROM pg_settings
+WHERE setting = 'off' AND name IN ('fsync', 'synchronous_commit', 'full_page_writes') ORDER BY name
+"""
 _ALIVE = """
 SELECT 'process ' || process || ' on ' || host AS place, agents FROM workers WHERE expires_at > clock_timestamp()
 ORDER BY started_at

@@ -12,13 +12,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from runyard.errors import StorageError, Unavailable
+import asyncpg
+
+from runyard.errors import RunyardError, StorageError, Unavailable
 from runyard.storage.postgres.attention import Attention, end_session, soon
-from runyard.storage.postgres.connection import STOPPED_TIMEOUT_MS, connect, migrate
+from runyard.storage.postgres.connection import STOPPED_TIMEOUT_MS, connect
 from runyard.storage.postgres.faults import FAULTS, UNREACHABLE, translate, translated
+from runyard.storage.postgres.schema import migrate, refuse_unfinished
 from runyard.storage.postgres.statements import Statement
 from runyard.storage.postgres.transaction import Transaction, Work
 from runyard.storage.verbs.jobs import GROUP_LIMIT, Job, writer_died
@@ -50,8 +53,10 @@ class Writer:
         deliver: Callable[[Sequence[Job], float], None],
         worker_id: str,
         attention: Attention,
+        limits: Mapping[str, str],
     ) -> None:
-        """`worker_id`: whose runs are what is claimed here."""
+        """`worker_id`: whose runs are what is claimed here. `limits`: settings of PostgreSQL for its session."""
+        self._limits = limits
         self._url = url
         self._worker_id = worker_id
         self._name = name
@@ -77,12 +82,13 @@ class Writer:
 
         Raises:
             Unavailable: the database cannot be reached.
-            StorageError: it is too old, or was written by a newer Runyard.
+            StorageError: it is too old, was written by a newer Runyard, or a copy into it has not come to its end.
         """
         await self._connect()
         try:
             with translated():
                 await migrate(self._connection)
+                await refuse_unfinished(self._connection)
         except BaseException:
             await self._drop()
             raise
@@ -152,7 +158,7 @@ class Writer:
             await self._connected()
             if self._mark - self._forgotten >= MARKS_KEPT:
                 await self._forget_marks()
-        except (*FAULTS, Unavailable, StorageError) as error:
+        except (*FAULTS, RunyardError) as error:
             self._fail(group, error)
             return
         answered = self._attention.begin(self._connection)
@@ -195,6 +201,12 @@ class Writer:
             if isinstance(error, UNREACHABLE):
                 self._begun.clear()
                 self._lose(work, group, error)
+                return True
+            if isinstance(error, asyncpg.LockNotAvailableError):
+                # Each verb by itself would wait as long again.
+                if await self._rolled_back(group, work):
+                    self._begun.clear()
+                    self._fail(group, error)
                 return True
             return not await self._rolled_back(group, work)
         self._committed()
@@ -251,7 +263,7 @@ class Writer:
                     with soon(connection):
                         statement, values = work.evidence
                         return bool(await connection.fetch(statement, *values))
-            except (*FAULTS, Unavailable, StorageError) as error:
+            except (*FAULTS, RunyardError) as error:
                 self._refuse_waiting(error)
             if time.monotonic() - self._closed_at > FAREWELL:
                 return False
@@ -308,6 +320,7 @@ class Writer:
         self._connection = await connect(
             self._url,
             self._name,
+            **self._limits,
             **{"runyard.worker": self._worker_id, "idle_in_transaction_session_timeout": str(STOPPED_TIMEOUT_MS)},
         )
 

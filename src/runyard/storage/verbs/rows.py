@@ -21,6 +21,8 @@ _run_encode = msgspec.msgpack.Encoder().encode
 
 RUN_COLUMNS = 25
 """How many columns a read of a run has."""
+AGENT_COLUMN, LINE_COLUMN = 3, 21
+"""Where its agent and its place in line are among them."""
 
 
 def run_of(row: tuple[Any, ...]) -> Run:

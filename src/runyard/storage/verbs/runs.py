@@ -37,6 +37,8 @@ from runyard.storage.verbs.line import (
 )
 from runyard.storage.verbs.outbox import announce
 from runyard.storage.verbs.rows import (
+    AGENT_COLUMN,
+    LINE_COLUMN,
     RUN_COLUMNS,
     checkpoint_of,
     checkpoint_values,
@@ -295,14 +297,21 @@ def _new_run(new: NewRun, *, claimed: bool, first_seq: int, head: str | None, as
 async def claim(t: Transaction, agents: dict[str, int | None], limit: int, now: int) -> list[Claim]:
     await join_due(t, now)
     found = await _claim_suspect(t, agents, now)
+    ready: list[Any] = []
     for agent_id, concurrency in agents.items():
         room = limit - len(found)
         if concurrency is not None:
             room = min(room, concurrency - (await t.one("running_of_agent", (agent_id,)))[0])
-        if room <= 0:
-            continue
-        found += [_claim(t, row, concurrency, now) for row in await t.all("ready", (agent_id, room))]
-    return found
+        if room > 0:
+            ready += await t.all("ready", (agent_id, room))
+    # No agent comes before another: whose run has waited longest begins.
+    ready.sort(key=_place)
+    return found + [_claim(t, row, agents[row[AGENT_COLUMN]], now) for row in ready[: limit - len(found)]]
+
+
+def _place(row: Any) -> tuple[int, int]:
+    """Where a run that was found ready stands in line: since when, and its number."""
+    return row[LINE_COLUMN], row[RUN_COLUMNS]
 
 
 async def _claim_suspect(t: Transaction, agents: dict[str, int | None], now: int) -> list[Claim]:

@@ -16,6 +16,13 @@ async def state_of(reader: Reads, checkpoint_id: str) -> State:
     return fold(await reader.all("chain", (checkpoint_id,)))
 
 
+async def is_there(reader: Reads, owner: str, thread_id: str, checkpoint_id: str, undone: bool = True) -> bool:
+    """Whether a checkpoint is one of the thread or of those it was copied from, of a subgraph or not."""
+    where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    readable = (await reader.one("readable", {**where, "undone": undone}))[0]
+    return bool(readable or (await reader.one("belongs", where))[0])
+
+
 async def found_snapshot(
     reader: Reads, owner: str, thread_id: str, checkpoint_id: str, undone: bool = True
 ) -> Snapshot:
@@ -24,11 +31,7 @@ async def found_snapshot(
     Raises:
         NotFound: it is no such.
     """
-    where = {"owner": owner, "thread_id": thread_id, "checkpoint_id": checkpoint_id}
-    if (
-        not (await reader.one("readable", {**where, "undone": undone}))[0]
-        and not (await reader.one("belongs", where))[0]
-    ):
+    if not await is_there(reader, owner, thread_id, checkpoint_id, undone):
         raise checkpoint_not_found(checkpoint_id, thread_id)
     return Snapshot(
         checkpoint_of(await reader.one("checkpoint", (checkpoint_id, owner))), await state_of(reader, checkpoint_id)

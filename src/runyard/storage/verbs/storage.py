@@ -69,6 +69,8 @@ _agent = msgspec.json.Decoder(Agent).decode
 class VerbStorage(ABC):
     """Most of a storage. Not here: opening, closing, what is in the way of writing, sizes."""
 
+    shared: bool
+
     def __init__(self) -> None:
         self.on_commit: Callable[[Sequence[Chunk]], None] = _nobody
         self.on_ready: Callable[[], None] = _nothing
@@ -170,13 +172,22 @@ class VerbStorage(ABC):
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
         return await self._do(thread_verbs.delete_thread, owner, thread_id, now)
 
-    async def snapshot(self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True) -> Snapshot:
+    async def snapshot(
+        self, owner: str, thread_id: str, checkpoint_id: str, *, undone: bool = True, held: bool = False
+    ) -> Snapshot:
         kept = self._snapshots.get((owner, checkpoint_id))  # two owners may have threads of the same name
-        if kept is not None and kept.checkpoint.thread_id == thread_id and undone:
+        # Another server may have undone it, which is not known here. It is small to ask, and large to read again.
+        if (
+            kept is not None
+            and kept.checkpoint.thread_id == thread_id
+            and undone
+            and (held or not self.shared or await states.is_there(self._rows, owner, thread_id, checkpoint_id))
+        ):
             return kept
+        return self._keep(owner, await self._found_snapshot(owner, thread_id, checkpoint_id, undone))
 
-        found = await self._read(lambda reader: states.found_snapshot(reader, owner, thread_id, checkpoint_id, undone))
-        return self._keep(owner, found)
+    async def _found_snapshot(self, owner: str, thread_id: str, checkpoint_id: str, undone: bool) -> Snapshot:
+        return await self._read(lambda reader: states.found_snapshot(reader, owner, thread_id, checkpoint_id, undone))
 
     async def history(
         self, owner: str, thread_id: str, *, before: str | None, limit: int, namespace: str = ""
