@@ -20,12 +20,12 @@ import uvicorn
 
 from runyard import databases, moving
 from runyard.agents import Agent
-from runyard.api import answers
 from runyard.api import app as api_app
 from runyard.api.auth import Keys
 from runyard.api.context import ApiContext
 from runyard.api.gate import LOOPBACK_HOSTS
 from runyard.api.langgraph import crons
+from runyard.api.posted import posted
 from runyard.clock import Clock
 from runyard.connections import guarded
 from runyard.crons import Cron
@@ -140,7 +140,7 @@ def _app(
         hints=adapters.hints,
         host=host,
         outbound=_outbound(settings),
-        render=answers.webhook,
+        render=posted,
         cron_wish=cron_wish,
         cron_made=cron_made,
         clock=clock,

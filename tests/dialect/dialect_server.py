@@ -65,7 +65,8 @@ class _Runner(uvicorn.Server):
 def dialect_server(folder: Path, prefix: str = "/langgraph", **settings: Any) -> Iterator[Dialect]:
     """Serves until the block ends."""
     given: dict[str, Any] = {
-        "database": f"sqlite:///{folder}/runyard.db", "synchronous": "normal", "disconnect_grace": 0.0, **settings,
+        "database": f"sqlite:///{folder}/runyard.db", "synchronous": "normal", "disconnect_grace": 0.0,
+        "webhook_allow": ("127.0.0.1",), **settings,
     }  # fmt: skip
     app = create_app(Settings(**given), agents=dialect_agents.AGENTS)
     ready = threading.Event()

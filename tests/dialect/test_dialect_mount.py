@@ -56,6 +56,23 @@ def test_refusals_are_in_the_words_of_their_face(server: Starter) -> None:
     play(story())
 
 
+def test_whoever_may_read_may_join_and_ends_nothing_by_leaving(server: Starter) -> None:
+    async def story() -> None:
+        keys = (ApiKey("w", "mia"), ApiKey("r", "mia", "read"))
+        async with server(echoes, api_keys=keys) as s:
+            writes, reads = {"x-api-key": "w"}, {"x-api-key": "r"}
+            thread = (await s.post("/langgraph/threads", headers=writes)).json()["thread_id"]
+            body = {"assistant_id": "echoes", "input": 1}
+            run = (await s.post(f"/langgraph/threads/{thread}/runs", body, headers=writes)).json()["run_id"]
+            for path in ("join", "stream"):
+                place = f"/langgraph/threads/{thread}/runs/{run}/{path}"
+                assert (await s.http.get(place, headers=reads)).status_code == 200
+                refused = await s.http.get(place, headers=reads, params={"cancel_on_disconnect": 1})
+                assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+
+    play(story())
+
+
 def test_pages_from_listed_origins_may_send_and_read_what_its_clients_do(server: Starter) -> None:
     async def story() -> None:
         async with server(echoes, cors_origins=("https://app.example",)) as s:

@@ -11,6 +11,7 @@ import pytest
 from dialect_server import Dialect
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
+from receiver import Receiver
 
 from runyard.api.langgraph.assistants import default_id
 
@@ -265,7 +266,7 @@ REFUSED: list[dict[str, Any]] = [
     {"assistant_id": "weather", "checkpoint": {"checkpoint_ns": "below:1"}},
     {"assistant_id": "weather", "checkpoint_id": "x"},
     {"assistant_id": "weather", "command": {"update": [["a", 1], ["a", 2]]}},
-    {"assistant_id": "counts", "webhook": "http://127.0.0.1/"},
+    {"assistant_id": "counts", "webhook": "http://10.0.0.1/"},
     {"assistant_id": "counts", "after_seconds": -1},
     {"assistant_id": "counts", "multitask_strategy": "odd"},
     {"assistant_id": "talks", "input": {"messages": [{"content": "no role"}]}},
@@ -318,6 +319,23 @@ def test_a_run_ends_with_its_reader_where_that_is_asked_for(dialect: Dialect, go
         await interrupted(client, thread_id, newest["run_id"])
 
     asyncio.run(story())
+
+
+def test_a_webhook_is_told_as_the_vendors_is(dialect: Dialect) -> None:
+    receiver = Receiver()
+    try:
+        asked = dialect.sync.runs.create(dialect.thread(), "asks", input={}, webhook=receiver.url, metadata={"m": 1})
+        failed = dialect.sync.runs.create(None, "fails", input={}, webhook=receiver.url)
+        told = {message.event["run_id"]: message.event for message in receiver.wait(2)}
+    finally:
+        receiver.close()
+    event = told[asked["run_id"]]
+    assert (event["status"], event["metadata"], event["assistant_id"]) == ("success", {"m": 1}, default_id("asks"))
+    assert event["values"]["__interrupt__"][0]["value"] == {"question": "sure?"}
+    assert event["error"] is None
+    assert event["run_started_at"] <= event["run_ended_at"] <= event["webhook_sent_at"]
+    assert told[failed["run_id"]]["error"] == {"error": "ValueError", "message": "no such city: Atlantis"}
+    assert told[failed["run_id"]]["status"] == "error"
 
 
 def test_an_idempotency_key_gives_the_same_run(dialect: Dialect) -> None:

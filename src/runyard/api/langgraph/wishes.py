@@ -27,6 +27,8 @@ _RECORDED: Mapping[str, runs.StreamMode] = {
     "custom": "custom", "tasks": "tasks", "checkpoints": "checkpoints", "debug": "debug",
 }  # fmt: skip
 """What the log has for each mode."""
+_UNTIL_THEN: Mapping[bool | None, Durability] = {True: "async", False: "exit"}
+"""What `checkpoint_during` was before there was `durability`."""
 _PLACES = ("thread_id", "checkpoint_id", "checkpoint_ns")
 """Keys of `config.configurable` that have a field of their own here."""
 
@@ -51,6 +53,7 @@ async def wish(
     context = _context(body, assistant)
     durability = body.durability or _UNTIL_THEN.get(body.checkpoint_during)
     asked = listed(body.stream_mode)
+    recorded = list[runs.StreamMode](dict.fromkeys(_RECORDED[mode] for mode in asked))
     created = CreateRun(
         agent_id=assistant.agent_id,
         thread_id=thread_id,
@@ -61,7 +64,7 @@ async def wish(
         command=UNSET if body.command is None else _command(body.command, agent),
         checkpoint=UNSET if base is None else {"checkpoint_id": base},
         webhook=_or_unset(body.webhook),
-        stream_mode=[_RECORDED[mode] for mode in dict.fromkeys(asked)] or UNSET,
+        stream_mode=recorded or UNSET,
         on_completion=_or_unset(body.on_completion),
         on_disconnect=_or_unset(body.on_disconnect),
         after_seconds=_or_unset(body.after_seconds),
@@ -92,10 +95,6 @@ async def chosen(api: ApiContext, owner: str, assistant_id: str) -> Assistant:
         return await assistants.find(api, owner, assistant_id)
     except NotFound as error:
         raise InvalidInput(error.message, code=error.reason, field="assistant_id") from None
-
-
-_UNTIL_THEN: Mapping[bool | None, Durability] = {True: "async", False: "exit"}
-"""What `checkpoint_during` was before there was `durability`."""
 
 
 def refuse(body: StatelessRun) -> None:
