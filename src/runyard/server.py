@@ -181,7 +181,7 @@ Role = Literal["serve", "api", "worker"]
 
 def _role(settings: Settings, offered: api_app.Faces) -> Role:
     """What the server is to those who look at a shared database's connections."""
-    if offered[""] is api_app.HEALTH:
+    if offered.get("") is api_app.HEALTH:
         return "worker"
     return "serve" if settings.workers else "api"
 

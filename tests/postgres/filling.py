@@ -17,6 +17,7 @@ SMALL = {"attempt", "max_attempts", "losses", "concurrency", "attempts", "last_s
 """What PostgreSQL keeps in 32 bits."""
 FLAGS = {
     "asking", "hidden", "unswept", "stateless", "resumes", "ready", "trimmed", "gone", "outside", "sending",
+    "enabled",
 }  # fmt: skip
 
 
@@ -95,6 +96,13 @@ def fitting(chance: random.Random, table: str, number: int) -> dict[str, Any]:
             return {"number": 2**40 + number}
         case "agents":
             return {"agent_id": unique}
+        case "assistants":
+            return {"assistant_id": unique}
+        case "assistant_versions":
+            return {"assistant_id": unique, "version": number + 1}
+        case "crons":
+            fires = chance.choice(({"enabled": 1, "next_at": 2**62}, {"enabled": 0, "next_at": None}))
+            return {"cron_id": unique, "on_run_completed": chance.choice((None, "delete", "keep")), **fires}
         case "traces":
             return {"run_id": unique}
         case "records":

@@ -20,7 +20,7 @@ CREATE TABLE crons (
     last_error       text COLLATE "C",            -- why the last firing made no run
     PRIMARY KEY (owner, cron_id),
     CHECK (next_at IS NULL OR enabled = 1)
-);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX crons_due ON crons (next_at, owner, cron_id) WHERE next_at IS NOT NULL;
 CREATE INDEX crons_of_thread ON crons (owner, thread_id) WHERE thread_id IS NOT NULL;
