@@ -30,7 +30,7 @@ from runyard.errors import (
 from runyard.events import Chunk, InputEvent, Mode, lifecycle
 from runyard.hints.contract import Hints
 from runyard.readers import PAGE
-from runyard.runs import CancelAction, Command, Config, Durability, NewRun, Request, Run, RunFilter, Strategy
+from runyard.runs import CancelAction, Command, Config, Dialect, Durability, NewRun, Request, Run, RunFilter, Strategy
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Created, Storage
 from runyard.streams import Ending, Streams
@@ -94,6 +94,7 @@ class CreateRun(msgspec.Struct, frozen=True):
     interrupt_after: list[str] | Literal["*"] | msgspec.UnsetType = _UNSET
     durability: Durability | msgspec.UnsetType = _UNSET
     stream_subgraphs: bool | msgspec.UnsetType = _UNSET
+    langgraph: Dialect | msgspec.UnsetType = _UNSET
     idempotency: tuple[str, str, str] | None = None
 
 
@@ -356,6 +357,7 @@ class Lifecycle:
             interrupt_after=wish.interrupt_after,
             durability=wish.durability,
             stream_subgraphs=wish.stream_subgraphs,
+            langgraph=wish.langgraph,
         )
         graphs.check_request(request, agent)
         if wish.context is not _UNSET:

@@ -91,6 +91,18 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
     configurable: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
+class Dialect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the LangGraph face keeps of a request: words of its own, which nothing in the engine obeys."""
+
+    assistant_id: str
+    stream_mode: list[str] = []
+    """As it was asked for, where it was: what is recorded stands in the request itself."""
+    resumable: bool | None = None
+    """`stream_resumable`, to be echoed: every stream can be resumed."""
+    cron_id: str | None = None
+    """The cron that the run is a firing of."""
+
+
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the client asked for, as kept and echoed: only fields that were sent are set (metadata stands on the run).
 
@@ -114,6 +126,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     interrupt_after: list[str] | Literal["*"] | msgspec.UnsetType = msgspec.UNSET
     durability: Durability | msgspec.UnsetType = msgspec.UNSET
     stream_subgraphs: bool | msgspec.UnsetType = msgspec.UNSET
+    langgraph: Dialect | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def resumes(self) -> bool:

@@ -53,9 +53,9 @@ STRAGGLERS = 2.0
 class App:
     """The server as an ASGI app with lifespan: run it, mount it, or test it."""
 
-    def __init__(self, engine: Engine, api: ApiContext, table: api_app.Table = api_app.ROUTES) -> None:
+    def __init__(self, engine: Engine, api: ApiContext, offered: api_app.Faces | None = None) -> None:
         self.engine = engine
-        self._asgi = api_app.build(api, self._lifespan, table)
+        self._asgi = api_app.build(api, self._lifespan, offered)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._asgi(scope, receive, send)
@@ -93,7 +93,8 @@ def create_app(
             "name them by settings.agents (targets), or set processes to 0",
             field="processes",
         )
-    return _app(settings, _host(settings), agents or (), clock or Clock(), tracer_provider, api_app.ROUTES)
+    offered = api_app.faces(settings.root)
+    return _app(settings, _host(settings), agents or (), clock or Clock(), tracer_provider, offered)
 
 
 def _app(
@@ -102,7 +103,7 @@ def _app(
     agents: Sequence[LoadedAgent],
     clock: Clock,
     tracer_provider: Any,
-    table: api_app.Table,
+    offered: api_app.Faces,
 ) -> App:
     check_role(settings)
     found = [*load_targets(settings.agents, Path.cwd()), *agents] if settings.workers else []
@@ -132,6 +133,7 @@ def _app(
         storage=engine.storage,
         ready=engine.readiness,
         metrics=engine.exposition,
+        slots=lambda: (engine.worker.executing, engine.worker.free),
         keys=Keys(settings.api_keys),
         cors_origins=settings.cors_origins,
         allowed_hosts=hosts,
@@ -141,7 +143,7 @@ def _app(
         version=version("runyard"),
         spans=spans,
     )
-    return App(engine, api, table)
+    return App(engine, api, offered)
 
 
 def _adapters(settings: Settings) -> Adapters:
@@ -212,7 +214,7 @@ def serve(settings: Settings) -> int:
     Raises:
         RunyardError: the server cannot start; the message says why, and what to do.
     """
-    return _serve_table(settings, api_app.ROUTES)
+    return _serve_faces(settings, api_app.faces(settings.root))
 
 
 def work(settings: Settings) -> int:
@@ -229,24 +231,24 @@ def work(settings: Settings) -> int:
         )
     if not settings.workers:
         raise InvalidInput("workers is 0: a worker that executes nothing has nothing to do", field="workers")
-    return _serve_table(settings, api_app.HEALTH)
+    return _serve_faces(settings, {"": api_app.HEALTH})
 
 
-def _serve_table(settings: Settings, table: api_app.Table) -> int:
+def _serve_faces(settings: Settings, offered: api_app.Faces) -> int:
     configure_logging(settings.log_format, settings.log_level)
     listening = _listen(settings.host, settings.port)
     try:
-        return _serve_on(listening, settings, table)
+        return _serve_on(listening, settings, offered)
     finally:
         listening.close()
 
 
-def _serve_on(listening: socket.socket, settings: Settings, table: api_app.Table) -> int:
+def _serve_on(listening: socket.socket, settings: Settings, offered: api_app.Faces) -> int:
     host = _host(settings)
     if isinstance(host, ProcessHost):
         host.spawn()
     with Doorway(listening, BACKLOG):
-        app = _app(settings, host, (), Clock(), None, table)
+        app = _app(settings, host, (), Clock(), None, offered)
     if not app.engine.verbs.agents and settings.workers:
         raise InvalidInput("there is no agent to serve; name some: runyard serve examples/", field="agents")
     _spare_collections()

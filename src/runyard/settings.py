@@ -75,6 +75,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     insecure: Annotated[bool, Meta(description="Serve other machines although there are no `api_keys`.")] = False
+    root: Annotated[
+        Literal["agent-protocol", "langgraph"],
+        Meta(
+            description="Which face of the API is served at the root: `agent-protocol`, with the other under "
+            "`/langgraph`, or `langgraph`, with the other under `/agent-protocol`."
+        ),
+    ] = "agent-protocol"
     cors_origins: Annotated[
         tuple[str, ...],
         Meta(description="The foreign origins whose web pages may call the server; `*` means all."),

@@ -75,6 +75,7 @@ def _other(name: str, default: Any) -> str:
         "database": "sqlite:////data/other.db",
         "synchronous": "normal",
         "workers": "0",
+        "root": "langgraph",
         "log_format": "json",
         "log_level": "error",
         "api_keys": "secret=mia:read",

@@ -1,25 +1,23 @@
-"""The route table of the API, on one screen."""
+"""The route table of the Agent Protocol, on one screen; and all that a server offers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from starlette.routing import Router as StarletteRouter
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from runyard.api import agents, openapi, page, problems, runs, store, system, threads, webhooks
+from runyard.api import agents, openapi, page, runs, store, system, threads, webhooks
 from runyard.api.call import Call
 from runyard.api.context import ApiContext
-from runyard.api.gate import Gate, refuse
-from runyard.api.operation import Endpoint, Operation, operation
-from runyard.api.router import Router
+from runyard.api.faces import Face, Mounts, Table
+from runyard.api.langgraph import app as langgraph
+from runyard.api.langgraph import problems as langgraph_problems
+from runyard.api.operation import operation
 from runyard.api.streaming import routes as streaming
-from runyard.api.tracing import Traced
-
-Table = tuple[tuple[str, Mapping[str, Operation]], ...]
 
 
 @operation("System", needs="nothing", answer=dict[str, Any])
@@ -91,20 +89,31 @@ ROUTES: Table = (
 )  # fmt: skip
 
 
-HEALTH: Table = tuple(route for route in ROUTES if route[0] in ("/ok", "/ready", "/metrics"))
+AGENT_PROTOCOL = Face(ROUTES)
+HEALTH = Face(tuple(route for route in ROUTES if route[0] in ("/ok", "/ready", "/metrics")))
 """All that a worker answers."""
+LANGGRAPH = Face(langgraph.ROUTES, langgraph_problems)
+
+Root = Literal["agent-protocol", "langgraph"]
+Faces = Mapping[str, Face]
+"""By the path below which each is mounted; one is at the root, which is empty."""
 
 
-def build(api: ApiContext, lifespan: Lifespan[Any] | None = None, table: Table = ROUTES) -> ASGIApp:
+def faces(root: Root = "agent-protocol") -> Faces:
+    """What a server offers: one face at the root, the other below a path of its own."""
+    if root == "langgraph":
+        return {"": LANGGRAPH, "/agent-protocol": AGENT_PROTOCOL}
+    return {"": AGENT_PROTOCOL, "/langgraph": LANGGRAPH}
+
+
+def build(api: ApiContext, lifespan: Lifespan[Any] | None = None, offered: Faces | None = None) -> ASGIApp:
     """The API as an ASGI app; `lifespan` is run when the server starts and stops it."""
-    endpoints: dict[str, ASGIApp] = {path: Endpoint(api, methods) for path, methods in table}
-    if api.spans is not None:
-        endpoints = {path: Traced(endpoint, path, api.spans) for path, endpoint in endpoints.items()}
-    gate = Gate(Router(endpoints, _nothing_there), api.allowed_hosts, api.cors_origins)
+    built = {prefix: face.build(api, prefix) for prefix, face in (offered or faces()).items()}
+    mounts = Mounts(built.pop(""), built)
     life = StarletteRouter(lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (life if scope["type"] == "lifespan" else gate)(scope, receive, send)
+        await (life if scope["type"] == "lifespan" else mounts)(scope, receive, send)
 
     return app
 
@@ -114,7 +123,3 @@ def _document(version: str) -> tuple[bytes, bytes]:
     """What describes the table above, as JSON and as a page: made when first asked for."""
     described = openapi.document(ROUTES, version)
     return msgspec.json.encode(described), page.render(described)
-
-
-async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
-    await refuse(scope, receive, send, problems.no_such_path(scope["path"]))

@@ -29,6 +29,8 @@ class ApiContext:
     storage: Storage
     ready: Callable[[], Awaitable[dict[str, Any]]]
     metrics: Callable[[], Awaitable[tuple[bytes, bytes]]]
+    slots: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """How many runs execute here, and how many more could."""
     keys: Keys = field(default_factory=Keys)
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()

@@ -10,14 +10,20 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runyard.api import problems
-from runyard.api.problems import Headers, Refused
+from runyard.api.problems import Headers, Refused, Words
+from runyard.api.router import below_root
 from runyard.errors import RunyardError
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 """Who may be asked for when a server is bound to loopback and its settings say nothing else."""
 
-_EXPOSED = b"Content-Location, Location, Idempotent-Replayed, Retry-After, Runyard-Ignored, Runyard-Missed"
-_ALLOWED_HEADERS = b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key"
+_EXPOSED = (
+    b"Content-Location, Location, Idempotent-Replayed, Retry-After, Runyard-Ignored, Runyard-Missed, "
+    b"X-Pagination-Next, X-Pagination-Total"
+)
+_ALLOWED_HEADERS = (
+    b"Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-API-Key, X-Auth-Scheme"
+)
 _ALLOWED_METHODS = b"GET, POST, PUT, PATCH, DELETE"
 _PROBES = ("/ok", "/ready")
 """Asked for by machines that call a server by any address; they change nothing and say little."""
@@ -26,8 +32,9 @@ _PROBES = ("/ok", "/ready")
 class Gate:
     """Pure ASGI: refuses foreign hosts and origins, and answers for the listed origins."""
 
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], origins: tuple[str, ...], words: Words = problems) -> None:
         self._app = app
+        self._words = words
         self._any_host = not hosts or "*" in hosts
         self._hosts = frozenset(host.lower().encode() for host in hosts)
         self._below = tuple(host[1:].lower().encode() for host in hosts if host.startswith("*."))
@@ -38,14 +45,14 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         scope["runyard.headers"] = headers
         host = headers.get(b"host", b"")
-        if not (self._any_host or self._knows(host)) and scope["path"] not in _PROBES:
-            await refuse(scope, receive, send, _foreign_host(host))
+        if not (self._any_host or self._knows(host)) and below_root(scope) not in _PROBES:
+            await refuse(scope, receive, send, _foreign_host(host), self._words)
             return
         origin = headers.get(b"origin")
         if origin is None or _is_same(origin, host):
             await self._app(scope, receive, send)
         elif not (self._any_origin or origin.lower() in self._origins):
-            await refuse(scope, receive, send, _foreign_origin(origin))
+            await refuse(scope, receive, send, _foreign_origin(origin), self._words)
         elif scope["type"] == "http" and b"access-control-request-method" in headers:
             await _preflight(origin, send)
         else:
@@ -90,9 +97,9 @@ async def _preflight(origin: bytes, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def refuse(scope: Scope, receive: Receive, send: Send, error: RunyardError) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, error: RunyardError, words: Words = problems) -> None:
     """Answers an error where there is no operation that could; closes a WebSocket."""
-    status, body, headers = problems.answer(error)
+    status, body, headers = words.answer(error)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
     kind = "http"
     if scope["type"] == "websocket":

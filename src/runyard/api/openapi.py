@@ -21,7 +21,6 @@ Json = dict[str, Any]
 Paths = Iterable[tuple[str, Mapping[str, Operation]]]
 
 _REF = "#/components/schemas/{name}"
-_ERROR = {"application/json": {"schema": {"$ref": _REF.format(name="ErrorResponse")}}}
 _UUIDS = ("run_id", "thread_id")
 
 _REASONS = {
@@ -36,6 +35,7 @@ _REASONS = {
     422: "Validation Error",
     426: "A WebSocket is needed",
     429: "As many runs are pending as may be",
+    500: "What was asked about does not work",
     503: "The server cannot take this now",
     504: "The run's code has not stopped within the grace period",
 }
@@ -72,22 +72,40 @@ _WEBHOOK: Json = {
 }
 
 
-def document(paths: Paths, version: str) -> Json:
+class About(msgspec.Struct, frozen=True):
+    """What a document describes: a face of the API."""
+
+    title: str
+    description: str
+    error: type[msgspec.Struct]
+    """The body of a refusal."""
+    webhooks: Mapping[str, Json] = {}
+
+
+AGENT_PROTOCOL = About(
+    "Runyard: Agent Protocol",
+    f"The Agent Protocol {PROTOCOL_VERSION} for agents that run in the background.",
+    answers.ErrorResponse,
+    {"run_ended": {"post": _WEBHOOK}},
+)
+
+
+def document(paths: Paths, version: str, about: About = AGENT_PROTOCOL) -> Json:
     """The OpenAPI 3.1 document of these paths."""
     table = [(path, method, operation) for path, methods in paths for method, operation in methods.items()]
-    described = _Types(operation for _, _, operation in table)
+    described = _Types((operation for _, _, operation in table), about.error)
     found: dict[str, Json] = {}
     for path, method, operation in table:
         found.setdefault(path, {})[method.lower()] = _operation(path, operation, described)
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Runyard: Agent Protocol",
+            "title": about.title,
             "version": version,
-            "description": f"The Agent Protocol {PROTOCOL_VERSION} for agents that run in the background.",
+            "description": about.description,
         },
         "paths": found,
-        "webhooks": {"run_ended": {"post": _WEBHOOK}},
+        "webhooks": dict(about.webhooks),
         "components": {
             "schemas": described.components,
             "securitySchemes": {
@@ -101,8 +119,10 @@ def document(paths: Paths, version: str) -> Json:
 class _Types:
     """The JSON Schemas of every type that an operation names."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
-        kinds: list[Any] = [answers.ErrorResponse]
+    def __init__(self, operations: Iterable[Operation], error: type[msgspec.Struct]) -> None:
+        kinds: list[Any] = [error]
+        reference = {"$ref": _REF.format(name=error.__name__)}
+        self.error: Json = {"application/json": {"schema": reference}}
         for operation in operations:
             kinds += [] if operation.body is None else [operation.body.type]
             kinds += [] if operation.answer is None else [operation.answer]
@@ -185,7 +205,7 @@ def _responses(path: str, operation: Operation, types: _Types) -> Json:
             content = {"schema": {"description": operation.answer.__doc__}, "itemSchema": content["schema"]}
         responses = {"200": {"description": "Success", "content": {operation.media: content}}}
     for status in sorted({*operation.errors, *_usual_errors(path, operation)}):
-        content = _ERROR
+        content = types.error
         if status == 503 and operation.needs == "nothing":
             content = {"application/json": {"schema": types.schema(operation.answer)}}
         responses[str(status)] = {"description": _REASONS[status], "content": content}

@@ -12,6 +12,7 @@ from runyard.api import problems, wire
 from runyard.api.auth import Needs
 from runyard.api.call import Call, ClientGone
 from runyard.api.context import ApiContext
+from runyard.api.problems import Words
 from runyard.api.socket import Socket
 from runyard.api.validation import Shape
 from runyard.errors import RunyardError
@@ -46,6 +47,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """What it does, in words."""
         return self.handler.__doc__ or ""
+
+    def named(self, id: str) -> Operation:
+        """The same operation at another path."""
+        return msgspec.structs.replace(self, id=id)
 
     def on_thread(self, id: str) -> Operation:
         """The same operation below `/threads/{thread_id}`."""
@@ -88,13 +93,14 @@ def operation(
 class Endpoint:
     """The methods of one path, as an ASGI app: who may, what is done, and what becomes of errors."""
 
-    def __init__(self, api: ApiContext, methods: Mapping[str, Operation]) -> None:
+    def __init__(self, api: ApiContext, methods: Mapping[str, Operation], words: Words = problems) -> None:
         self._api = api
+        self._words = words
         self.methods = dict(methods)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._open(Socket(self._api, scope, receive, send))
+            await self._open(Socket(self._api, scope, receive, send, self._words))
             return
         call = Call(self._api, scope, receive, send, scope["runyard.headers"])
         try:
@@ -109,7 +115,7 @@ class Endpoint:
                 # The status line is out: only a broken connection still tells the client that this is no answer.
                 say("answer broke off", method=scope["method"], path=scope["path"], why=error.message)
                 return
-            status, body, headers = problems.answer(error)
+            status, body, headers = self._words.answer(error)
             if status == 500:
                 say("request failed", error=error, method=scope["method"], path=scope["path"])
             await call.answer(body, status, headers)
@@ -118,7 +124,8 @@ class Endpoint:
         except Exception as error:
             say("request failed", error=error, method=scope["method"], path=scope["path"])
             if not call.started:
-                await call.answer(*_internal())
+                status, body, headers = self._words.internal()
+                await call.answer(body, status, headers)
 
     async def _open(self, socket: Socket) -> None:
         """A WebSocket: it is refused like a request until it is accepted, and closed afterwards."""
@@ -137,8 +144,3 @@ class Endpoint:
         except Exception as error:
             say("request failed", error=error, method="WEBSOCKET", path=socket.path)
             await socket.fail()
-
-
-def _internal() -> tuple[bytes, int, problems.Headers]:
-    status, body, headers = problems.internal()
-    return body, status, headers

@@ -6,7 +6,7 @@ included.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -29,6 +29,18 @@ _STATUS: dict[type[RunyardError], int] = {
 }
 
 _RETRY_AFTER_SECONDS = b"1"
+
+
+class Words(Protocol):
+    """How a face tells of errors: this module, or one like it."""
+
+    def answer(self, error: RunyardError) -> tuple[int, bytes, Headers]:
+        """The status, the body and the additional headers of a refusal."""
+        ...
+
+    def internal(self) -> tuple[int, bytes, Headers]:
+        """The same of a fault of ours."""
+        ...
 
 
 class Refused(RunyardError):
@@ -93,7 +105,7 @@ def answer(error: RunyardError) -> tuple[int, bytes, Headers]:
     if isinstance(error, InvalidInput) and "errors" not in metadata:
         fault = {"field": metadata.get("field"), "message": error.message}
         metadata = {**metadata, "errors": [fault]}
-    return status, body_of(error.reason, error.message, metadata), _headers(error, status)
+    return status, body_of(error.reason, error.message, metadata), headers_of(error, status)
 
 
 def internal() -> tuple[int, bytes, Headers]:
@@ -105,7 +117,8 @@ def body_of(code: str, message: str, metadata: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"code": code, "message": message, "metadata": metadata}, enc_hook=repr)
 
 
-def _headers(error: RunyardError, status: int) -> Headers:
+def headers_of(error: RunyardError, status: int) -> Headers:
+    """The additional headers of a refusal."""
     if isinstance(error, Refused):
         return error.headers
     if status == 401:

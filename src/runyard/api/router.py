@@ -33,7 +33,7 @@ class Router:
         self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint, params = self._find(_below_root(scope))
+        endpoint, params = self._find(below_root(scope))
         scope["path_params"] = params
         await endpoint(scope, receive, send)
 
@@ -64,7 +64,12 @@ def _match(pieces: list[Piece], asked: list[str]) -> dict[str, str] | None:
     return params
 
 
-def _below_root(scope: Scope) -> str:
+def below_root(scope: Scope) -> str:
+    """A request's path as it is below where the API is mounted."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+    if root and path.startswith(root):
+        below = path[len(root) :]
+        if below[:1] in ("", "/"):
+            return below or "/"
+    return path

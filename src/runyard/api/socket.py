@@ -59,6 +59,7 @@ class Socket:
         "_receive",
         "_scope",
         "_send",
+        "_words",
         "accepted",
         "api",
         "headers",
@@ -67,7 +68,9 @@ class Socket:
         "takes_frames",
     )
 
-    def __init__(self, api: ApiContext, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, api: ApiContext, scope: Scope, receive: Receive, send: Send, words: problems.Words = problems
+    ) -> None:
         self.api = api
         self.headers: dict[bytes, bytes] = scope["runyard.headers"]
         self.params: dict[str, str] = scope["path_params"]
@@ -79,6 +82,7 @@ class Socket:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._words = words
 
     @property
     def path(self) -> str:
@@ -155,7 +159,7 @@ class Socket:
         if self.accepted:
             await self.close(REFUSED if problems.status_of(error) < 500 else FAILED, error.message)
         else:
-            await gate.refuse(self._scope, self._receive, self._send, error)
+            await gate.refuse(self._scope, self._receive, self._send, error, self._words)
 
     async def fail(self) -> None:
         """Ends it for a fault of ours, of which the log has the rest."""
