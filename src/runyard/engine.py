@@ -16,6 +16,7 @@ from runyard.errors import InvalidInput, RunyardError
 from runyard.events import Chunk
 from runyard.executor import Executor
 from runyard.hints.contract import Hints, thread_topic
+from runyard.items import Lasting
 from runyard.leases import Leases
 from runyard.lifecycle import Lifecycle
 from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
@@ -51,6 +52,9 @@ class Terms(msgspec.Struct, frozen=True):
     webhook_concurrency: int = 32
     webhook_retention: float = 604800.0
     max_value_bytes: int = 16_000_000
+    lasting: Lasting = Lasting()
+    webhooks: bool = True
+    """Whether webhooks are told anything: where they are not, what a request says of one is passed over."""
     lease: float = 60.0
     """Of a database that is shared."""
     works: bool = True
@@ -89,7 +93,7 @@ class Engine:
         self._hints = hints
         self._host = host
         self._agents = agents
-        self._terms = terms
+        self.terms = terms
         self._state = "new"
         self._healthy = False
         self.streams = Streams(
@@ -105,6 +109,7 @@ class Engine:
             cancel_grace=terms.cancel_grace,
             spans=spans,
             max_value_bytes=terms.max_value_bytes,
+            lasting=terms.lasting,
         )
         self.worker = Worker(
             storage=storage,
@@ -140,6 +145,7 @@ class Engine:
                 count=storage.pending, clock=clock, most=terms.max_pending, most_of_owner=terms.max_pending_per_owner
             ),
             spans=spans,
+            webhooks=terms.webhooks,
         )
         self._directory = Directory(
             storage=storage, clock=clock, hints=hints, telemetry=self.telemetry, learn=self.verbs.learn
@@ -187,11 +193,11 @@ class Engine:
             await self._hints.close()
             await self.storage.close()
             raise
-        answer = answering(self.storage, self.clock)
+        answer = answering(self.storage, self.clock, self.terms.lasting)
         for user in (self._host, *self._agents.values()):
             if isinstance(user, UsesStore):
                 user.attach(answer)
-        if self._terms.works:
+        if self.terms.works:
             self._host.start()
             self.worker.start()
         self._leases.start()
@@ -242,12 +248,12 @@ class Engine:
         return {"ready": not reasons, "reasons": reasons, "unoffered": await self._unoffered() if not reasons else {}}
 
     async def _unoffered(self) -> dict[str, int]:
-        return await self.storage.unoffered(sorted(self._agents) if self._terms.works else [])
+        return await self.storage.unoffered(sorted(self._agents) if self.terms.works else [])
 
     def _reasons(self) -> list[str]:
         if self._state != "ready":
             return ["the server is starting" if self._state == "new" else "the server is stopping"]
-        if not self._terms.works:
+        if not self.terms.works:
             return []
         reasons = [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
         return reasons if self._host.trouble is None else [*reasons, self._host.trouble]
@@ -280,7 +286,7 @@ class Engine:
         self._state = "draining"
         self._lag.stop()
         self.verbs.close()
-        ended = await self.worker.drain(self._terms.drain_grace)
+        ended = await self.worker.drain(self.terms.drain_grace)
         self.streams.drain()
         await self._leases.stop()
         await self._directory.stop()
@@ -294,7 +300,7 @@ class Engine:
         if self._state == "new":
             return True
         ended = await self.drain()
-        ended = await self._host.close(0.0 if not ended else self._terms.drain_grace) and ended
+        ended = await self._host.close(0.0 if not ended else self.terms.drain_grace) and ended
         await self._hints.close()
         await self.storage.close()
         if self._spans is not None:

@@ -22,6 +22,7 @@ from runyard.errors import CancelRequested, LeaseLost, NotFound, RunyardError, S
 from runyard.events import EXTRA_MODES, AskedEvent, Entry, close_nested, entry, note_nested, point_to
 from runyard.graphs import modes_of
 from runyard.hints.contract import Hints
+from runyard.items import Lasting
 from runyard.runs import CancelAction, Failure, Outcome, Request
 from runyard.runtime.contract import (
     LOST,
@@ -75,6 +76,7 @@ class Executor:
         cancel_grace: float,
         spans: Spans | None = None,
         max_value_bytes: int,
+        lasting: Lasting,
     ) -> None:
         self.storage = storage
         self.host = host
@@ -85,6 +87,7 @@ class Executor:
         self.cancel_grace = cancel_grace
         self.spans = spans
         self.max_value_bytes = max_value_bytes
+        self.lasting = lasting
 
     def begin(self, claim: Claim, loaded: LoadedAgent) -> Execution:
         """A new execution of a claimed run; `await` its `run()`."""
@@ -247,6 +250,7 @@ class Execution:
             inner=inner,
             apart=self._apart,
             max_value_bytes=self._executor.max_value_bytes,
+            lasting=self._executor.lasting,
             injected=injected,
         )
 

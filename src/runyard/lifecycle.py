@@ -134,7 +134,7 @@ class Attachment:
 class Lifecycle:
     """The verbs. `agents` are those that runs can be created of: those with code in this process (`loaded`), and those
     that other servers publish; `retention` is in seconds; `check_webhook` raises `InvalidInput` for a URL that is no
-    webhook."""
+    webhook; without `webhooks` no run has one."""
 
     def __init__(
         self,
@@ -152,6 +152,7 @@ class Lifecycle:
         disconnect_grace: float,
         admission: Admission,
         spans: Spans | None = None,
+        webhooks: bool = True,
     ) -> None:
         self.storage = storage
         self.streams = streams
@@ -163,6 +164,7 @@ class Lifecycle:
         self._hints = hints
         self._slots = slots
         self._check_webhook = check_webhook
+        self._webhooks = webhooks
         self._retention = int(retention * 1e6)
         self._cancel_grace = cancel_grace
         self._disconnect_grace = disconnect_grace
@@ -345,7 +347,7 @@ class Lifecycle:
             config=wish.config,
             command=command,
             checkpoint=wish.checkpoint,
-            webhook=wish.webhook,
+            webhook=wish.webhook if self._webhooks else _UNSET,
             stream_mode=wish.stream_mode,
             multitask_strategy=wish.multitask_strategy,
             on_completion=wish.on_completion,

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runyard.api.auth import Keys
+from runyard.api.gate import Cors
 from runyard.api.pulse import Pulse
 from runyard.api.streaming.detached import Detached
+from runyard.items import Lasting
 from runyard.lifecycle import Lifecycle
 from runyard.protocol.filters import Filters
 from runyard.storage.contract import Storage
@@ -32,7 +34,7 @@ class ApiContext:
     slots: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """How many runs execute here, and how many more could."""
     keys: Keys = field(default_factory=Keys)
-    cors_origins: tuple[str, ...] = ()
+    cors: Cors = field(default_factory=Cors)
     allowed_hosts: tuple[str, ...] = ()
     """Host names that may be asked for; `*.example.com` means any below; empty means any at all."""
     max_body_bytes: int = 4_000_000
@@ -42,6 +44,10 @@ class ApiContext:
     """How often an open stream gets a comment."""
     keepalive: float = 1.0
     """How often a wait that lasts gets a newline."""
+    disabled: frozenset[str] = frozenset()
+    """Groups of paths that are not served (see `runyard.api.faces`)."""
+    lasting: Lasting = field(default_factory=Lasting)
+    """How long items of the store are kept of which nobody says so."""
     version: str = "0"
     spans: Spans | None = None
     """What makes spans of requests, where traces are on."""
