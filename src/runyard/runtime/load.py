@@ -89,9 +89,11 @@ def agents_of(target: str, base: Path) -> list[Found]:
 
 
 def _in_manifest(target: str, path: Path) -> list[Found]:
-    _langgraph(target)
-    from runyard.runtime.langgraph.manifest import agents_in
+    from runyard.runtime.langgraph.manifest import agents_in, read
 
+    if read(target, path)[0].graphs:
+        # Before code is imported that would fail for lack of it, in words that say less.
+        _langgraph(target)
     return agents_in(target, path)
 
 
