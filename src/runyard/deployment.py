@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runyard.api.gate import Cors
+from runyard.errors import Unsupported
 from runyard.items import Lasting
 from runyard.runtime.langgraph import manifest as files
 from runyard.runtime.langgraph.manifest import Manifest, Minutes
@@ -77,6 +78,8 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
         InvalidInput: something that is named is not there, or two files name different things of a kind.
     """
     for source in found:
+        if source.manifest.auth is not None:
+            raise Unsupported(f"target {source.target!r}: auth is not obeyed yet; take it out", field="agents")
         files.put_in_place(source.target, source.folder, source.manifest)
     http = [source.manifest.http for source in found if source.manifest.http is not None]
     item_ttl = _one(found, "store.ttl", lambda one: one.store and one.store.ttl)

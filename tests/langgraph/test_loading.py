@@ -161,7 +161,7 @@ def test_langgraph_is_imported_only_where_a_graph_is(tmp_path: Path) -> None:
 
 
 def test_a_graph_without_langgraph_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "langgraph.json").write_text('{"graphs": {}}')
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"chat": "./g.py:chat"}}')
     script = (
         "import sys; sys.modules['langgraph'] = None; from pathlib import Path; "
         "from runyard.runtime.load import load_targets; "
