@@ -48,6 +48,7 @@ class Server:
         self.http = http
         self.verbs = app.engine.verbs
         self.storage = app.engine.storage
+        self.inspection = app.engine.inspection
 
     async def post(self, path: str, body: Any = None, **more: Any) -> Any:
         return await self.http.post(path, json=body if body is not None else {}, timeout=20, **more)

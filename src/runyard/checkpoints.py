@@ -54,6 +54,11 @@ _STATE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER = msgspec.json.Encoder()
 
 
+BREAKPOINT = "breakpoint:"
+"""With what the id of a question begins that nobody asked: a graph stands where it was told to stop, and any answer
+lets it go on."""
+
+
 class Question(msgspec.Struct, frozen=True):
     """One open interrupt: what a human is asked. `value` is the payload as JSON text."""
 
@@ -63,6 +68,11 @@ class Question(msgspec.Struct, frozen=True):
     nth: int = 1
     namespace: str = ""
     """Where in a graph it was asked: as `events.Entry.namespace`."""
+
+    @property
+    def is_breakpoint(self) -> bool:
+        """Whether nobody asked it."""
+        return self.id.startswith(BREAKPOINT)
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -179,6 +189,17 @@ def _joined(head: bytes, tail: bytes) -> bytes:
     if tail == b"[]":
         return head
     return tail if head == b"[]" else head[:-1] + b"," + tail[1:]
+
+
+def check_channels(field: str, values: Iterable[str]) -> None:
+    """Refuses names that clients cannot give to channels.
+
+    Raises:
+        InvalidInput: naming `field`, where the values stand.
+    """
+    for channel in values:
+        if channel[:1] == HIDDEN:
+            raise InvalidInput(f"{field} has the key {channel!r}: such names are the server's own", field=field)
 
 
 def shown(state: Mapping[str, bytes]) -> State:

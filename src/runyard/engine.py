@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from runyard.admission import Admission
+from runyard.catalog import Catalog
+from runyard.chores import Chores
 from runyard.clock import Clock
 from runyard.delivery import Courier, Render
 from runyard.directory import Directory
@@ -16,6 +18,7 @@ from runyard.errors import InvalidInput, RunyardError
 from runyard.events import Chunk
 from runyard.executor import Executor
 from runyard.hints.contract import Hints, thread_topic
+from runyard.inspection import Inspection
 from runyard.items import Lasting
 from runyard.leases import Leases
 from runyard.lifecycle import Lifecycle
@@ -23,10 +26,12 @@ from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent, UsesStore
+from runyard.scheduler import Made, Scheduler, Wish
 from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans, Telemetry
+from runyard.timetable import Timetable
 from runyard.worker import Worker
 
 
@@ -59,6 +64,7 @@ class Terms(msgspec.Struct, frozen=True):
     """Of a database that is shared."""
     works: bool = True
     """Whether runs are executed here."""
+    chore_timeout: float = 10.0
 
 
 class Engine:
@@ -72,6 +78,8 @@ class Engine:
         host: Host,
         outbound: Outbound,
         render: Render,
+        cron_wish: Wish,
+        cron_made: Made,
         clock: Clock,
         agents: Mapping[str, LoadedAgent],
         terms: Terms,
@@ -147,6 +155,34 @@ class Engine:
             spans=spans,
             webhooks=terms.webhooks,
         )
+        self._chores = Chores(
+            storage=storage,
+            host=host,
+            clock=clock,
+            agents=agents,
+            timeout=terms.chore_timeout,
+            grace=terms.cancel_grace,
+            max_value_bytes=terms.max_value_bytes,
+        )
+        self.inspection = Inspection(
+            storage=storage,
+            streams=self.streams,
+            chores=self._chores,
+            clock=clock,
+            agents=self.verbs.agents,
+            loaded=agents if terms.works else {},
+        )
+        self.catalog = Catalog(storage=storage, verbs=self.verbs)
+        self.timetable = Timetable(storage=storage, verbs=self.verbs, hints=hints, clock=clock, wish=cron_wish)
+        self.scheduler = Scheduler(
+            storage=storage,
+            create=self.verbs.create_run,
+            wish=cron_wish,
+            made=cron_made,
+            hints=hints,
+            clock=clock,
+            telemetry=self.telemetry,
+        )
         self._directory = Directory(
             storage=storage, clock=clock, hints=hints, telemetry=self.telemetry, learn=self.verbs.learn
         )
@@ -202,6 +238,7 @@ class Engine:
             self.worker.start()
         self._leases.start()
         self.courier.start()
+        self.scheduler.start()
         self.reaper.start()
         self._lag.start()
         self._state = "ready"
@@ -285,6 +322,7 @@ class Engine:
             return True
         self._state = "draining"
         self._lag.stop()
+        await self.scheduler.stop()
         self.verbs.close()
         ended = await self.worker.drain(self.terms.drain_grace)
         self.streams.drain()
@@ -301,6 +339,7 @@ class Engine:
             return True
         ended = await self.drain()
         ended = await self._host.close(0.0 if not ended else self.terms.drain_grace) and ended
+        await self._chores.close()
         await self._hints.close()
         await self.storage.close()
         if self._spans is not None:

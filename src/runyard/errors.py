@@ -14,6 +14,9 @@
     ├── Unavailable             the server is draining or cannot write       unavailable
     ├── StorageError            the database failed or refused               storage_error
     │   └── CorruptCheckpoint   a stored state that cannot be read           corrupt_checkpoint
+    ├── AgentFailed             an agent's code failed outside of any run    agent_error
+    ├── AgentTimeout            it did not answer in time                    agent_timeout
+    ├── AgentElsewhere          it is needed, and executes elsewhere         agent_elsewhere
     ├── Undelivered             another server did not take what was sent    no_answer, not_allowed, ...
     ├── CancelRequested         an end that overlooked a request to cancel   cancel_requested
     └── LeaseLost               an attempt that no longer owns its thread    lease_lost
@@ -132,6 +135,24 @@ class CorruptCheckpoint(StorageError):
     code = "corrupt_checkpoint"
 
 
+class AgentFailed(RunyardError):
+    """An agent's code failed at what it was asked outside of any run; the message tells its error."""
+
+    code = "agent_error"
+
+
+class AgentTimeout(RunyardError):
+    """An agent's code did not answer in time what it was asked outside of any run."""
+
+    code = "agent_timeout"
+
+
+class AgentElsewhere(RunyardError):
+    """What is asked takes an agent's code, and only other servers have that."""
+
+    code = "agent_elsewhere"
+
+
 class Undelivered(RunyardError):
     """Another server was not reached, or gave no answer; the code says which."""
 
@@ -152,6 +173,24 @@ def agent_not_found(agent_id: str | None, known: list[str]) -> NotFound:
         agent_id=agent_id,
         agents=known,
     )
+
+
+def assistant_not_found(assistant_id: str) -> NotFound:
+    return NotFound(
+        f"assistant {assistant_id[:80]} does not exist", code="assistant_not_found", assistant_id=assistant_id
+    )
+
+
+def assistant_exists(assistant_id: str) -> Conflict:
+    return Conflict(
+        f"assistant {assistant_id} exists already; send if_exists=do_nothing to get it as it is",
+        code="assistant_exists",
+        assistant_id=assistant_id,
+    )
+
+
+def cron_not_found(cron_id: str) -> NotFound:
+    return NotFound(f"cron {cron_id[:80]} does not exist", code="cron_not_found", cron_id=cron_id)
 
 
 def thread_not_found(thread_id: str) -> NotFound:

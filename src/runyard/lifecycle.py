@@ -16,6 +16,7 @@ from runyard.admission import Admission
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, Checkpoint, Question, Snapshot, State, answers_of
 from runyard.clock import Clock
+from runyard.crons import Firing
 from runyard.directory import RemoteAgent
 from runyard.errors import (
     Conflict,
@@ -96,6 +97,8 @@ class CreateRun(msgspec.Struct, frozen=True):
     stream_subgraphs: bool | msgspec.UnsetType = _UNSET
     langgraph: Dialect | msgspec.UnsetType = _UNSET
     idempotency: tuple[str, str, str] | None = None
+    firing: Firing | None = None
+    """The firing of a cron that wishes it."""
 
 
 class PatchThread(msgspec.Struct, frozen=True):
@@ -197,14 +200,23 @@ class Lifecycle:
         found = [agent for _, agent in sorted(self._published.items()) if agents.matches(agent, name, metadata)]
         return found[offset : offset + limit]
 
+    @property
+    def published(self) -> Mapping[str, Agent]:
+        """The agents that runs can be created of, by id."""
+        return self._published
+
     # runs
+
+    def check_run(self, wish: CreateRun) -> None:
+        """Raises what `create_run` does, as far as the wish alone tells."""
+        self._request(wish, agents.choose(wish.agent_id, self.default_agent, self._published))
 
     async def create_run(self, owner: str, wish: CreateRun) -> Created:
         """Makes a run durable, and executes it at once where a place is free.
 
         Raises:
             NotFound: agent, thread or checkpoint.
-            Conflict: thread_busy, not_interrupted.
+            Conflict: thread_busy, not_interrupted, firing_gone.
             InvalidInput: input that does not fit the agent, fields that it cannot obey.
             TooManyRuns: it would have to wait, and as many wait as may.
             Unavailable: the server stops.
@@ -380,7 +392,7 @@ class Lifecycle:
             update = _decode(command.update)
             if not isinstance(update, dict):
                 raise InvalidInput("command.update must be an object of state values", field="command.update")
-            _check_channels("command.update", cast("dict[str, Any]", update))
+            checkpoints.check_channels("command.update", cast("dict[str, Any]", update))
 
     def _with_ids(self, messages: msgspec.Raw) -> bytes:
         """Ids make messages upserts, so that an attempt that repeats them changes nothing."""
@@ -399,7 +411,7 @@ class Lifecycle:
             if wish.thread_id is None:
                 raise InvalidInput("checkpoint needs thread_id: the thread that it belongs to", field="thread_id")
         return NewRun(
-            run_id=self.clock.new_id(),
+            run_id=self.clock.new_id() if wish.firing is None else wish.firing.run_id,
             owner=owner,
             agent_id=agent.agent_id,
             request=_encode(request),
@@ -414,6 +426,7 @@ class Lifecycle:
             base=base,
             due_at=now + int(delay * 1e6) if delay > 0 else None,
             idempotency=wish.idempotency,
+            firing=wish.firing,
             concurrency=agent.limits.concurrency,
             input_event=_encode(InputEvent(request.input, request.messages, request.command, answers)),
         )
@@ -606,6 +619,10 @@ class Lifecycle:
         asked = snapshot.checkpoint.asked if thread.asking else None
         return thread, snapshot.state, [] if asked is None else asked.questions
 
+    async def questions(self, thread: Thread) -> list[Question]:
+        """The open questions of a thread."""
+        return (await self._with_state(thread))[2]
+
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         """Newest first."""
         return await self.storage.search_threads(owner, query)
@@ -622,7 +639,7 @@ class Lifecycle:
         revises = patch.values is not None or patch.messages is not None or patch.checkpoint_id is not None
         if patch.checkpoint_id is not None and patch.values is None and patch.messages is None:
             revises = patch.metadata is None
-        _check_channels("values", patch.values or {})
+        checkpoints.check_channels("values", patch.values or {})
         while True:
             thread = await self.storage.thread(owner, thread_id)
             checkpoint = await self._revision(thread, patch) if revises else None
@@ -689,12 +706,6 @@ class Lifecycle:
         """Newest first; `before` is exclusive. Raises `NotFound`."""
         await self.storage.thread(owner, thread_id)
         return await self.storage.history(owner, thread_id, before=before, limit=limit)
-
-
-def _check_channels(field: str, values: Mapping[str, Any]) -> None:
-    for channel in values:
-        if channel[:1] == checkpoints.HIDDEN:
-            raise InvalidInput(f"{field} has the key {channel!r}: such names are the server's own", field=field)
 
 
 def still_stopping(run_id: str, grace: float) -> StillStopping:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from runyard.crons import Firing
+
 Status = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
 """The status of a run inside the engine; `wire_status` gives the Agent Protocol's."""
 
@@ -217,6 +219,8 @@ class NewRun(msgspec.Struct, frozen=True):
     due_at: int | None = None
     idempotency: tuple[str, str, str] | None = None
     """(route, key, hash of the parsed body)."""
+    firing: Firing | None = None
+    """The firing of a cron that makes it: nothing is created where that is somebody else's."""
     claim: bool = False
     """Whether a local slot is free, so that the run may be claimed in the transaction that creates it."""
     concurrency: int | None = None
@@ -231,6 +235,7 @@ class RunFilter(msgspec.Struct, frozen=True):
     thread_id: str | None = None
     agent_id: str | None = None
     statuses: tuple[Status, ...] | None = None
+    outcomes: tuple[Outcome, ...] | None = None
     metadata: dict[str, Any] | None = None
     limit: int = 10
     offset: int = 0

@@ -26,17 +26,21 @@ from runyard.api.auth import Keys
 from runyard.api.context import ApiContext
 from runyard.api.custom import Custom
 from runyard.api.gate import LOOPBACK_HOSTS, Cors
+from runyard.api.langgraph import crons
 from runyard.api.lifespan import lifespan
 from runyard.clock import Clock
 from runyard.connections import guarded
+from runyard.crons import Cron
 from runyard.databases import Adapters, postgres_adapters, sqlite_adapters
 from runyard.deployment import Deployment, Source, deployment, report, sources
 from runyard.doorway import Doorway
 from runyard.engine import Engine, Terms
 from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
+from runyard.lifecycle import CreateRun
 from runyard.logs import configure_logging
 from runyard.outbound.guard import parse_allowed
 from runyard.outbound.http import HttpOutbound
+from runyard.runs import Run
 from runyard.runtime.channel import ThreadHost
 from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
@@ -143,12 +147,21 @@ def _app(
         host.expect({agent_id: agent.agent.version for agent_id, agent in loaded.items()})
     spans = _spans(settings, tracer_provider)
     adapters = _adapters(settings)
+
+    async def cron_wish(cron: Cron) -> CreateRun:
+        return await crons.wish(api, cron)
+
+    async def cron_made(cron: Cron, run: Run) -> None:
+        await crons.made(api, cron, run)
+
     engine = Engine(
         storage=adapters.storage,
         hints=adapters.hints,
         host=host,
         outbound=_outbound(settings),
         render=answers.webhook,
+        cron_wish=cron_wish,
+        cron_made=cron_made,
         clock=clock,
         agents=loaded,
         terms=_terms(settings, asked),
@@ -160,6 +173,9 @@ def _app(
         verbs=engine.verbs,
         streams=engine.streams,
         storage=engine.storage,
+        inspection=engine.inspection,
+        catalog=engine.catalog,
+        timetable=engine.timetable,
         ready=engine.readiness,
         metrics=engine.exposition,
         slots=lambda: (engine.worker.executing, engine.worker.free),

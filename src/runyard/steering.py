@@ -23,7 +23,7 @@ from runyard.events import lifecycle
 from runyard.lifecycle import CreateRun, Lifecycle
 from runyard.protocol.filters import namespace_of
 from runyard.readers import PAGE
-from runyard.runs import Command, Config, Run, Strategy, lifecycle_of
+from runyard.runs import Command, Config, Dialect, Run, Strategy, lifecycle_of
 from runyard.streams import Streams
 from runyard.threads import Thread
 
@@ -77,11 +77,13 @@ class Wish(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] = {}
     strategy: Strategy | None = None
     checkpoint_id: str | None = None
+    context: Raw | UnsetType = UNSET
+    langgraph: Dialect | UnsetType = UNSET
 
     @property
     def empty(self) -> bool:
         """Whether it says nothing: only then there may be no new run."""
-        return self == Wish()
+        return msgspec.structs.replace(self, langgraph=UNSET) == Wish()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -223,6 +225,8 @@ class Steering:
                 stream_mode=asked_for,
                 on_disconnect="continue",
                 if_not_exists="create",
+                context=wish.context,
+                langgraph=wish.langgraph,
             ),
         )
         return created.run

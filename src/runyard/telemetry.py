@@ -61,6 +61,12 @@ LEVELS: dict[str, int] = {
     "outbox not read": logging.WARNING,
     "delivery not recorded yet": logging.WARNING,
     "delivery broke": logging.ERROR,
+    # crons
+    "cron fired": logging.DEBUG,
+    "cron passed over": logging.WARNING,
+    "cron not fired yet": logging.WARNING,
+    "cron's thread not labelled": logging.WARNING,
+    "crons not read": logging.WARNING,
     # users' code
     "agent failed": logging.ERROR,
     "agent raised while it stopped": logging.WARNING,

@@ -9,6 +9,8 @@ import msgspec
 from runyard.runs import Outcome
 
 Status = Literal["idle", "busy", "interrupted", "error"]
+SortBy = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
+"""What threads can be listed by; `state_updated_at` is when their state was made."""
 
 
 class Thread(msgspec.Struct, frozen=True):
@@ -33,13 +35,21 @@ class Thread(msgspec.Struct, frozen=True):
 
 
 class ThreadFilter(msgspec.Struct, frozen=True):
-    """What a search for threads asks for; `metadata` and `values` are contained recursively."""
+    """What a search for threads asks for; `metadata` and `values` are contained recursively. `ids`: none but these."""
 
+    ids: tuple[str, ...] | None = None
     metadata: dict[str, Any] | None = None
     values: dict[str, Any] | None = None
     status: Status | None = None
+    sort_by: SortBy = "created_at"
+    descending: bool = True
     limit: int = 10
     offset: int = 0
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the newest come first, as they do where nothing else is asked for."""
+        return self.sort_by == "created_at" and self.descending
 
 
 def status_of(*, active: bool, asking: bool, last: Outcome | None) -> Status:

@@ -615,6 +615,51 @@ def test_a_checkpoint_that_is_put_is_the_head_and_makes_its_thread(on_storage: O
     on_storage(case)
 
 
+def test_a_thread_is_revised_whole_or_not_at_all(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        asks = Batch(checkpoints=[state("q", asked=question())])
+        await storage.finish(claim.attempt, asks, Ending("asked"), 2)
+        one = state("x", "t", asks.checkpoints[0], run_id=None, asked=question())
+        two = state("y", "t", one, run_id=None, asked=question())
+        inner = state("i", namespace=SUB, run_id=None)
+        told_of = [entry("values", ValuesPointer(checkpoint.checkpoint_id)) for checkpoint in (one, two)]
+        pending = [write("y", run_id=""), write("i", namespace=SUB, run_id="")]
+        before = (await storage.thread("", "t")).last_seq
+        whole = [one, inner, two], pending, told_of
+        assert await storage.revise_thread("", "t", *whole, None, 3) is None  # its head is another
+        with pytest.raises(NotFound):
+            await storage.revise_thread("", "t", [one, state("z", "t", state("lost"))], pending, told_of, "q", 3)
+        for owner, thread_id in (("bob", "t"), ("", "other")):
+            with pytest.raises(NotFound):
+                await storage.revise_thread(owner, thread_id, [], [], [], None, 3)
+        assert (await told(storage), await given(storage, "y")) == (["q"], [])
+        assert (await storage.thread("", "t")).last_seq == before
+
+        thread = await storage.revise_thread("", "t", *whole, "q", 3)
+        assert thread is not None
+        assert (thread.head, thread.asking, thread.updated_at) == ("y", True, 3)
+        assert (await told(storage), await told(storage, namespace=SUB)) == (["y", "x", "q"], ["i"])
+        assert await given(storage, "y") == await given(storage, "i", namespace=SUB) == [("task", 0, b"v")]
+        events = await storage.events("", "t", after=before, run_id=None, limit=10)
+        assert [(event.run_id, values_text(event)) for event in events] == [(None, b'{"n":"x"}'), (None, b'{"n":"y"}')]
+        with pytest.raises(Conflict, match="exists"):
+            await storage.revise_thread("", "t", [one], [], [], "y", 4)
+
+        # The question is closed by a state that does not ask; a subgraph's state leaves it as it is.
+        only = state("j", "t", inner, namespace=SUB, run_id=None)
+        revised = await storage.revise_thread("", "t", [only], [], [], "y", 4)
+        assert (revised and revised.head, revised and revised.asking) == ("y", True)
+        revised = await storage.revise_thread("", "t", [state("z", "t", two, run_id=None)], [], [], "y", 5)
+        assert (revised and revised.head, revised and revised.asking) == ("z", False)
+        await claimed(storage, "r2")
+        with pytest.raises(Conflict) as busy:
+            await storage.revise_thread("", "t", [], [], [], "z", 6)
+        assert busy.value.reason == "thread_busy"
+
+    on_storage(case)
+
+
 def test_writes_that_are_put_replace_errors_and_keep_results(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         await storage.put_writes("", "t", [write("x", run_id=""), write("x", index=-1, run_id="")], 1)

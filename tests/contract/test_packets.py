@@ -15,6 +15,7 @@ from runyard.checkpoints import Asked, Checkpoint, PendingWrite, Question, Snaps
 from runyard.events import Entry
 from runyard.items import Item, ItemSearch, NamespaceQuery
 from runyard.runtime import packets
+from runyard.runtime.chores import Change, Chore, Draw, ListSubgraphs, ReadHistory, ReadState, UpdateState
 from runyard.runtime.contract import (
     CheckpointWrite,
     Ended,
@@ -50,6 +51,14 @@ WRITE = Write(
 CHECKPOINT = Checkpoint("c", "t", None, "r", 5, 0, "step", "full", b'{"x":1}', 7, 0, namespace="node:1")
 ASKED = Asked("inv", "a", None, [QUESTION], Raw(b'{"in":1}'))
 
+CHORES: list[Chore] = [
+    ReadState("c", "node:1", True),
+    ReadHistory(3, "c", "node:1", {"step": 1}),
+    UpdateState([[Change(b'{"x":1}', "a"), Change()], [Change()]], "c", "node:1", True),
+    Draw(2),
+    Draw(True),
+    ListSubgraphs("node", True),
+]
 STARTS: dict[str, Start] = {
     "plain": Start(
         RUN, None, {}, {}, [], [], {}, interrupt_before=[], interrupt_after="*", modes=[], writes=[], injected=[]
@@ -80,6 +89,24 @@ STARTS: dict[str, Start] = {
         injected=[Injected(1, b"{}")],
         max_value_bytes=2000,
     ),
+    **{
+        f"chore {n}: {type(chore).__name__}": Start(
+            RUN,
+            None,
+            {},
+            {},
+            [],
+            [],
+            {},
+            interrupt_before=[],
+            interrupt_after=[],
+            modes=[],
+            writes=[],
+            injected=[],
+            chore=chore,
+        )
+        for n, chore in enumerate(CHORES)
+    },
 }
 FROM_AGENT: dict[str, FromAgent] = {
     "write": WRITE,
@@ -90,6 +117,7 @@ FROM_AGENT: dict[str, FromAgent] = {
     "history": StateCall(4, "history", "n", "c", 20),
     "completed": Ended("completed", WRITE, [], exceptions=[]),
     "asked": Ended("asked", None, [QUESTION], exceptions=[]),
+    "answered": Ended("completed", None, [], exceptions=[], result=b'{"values":{}}'),
     "failed": Ended("failed", None, [], "code", "message", ["ValueError"], "stack"),
 }
 TO_AGENT: dict[str, ToAgent] = {
@@ -145,6 +173,7 @@ def test_what_code_is_told_arrives_as_it_was_sent(name: str) -> None:
 def test_every_kind_of_message_is_among_those_above() -> None:
     assert {type(message) for message in FROM_AGENT.values()} == set(get_args(FromAgent))
     assert {type(message) for message in TO_AGENT.values()} == set(get_args(ToAgent))
+    assert {type(chore) for chore in CHORES} == set(get_args(Chore))
 
 
 def test_every_part_of_a_message_is_shown_above_to_arrive() -> None:

@@ -20,17 +20,17 @@ QUERIES = named_queries(PACKAGE)
 SHORT, LONG = 200, 3000
 
 LISTS: dict[str, dict[str, Any]] = {
-    "search_runs": {"owner": "", "statuses": None, "metadata": None, "limit": 10, "offset": 0},
+    "search_runs": {"owner": "", "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0},
     "search_runs_of_thread": {
-        "owner": "", "thread_id": "t1", "agent_id": None, "statuses": None, "metadata": None, "limit": 10, "offset": 0,
+        "owner": "", "thread_id": "t1", "agent_id": None, "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0,
     },
     "search_runs_of_agent": {
-        "owner": "", "agent_id": "a", "statuses": None, "metadata": None, "limit": 10, "offset": 0,
+        "owner": "", "agent_id": "a", "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0,
     },
-    "search_runs_of_status": {"owner": "", "status": "error", "metadata": None, "limit": 10, "offset": 0},
+    "search_runs_of_status": {"owner": "", "status": "error", "outcomes": None, "metadata": None, "limit": 10, "offset": 0},
     "search_threads": {"owner": "", "status": None, "metadata": None, "limit": 10, "offset": 0},
     "search_runs_labelled": {
-        "owner": "", "agent_id": None, "statuses": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7",
+        "owner": "", "agent_id": None, "statuses": None, "outcomes": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7",
         "limit": 10, "offset": 0,
     },
     "search_threads_labelled": {

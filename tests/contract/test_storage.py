@@ -89,6 +89,41 @@ def test_threads_are_searched_newest_first(on_storage: OnStorage) -> None:
     on_storage(case)
 
 
+def test_threads_are_counted_and_listed_by_id_and_in_any_order(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        for number in range(4):
+            await storage.create_thread("", f"t{number}", b'{"user":"ada"}', number, if_exists="raise")
+        claim = await claimed(storage, "r", "t1")
+        batch, _ = step(claim.attempt, 8)
+        await storage.finish(claim.attempt, batch, Ending("completed"), 9)
+        await claimed(storage, "s", "t2")
+
+        async def found(**query: Any) -> list[str]:
+            return [thread.thread_id for thread, _ in await storage.search_threads("", ThreadFilter(**query))]
+
+        assert await found(ids=("t3", "t0", "none")) == ["t3", "t0"]
+        assert await found(ids=("t3", "t0"), status="busy") == []
+        assert await found(ids=("t1",), values={"n": 8}) == ["t1"]
+        assert await found(descending=False) == ["t0", "t1", "t2", "t3"]
+        assert await found(sort_by="thread_id", limit=2, offset=1) == ["t2", "t1"]
+        assert await found(sort_by="thread_id", descending=False) == ["t0", "t1", "t2", "t3"]
+        assert await found(sort_by="status", descending=False) == ["t2", "t3", "t1", "t0"]
+        assert (await found(sort_by="updated_at"))[0] == "t1"
+        assert (await found(sort_by="state_updated_at"))[0] == "t1"
+        assert (await found(sort_by="state_updated_at", metadata={"user": "ada"}, limit=1)) == ["t1"]
+
+        async def counted(**query: Any) -> int:
+            return await storage.count_threads("", ThreadFilter(**query))
+
+        assert await counted(limit=1) == 4
+        assert await counted(status="busy") == 1
+        assert await counted(metadata={"user": "ada"}, ids=("t0", "t1")) == 2
+        assert await counted(values={"n": 8}) == 1
+        assert await storage.count_threads("bob", ThreadFilter()) == 0
+
+    on_storage(case)
+
+
 def test_threads_are_searched_by_values(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         for number in range(3):
@@ -899,6 +934,10 @@ def test_runs_are_searched_newest_first_by_every_field(on_storage: OnStorage) ->
         assert await found(agent_id="a", limit=2) == ["r4", "r2"]
         assert await found(statuses=("interrupted",)) == ["r3"]
         assert await found(statuses=("pending", "running"), offset=3) == ["r1", "r0"]
+        assert await found(outcomes=("cancelled", "failed")) == ["r3"]
+        assert await found(outcomes=("cancelled",), statuses=("interrupted",)) == ["r3"]
+        assert await found(outcomes=("cancelled",), agent_id="a") == []
+        assert await found(outcomes=("completed",), thread_id="t1") == []
         assert await found(metadata={"n": 4}) == ["r4"]
         assert await storage.search_runs("bob", RunFilter()) == []
 

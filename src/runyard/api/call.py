@@ -117,6 +117,19 @@ class Call:
         self._ignored += shape.unknown(document)
         return value
 
+    async def bodies(self, shape: Shape[T]) -> list[T]:
+        """The body, where it is a list of such. Fields that are not known are ignored, and named in the answer.
+
+        Raises:
+            InvalidInput: it is no list of JSON objects, or one does not fit.
+            Refused, TooLarge: as `body`.
+        """
+        found: list[T] = []
+        for document in profile.decode_list(await self._read()):
+            found.append(shape.parse(document))
+            self._ignored += [name for name in shape.unknown(document) if name not in self._ignored]
+        return found
+
     async def document(self) -> dict[str, Any]:
         """The body as plain data.
 
@@ -214,6 +227,11 @@ class Call:
     async def no_content(self) -> None:
         """Answers 204."""
         await self._start(204, [])
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def accepted(self) -> None:
+        """Answers 202: it is done later."""
+        await self._start(202, [(b"content-length", b"0")])
         await self._send({"type": "http.response.body", "body": b""})
 
     async def page(self, body: bytes, headers: Headers) -> None:

@@ -10,12 +10,15 @@ from runyard.api.auth import Keys
 from runyard.api.gate import Cors
 from runyard.api.pulse import Pulse
 from runyard.api.streaming.detached import Detached
+from runyard.catalog import Catalog
+from runyard.inspection import Inspection
 from runyard.items import Lasting
 from runyard.lifecycle import Lifecycle
 from runyard.protocol.filters import Filters
 from runyard.storage.contract import Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans
+from runyard.timetable import Timetable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,9 @@ class ApiContext:
     verbs: Lifecycle
     streams: Streams
     storage: Storage
+    inspection: Inspection
+    catalog: Catalog
+    timetable: Timetable
     ready: Callable[[], Awaitable[dict[str, Any]]]
     metrics: Callable[[], Awaitable[tuple[bytes, bytes]]]
     slots: Callable[[], tuple[int, int]] = lambda: (0, 0)

@@ -147,6 +147,8 @@ def _operation(path: str, operation: Operation, types: _Types) -> Json:
         described["description"] = " ".join(description.split())
     if operation.body is not None:
         schema = types.schema(operation.body.type)
+        if operation.many:
+            schema = {"type": "array", "items": schema}
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if operation.needs != "nothing":
         described["security"] = [{}, {"bearer": []}, {"key": []}]

@@ -34,6 +34,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     tag: str
     needs: Needs
     body: Shape[Any] | None = None
+    many: bool = False
+    """The body is a list of such."""
     query: Shape[Any] = wire.NOTHING
     answer: Any = None
     media: str = "application/json"
@@ -63,6 +65,7 @@ def operation(
     *,
     needs: Needs,
     body: Shape[Any] | None = None,
+    many: bool = False,
     query: Shape[Any] = wire.NOTHING,
     answer: Any = None,
     media: str = "application/json",
@@ -79,6 +82,7 @@ def operation(
             tag=tag,
             needs=needs,
             body=body,
+            many=many,
             query=query,
             answer=answer,
             media=media,

@@ -24,6 +24,9 @@ _STATUS: dict[type[RunyardError], int] = {
     errors.TooLarge: 413,
     errors.TooManyRuns: 429,
     errors.StillStopping: 504,
+    errors.AgentFailed: 502,
+    errors.AgentTimeout: 504,
+    errors.AgentElsewhere: 501,
     errors.Unavailable: 503,
     errors.StorageError: 503,
 }

@@ -46,8 +46,29 @@ def decode(body: bytes) -> dict[str, Any]:
         InvalidInput: it is empty, no JSON object, not UTF-8, or not of this profile; `metadata["field"]` is the place,
             or `body` where that is not known.
     """
+    document = _document(body, "a JSON object is needed, {} at least")
+    if not isinstance(document, dict):
+        raise InvalidInput(f"the body is {shown(document)}; a JSON object is needed", field="body")
+    return cast("dict[str, Any]", document)
+
+
+def decode_list(body: bytes) -> list[dict[str, Any]]:
+    """A request's body as plain data, where it is a list of objects.
+
+    Raises:
+        InvalidInput: as `decode`.
+    """
+    document = _document(body, "a list of JSON objects is needed, [] at least")
+    if not isinstance(document, list) or not all(isinstance(one, dict) for one in cast("list[object]", document)):
+        raise InvalidInput(
+            f"the body is {shown(cast(object, document))}; a list of JSON objects is needed", field="body"
+        )
+    return cast("list[dict[str, Any]]", document)
+
+
+def _document(body: bytes, needed: str) -> Any:
     if not body:
-        raise InvalidInput("the body is empty; a JSON object is needed, {} at least", field="body")
+        raise InvalidInput(f"the body is empty; {needed}", field="body")
     try:
         document = _decode(body)
     except RecursionError:
@@ -57,15 +78,12 @@ def decode(body: bytes) -> dict[str, Any]:
     # A document cannot nest deeper than it has opening brackets: most are known to be shallow by counting those.
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth_exceeds(document, MAX_DEPTH):
         raise _too_deep()
-    if not isinstance(document, dict):
-        raise InvalidInput(f"the body is {shown(document)}; a JSON object is needed", field="body")
-    found = cast("dict[str, Any]", document)
-    if not _in_profile(body, found):
+    if isinstance(document, dict | list) and not _in_profile(body, cast(Any, document)):
         raise _explained(body) or InvalidInput(
             f"the body holds a key twice, a NUL character, or a whole number beyond {SMALLEST} to {LARGEST}",
             field="body",
         )
-    return found
+    return cast(Any, document)
 
 
 def shown(value: object, longest: int = 80) -> str:

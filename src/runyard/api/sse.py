@@ -7,7 +7,7 @@ is sent to a client that has gone. The events that a reader is given go out in o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import get_args
 
 from msgspec import UNSET, UnsetType
@@ -87,6 +87,21 @@ async def stream(
     `inner`: what subgraphs tell is shown, too. `cancels`: the run is to end when the client leaves and nobody else
     takes its place.
     """
+    kept = call.api.streams.made
+
+    async def pieces(events: list[Event]) -> Sequence[bytes]:
+        return _pieces(events, modes, inner, kept)
+
+    call.tell(b"content-location", call.path(f"/runs/{run.run_id}"))
+    await follow(call, run, after=after, pieces=pieces, cancels=cancels)
+
+
+Pieces = Callable[[list[Event]], Awaitable[Sequence[bytes]]]
+"""What is shown of events, as it is sent."""
+
+
+async def follow(call: Call, run: Run, *, after: int | None, pieces: Pieces, cancels: bool) -> None:
+    """Streams what is shown of a run's events, as `stream` does."""
     verbs = call.api.verbs
     with verbs.attach(run.run_id):
         reader = await call.api.streams.join(run, after)
@@ -95,13 +110,12 @@ async def stream(
         connection = Connection(call)
         watch = asyncio.ensure_future(connection.watch(reader.close))
         try:
-            call.tell(b"content-location", call.path(f"/runs/{run_id}"))
             if reader.missed is not None:
                 call.tell(b"runyard-missed", b"%d-%d" % reader.missed)
             await call.begin(list(HEADERS))
             with call.api.pulse.joined(connection):
                 async for events in reader:
-                    await connection.send(_pieces(events, modes, inner, call.api.streams.made))
+                    await connection.send(await pieces(events))
                     del events  # they would be held until the next ones come
             connection.quieten()
             if not connection.left:

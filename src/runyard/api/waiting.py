@@ -7,16 +7,24 @@ by a newline now and then, which is valid before JSON; from the first one on, th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from runyard.api import answers
 from runyard.api.call import Call
+from runyard.checkpoints import Question, State
 from runyard.runs import Run
 
 _LASTING = [(b"content-type", b"application/json"), (b"x-accel-buffering", b"no")]
 
 
-async def answer_when_done(call: Call, run: Run, *, cancels: bool, begun: bool = False) -> None:
+Render = Callable[[Run, State, Sequence[Question]], bytes]
+"""What makes JSON text of how a run has ended."""
+
+
+async def answer_when_done(
+    call: Call, run: Run, *, cancels: bool, begun: bool = False, render: Render = answers.waited
+) -> None:
     """Waits until the run has ended and answers with its final state.
 
     `cancels`: the run is to end when the client leaves and nobody else takes its place. `begun`: it executes since
@@ -36,7 +44,7 @@ async def answer_when_done(call: Call, run: Run, *, cancels: bool, begun: bool =
         return
     finally:
         await vigil.end()
-    body = answers.waited(result.run, result.state, result.questions)
+    body = render(result.run, result.state, result.questions)
     if call.started:
         await call.finish(body)
     else:

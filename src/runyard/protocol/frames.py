@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -51,11 +51,17 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         return b"event: %b\nid: %b\ndata: %b\n\n" % (self.told.method.encode(), self.id.encode(), self.text)
 
 
-class Face:
-    """How the protocol is spelled at one mount."""
+Retold = Callable[[Told, Event | None], Told]
+"""What is told of an event, in other words; None is the state with which a replay begins."""
 
-    def __init__(self, case: Case) -> None:
+
+class Face:
+    """How the protocol is spelled at one mount. `retold` puts what is told into the words of that mount; None: as it
+    is. Two faces of one case are one: what they make of an event is kept under it."""
+
+    def __init__(self, case: Case, retold: Retold | None = None) -> None:
         self.case: Case = case
+        self._retold = retold
         camel = case == "camel"
         self._head = b'{"type":"event","%b":"' % (b"eventId" if camel else b"event_id")
         self._run_id = "runId" if camel else "run_id"
@@ -90,7 +96,7 @@ class Face:
     def _frames(self, event: Event) -> list[Frame]:
         frames: list[Frame] = []
         seq = event.seq
-        events = told(event)
+        events = told(event) if self._retold is None else [self._retold(one, event) for one in told(event)]
         for one in events:
             path = event.namespace if one.namespace is None else one.namespace
             if len(frames) == len(events) - 1:
@@ -99,6 +105,11 @@ class Face:
                 part = event_id(seq, len(frames))
                 frames.append(self.frame(one, path, part, event.run_id, event.at))
         return frames
+
+    def state(self, data: bytes, id: str, at: int) -> Frame:
+        """A state with which a replay begins, as JSON text; `at` is in microseconds."""
+        one = Told("values", data)
+        return self.frame(one if self._retold is None else self._retold(one, None), "", id, None, at)
 
     def frame(self, one: Told, path: str, id: str, run_id: str | None, at: int, seq: int | None = None) -> Frame:
         """An event with its envelope; `at` is in microseconds."""

@@ -11,6 +11,8 @@ The engine's side decides and stores; the agent's side runs user code. They shar
       | -- StoreReply, StateReply -------> |
       | -- Stop (reason) ----------------> |   cancel, timeout, drain: cooperative code ends soon
       | <------------ Ended --------------- |   once, always the last
+
+A chore (see `chores`) is a run's code asked something without a run: it goes the same way.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from runyard.agents import Agent
 from runyard.checkpoints import Changes, PendingWrite, Question, Snapshot, Source, State
 from runyard.events import Entry, ExtraMode
 from runyard.items import Item, ItemSearch, Lasting, NamespaceQuery
+from runyard.runtime.chores import Chore
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
@@ -124,6 +127,8 @@ class Start(msgspec.Struct, frozen=True):
     """How long items are kept that the code puts into the store without saying so."""
     injected: Sequence[Injected] = ()
     """The messages that were put into the invocation until now, taken or not."""
+    chore: Chore | None = None
+    """What the code is asked to do instead of a run; only graphs are. `run` says on what thread, `head` nothing."""
 
 
 class CheckpointWrite(msgspec.Struct, frozen=True):
@@ -234,6 +239,8 @@ class Ended(msgspec.Struct, frozen=True):
     exceptions: Sequence[str] = ()
     stacktrace: str = ""
     """Of a failure, where the attempt is traced."""
+    result: bytes | None = None
+    """The answer to a chore that has completed, as JSON text."""
 
 
 StoreAnswer = Callable[[str, StoreCall], Awaitable[StoreReply]]

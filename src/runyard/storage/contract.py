@@ -14,7 +14,9 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from runyard.agents import Agent
+from runyard.assistants import Assistant, AssistantFilter, AssistantPatch, IfExists, VersionFilter
 from runyard.checkpoints import Checkpoint, PendingWrite, Snapshot, State
+from runyard.crons import Cron, CronFilter, CronPatch, Firing
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
 from runyard.events import Chunk, Entry, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
@@ -205,7 +207,11 @@ class Storage(Protocol):
         ...
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
-        """Newest first, each with its state."""
+        """In the order that is asked for, each with its state."""
+        ...
+
+    async def count_threads(self, owner: str, query: ThreadFilter) -> int:
+        """How many there are, whatever limit and offset say."""
         ...
 
     async def patch_thread(
@@ -272,6 +278,22 @@ class Storage(Protocol):
         checkpoint_exists; `NotFound` for a parent that is not there."""
         ...
 
+    async def revise_thread(
+        self,
+        owner: str,
+        thread_id: str,
+        checkpoints: Sequence[Checkpoint],
+        writes: Sequence[PendingWrite],
+        entries: Sequence[Entry],
+        expected_head: str | None,
+        now: int,
+    ) -> Thread | None:
+        """Stores from outside any attempt what changes of a graph's state made, all of it or none: the last checkpoint
+        of the thread's own becomes the head where that still is `expected_head`, and asks what it holds; `entries` go
+        on the log. None when the head is another (read again and retry). Writes are kept as by `put_writes`. Raises
+        `Conflict` thread_busy when a run is active, and checkpoint_exists; `NotFound` for the thread, or a parent."""
+        ...
+
     async def put_writes(self, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
         """Stores pending writes from outside any attempt; they replace what is kept under their keys. A write with an
         index of 0 or more is kept as it is where its key is taken. Makes the thread where it is not there."""
@@ -292,7 +314,7 @@ class Storage(Protocol):
     # runs
 
     async def create_run(self, new: NewRun) -> Created:
-        """Raises `NotFound`, `Conflict` thread_busy / not_interrupted, `IdempotencyMismatch`."""
+        """Raises `NotFound`, `Conflict` thread_busy / not_interrupted / firing_gone, `IdempotencyMismatch`."""
         ...
 
     async def known_run(self, owner: str, idempotency: tuple[str, str, str]) -> Run | None:
@@ -526,6 +548,87 @@ class Storage(Protocol):
         """Sorted, cut to `max_depth`, each once."""
         ...
 
+    # assistants: `default` is given where the id is that of an agent's default one, which may have no row yet
+
+    async def create_assistant(self, assistant: Assistant, *, if_exists: IfExists) -> Assistant:
+        """Its first version. Raises `Conflict` assistant_exists."""
+        ...
+
+    async def assistant(self, owner: str, assistant_id: str) -> Assistant:
+        """As the version that counts has it. One small row. Raises `NotFound`."""
+        ...
+
+    async def search_assistants(self, owner: str, query: AssistantFilter) -> list[Assistant]:
+        """In the query's order; equal ones by their ids, upwards (see `assistants.ordered`)."""
+        ...
+
+    async def count_assistants(self, owner: str, query: AssistantFilter) -> int:
+        """How many a search would find, whatever its limit and offset."""
+        ...
+
+    async def assistants_among(self, owner: str, assistant_ids: Sequence[str]) -> set[str]:
+        """Which of them have rows."""
+        ...
+
+    async def patch_assistant(
+        self, owner: str, assistant_id: str, patch: AssistantPatch, now: int, *, default: Assistant | None = None
+    ) -> Assistant:
+        """Makes a version with the next number out of the one that counts, and lets it count. Raises `NotFound`."""
+        ...
+
+    async def choose_version(
+        self, owner: str, assistant_id: str, version: int, now: int, *, default: Assistant | None = None
+    ) -> Assistant:
+        """Lets a version count. Raises `NotFound`, for an unknown version too."""
+        ...
+
+    async def assistant_versions(self, owner: str, assistant_id: str, query: VersionFilter) -> list[Assistant]:
+        """Newest first; none for an unknown assistant."""
+        ...
+
+    async def delete_assistant(self, owner: str, assistant_id: str) -> None:
+        """With its versions and crons; its runs go on. Raises `NotFound`."""
+        ...
+
+    # crons
+
+    async def create_cron(self, cron: Cron) -> Cron:
+        """Raises `NotFound` for its thread."""
+        ...
+
+    async def cron(self, owner: str, cron_id: str) -> Cron:
+        """One small row. Raises `NotFound`."""
+        ...
+
+    async def search_crons(self, owner: str, query: CronFilter) -> list[Cron]:
+        """In the query's order, what has no value behind what has one (before it, downwards); equal ones by their ids,
+        upwards."""
+        ...
+
+    async def count_crons(self, owner: str, query: CronFilter) -> int:
+        """How many a search would find, whatever its limit and offset."""
+        ...
+
+    async def patch_cron(self, owner: str, cron_id: str, patch: CronPatch, now: int) -> Cron:
+        """Its next firing is planned anew. Raises `NotFound`, and what `crons.changed` does."""
+        ...
+
+    async def delete_cron(self, owner: str, cron_id: str) -> None:
+        """Runs that it has made go on. Raises `NotFound`."""
+        ...
+
+    async def due_crons(self, now: int, *, behind: Cron | None, limit: int) -> list[Cron]:
+        """Of all owners, those whose firing has come, in its order; behind the last one of the page before."""
+        ...
+
+    async def next_firing(self) -> int | None:
+        """When the next cron of all fires, or should have fired."""
+        ...
+
+    async def pass_over(self, firing: Firing, error: str) -> None:
+        """A firing that makes no run: its cron goes on to the next. Raises `Conflict` firing_gone."""
+        ...
+
     # agents and upkeep
 
     async def publish_agents(self, agents: Sequence[Agent], now: int) -> None:
@@ -534,6 +637,10 @@ class Storage(Protocol):
 
     async def agents(self) -> list[Agent]:
         """All published agents, by id."""
+        ...
+
+    async def published_at(self) -> dict[str, int]:
+        """When each of them was published first."""
         ...
 
     async def purge(

@@ -122,3 +122,21 @@ def shown_text(text: bytes) -> bytes:
     value = msgspec.json.decode(text)
     told = shown(value)
     return text if told is value else msgspec.json.encode(told)
+
+
+def shown_within(update: Any) -> Any:
+    """A change to a state, with the messages in its channels in LangChain's words."""
+    if type(update) is not dict:
+        return shown(update)
+    return {channel: shown(value) for channel, value in cast("Json", update).items()}
+
+
+def shown_anywhere(value: Any) -> Any:
+    """Plain data with all messages in it in LangChain's words, however deep they are."""
+    if is_message(value):
+        return to_dialect(cast("Json", value))
+    if type(value) is dict:
+        return {name: shown_anywhere(item) for name, item in cast("Json", value).items()}
+    if type(value) is list:
+        return [shown_anywhere(item) for item in cast("list[Any]", value)]
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from runyard.api.validation import Shape
 from runyard.api.wire import Durability, JsonObject, Nodes, Uuid, Webhook, Wire
@@ -16,6 +16,7 @@ Limit = Annotated[int, Meta(ge=1, le=1000)]
 Offset = Annotated[int, Meta(ge=0, le=_LARGEST)]
 RunStatus = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
+Action = Literal["interrupt", "rollback"]
 SortOrder = Literal["asc", "desc"]
 StreamMode = Literal[
     "values", "updates", "messages", "messages-tuple", "custom", "tasks", "checkpoints", "debug", "events"
@@ -35,9 +36,9 @@ class Config(Wire, kw_only=True):
 class RunCommand(Wire, kw_only=True):
     """How to go on with a thread that was interrupted."""
 
-    resume: Any = None
-    update: Any = None
-    goto: Any = None
+    resume: Annotated[Any, Meta(description="The answer to the open question, or question id -> answer.")] = UNSET
+    update: Annotated[JsonObject | list[list[Any]] | None, Meta(description="Changes to the state.")] = None
+    goto: Annotated[str | JsonObject | list[str | JsonObject] | None, Meta(description="Nodes to go to.")] = None
 
 
 class Checkpoint(Wire, kw_only=True):
@@ -71,6 +72,7 @@ class StatelessRun(Wire, kw_only=True):
     interrupt_after: Nodes | None = None
     feedback_keys: list[str] | None = None
     langsmith_tracer: JsonObject | None = None
+    strict_resume: bool | None = None
 
 
 class ThreadRun(StatelessRun, kw_only=True):
@@ -87,16 +89,23 @@ class RunsQuery(Wire, kw_only=True):
 
     limit: Limit = 10
     offset: Offset = 0
-    status: RunStatus | None = None
-    metadata: str | None = None
-    select: list[str] | None = None
+    status: RunStatus | UnsetType = UNSET
+    metadata: Annotated[str, Meta(description="A JSON object: contained in a run's metadata.")] | UnsetType = UNSET
+    select: list[str] | UnsetType = UNSET
 
 
 class CancelQuery(Wire, kw_only=True):
     """How to cancel."""
 
-    wait: bool = False
-    action: str = "interrupt"
+    wait: Annotated[bool, Meta(description="Answer only when the run's code has stopped.")] = False
+    action: Action = "interrupt"
+    reason: str | UnsetType = UNSET
+
+
+class CancelManyQuery(Wire, kw_only=True):
+    """How to cancel."""
+
+    action: Action = "interrupt"
 
 
 class CancelRuns(Wire, kw_only=True):
@@ -108,18 +117,56 @@ class CancelRuns(Wire, kw_only=True):
 
 
 class JoinQuery(Wire, kw_only=True):
+    """Whether the run depends on who waits."""
+
+    cancel_on_disconnect: bool = False
+
+
+class JoinStreamQuery(Wire, kw_only=True):
     """What to see of a run."""
 
     cancel_on_disconnect: bool = False
-    stream_mode: list[str] | None = None
-    last_event_id: str | None = None
+    stream_mode: Annotated[list[str], Meta(description="Repeated, or separated by commas.")] | UnsetType = UNSET
+    namespace: (
+        Annotated[list[str], Meta(description="Only what these namespaces tell; the graph's own is empty.")] | UnsetType
+    ) = UNSET
+    checkpoint_id: str | UnsetType = UNSET
+
+
+class CreateStreamQuery(Wire, kw_only=True):
+    """What to see of the run."""
+
+    namespace: (
+        Annotated[list[str], Meta(description="Only what these namespaces tell; the graph's own is empty.")] | UnsetType
+    ) = UNSET
+
+
+class ThreadStreamQuery(Wire, kw_only=True):
+    """What to see of a thread's runs: `run_modes`, `lifecycle`, `state_update`, repeated or separated by commas."""
+
+    stream_mode: list[str] | UnsetType = UNSET
+    stream_modes: list[str] | UnsetType = UNSET
 
 
 class Ttl(Wire, kw_only=True):
-    """How long a thread is kept."""
+    """How long a thread is kept on which nothing happens."""
 
-    ttl: Annotated[float, Meta(gt=0)] | None = None
-    strategy: str | None = None
+    ttl: Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes.")] | None = None
+    strategy: Literal["delete", "keep_latest"] | None = None
+
+
+class SuperstepUpdate(Wire, kw_only=True):
+    """What a node would have given."""
+
+    values: Any = None
+    command: RunCommand | None = None
+    as_node: str | None = None
+
+
+class Superstep(Wire, kw_only=True):
+    """Changes to a state that are made in one step."""
+
+    updates: list[SuperstepUpdate]
 
 
 class ThreadCreate(Wire, kw_only=True):
@@ -128,15 +175,15 @@ class ThreadCreate(Wire, kw_only=True):
     thread_id: Uuid | None = None
     metadata: JsonObject | None = None
     if_exists: Literal["raise", "do_nothing"] | None = None
-    ttl: Any = None
-    supersteps: list[JsonObject] | None = None
+    ttl: int | float | Ttl | None = None
+    supersteps: list[Superstep] | None = None
 
 
 class ThreadPatch(Wire, kw_only=True):
     """A change to a thread's metadata."""
 
     metadata: JsonObject | None = None
-    ttl: Any = None
+    ttl: int | float | Ttl | None = None
 
 
 class ThreadSearch(Wire, kw_only=True):
@@ -151,7 +198,7 @@ class ThreadSearch(Wire, kw_only=True):
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] | None = None
     sort_order: SortOrder | None = None
     select: list[str] | None = None
-    extract: dict[str, str] | None = None
+    extract: Annotated[dict[str, str], Meta(max_length=10)] | None = None
 
 
 class ThreadCount(Wire, kw_only=True):
@@ -169,13 +216,43 @@ class Prune(Wire, kw_only=True):
     strategy: Literal["delete", "keep_latest"] = "delete"
 
 
+class ThreadQuery(Wire, kw_only=True):
+    """What to tell of a thread beside itself."""
+
+    include: Annotated[list[str], Meta(description="`ttl`.")] | UnsetType = UNSET
+
+
+class StateQuery(Wire, kw_only=True):
+    """What to tell of a state."""
+
+    subgraphs: bool = False
+    select: list[str] | UnsetType = UNSET
+
+
+class StateAt(Wire, kw_only=True):
+    """Which state to get."""
+
+    checkpoint: Checkpoint
+    subgraphs: bool | None = None
+    select: list[str] | None = None
+
+
+class HistoryQuery(Wire, kw_only=True):
+    """Which states of a thread to list, newest first."""
+
+    limit: Limit = 10
+    before: str | UnsetType = UNSET
+    select: list[str] | UnsetType = UNSET
+
+
 class HistoryRequest(Wire, kw_only=True):
     """Which states of a thread to list, newest first."""
 
     limit: Limit = 10
-    before: Checkpoint | str | None = None
+    before: Annotated[str | JsonObject, Meta(description="A checkpoint, or its id.")] | None = None
     metadata: JsonObject | None = None
     checkpoint: Checkpoint | None = None
+    select: list[str] | None = None
 
 
 class StateUpdate(Wire, kw_only=True):
@@ -187,8 +264,36 @@ class StateUpdate(Wire, kw_only=True):
     checkpoint_id: Uuid | None = None
 
 
+# store
+
+
+class ItemPut(Wire, kw_only=True):
+    """An item to store or replace."""
+
+    namespace: list[str]
+    key: str
+    value: JsonObject
+    index: bool | list[str] | None = None
+    ttl: Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes until it expires.")] | None = None
+
+
+class ItemDelete(Wire, kw_only=True):
+    """An item to delete."""
+
+    key: str
+    namespace: list[str] | None = None
+
+
+class ItemQuery(Wire, kw_only=True):
+    """An item to get."""
+
+    key: str
+    namespace: Annotated[list[str], Meta(description="Labels joined by `.`, or repeated.")] | UnsetType = UNSET
+    refresh_ttl: bool | UnsetType = UNSET
+
+
 class StoreSearch(Wire, kw_only=True):
-    """Which items to list."""
+    """Which items to list, updated last first."""
 
     namespace_prefix: list[str] | None = None
     filter: JsonObject | None = None
@@ -196,6 +301,16 @@ class StoreSearch(Wire, kw_only=True):
     offset: Offset = 0
     query: str | None = None
     refresh_ttl: bool | None = None
+
+
+class NamespacesRequest(Wire, kw_only=True):
+    """Which namespaces to list; `*` stands for any one label."""
+
+    prefix: list[str] | None = None
+    suffix: list[str] | None = None
+    max_depth: Annotated[int, Meta(ge=1, le=_LARGEST)] | None = None
+    limit: Limit = 100
+    offset: Offset = 0
 
 
 class OkQuery(Wire, kw_only=True):
@@ -212,3 +327,29 @@ class MetricsQuery(Wire, kw_only=True):
 
 OK_QUERY = Shape(OkQuery)
 METRICS_QUERY = Shape(MetricsQuery)
+STATELESS_RUN = Shape(StatelessRun)
+THREAD_RUN = Shape(ThreadRun)
+RUNS_QUERY = Shape(RunsQuery)
+CANCEL_QUERY = Shape(CancelQuery)
+CANCEL_MANY_QUERY = Shape(CancelManyQuery)
+CANCEL_RUNS = Shape(CancelRuns)
+JOIN_QUERY = Shape(JoinQuery)
+JOIN_STREAM_QUERY = Shape(JoinStreamQuery)
+CREATE_STREAM_QUERY = Shape(CreateStreamQuery)
+THREAD_STREAM_QUERY = Shape(ThreadStreamQuery)
+THREAD_CREATE = Shape(ThreadCreate)
+THREAD_PATCH = Shape(ThreadPatch)
+THREAD_SEARCH = Shape(ThreadSearch)
+THREAD_COUNT = Shape(ThreadCount)
+THREAD_QUERY = Shape(ThreadQuery)
+PRUNE = Shape(Prune)
+STATE_QUERY = Shape(StateQuery)
+STATE_AT = Shape(StateAt)
+STATE_UPDATE = Shape(StateUpdate)
+HISTORY_QUERY = Shape(HistoryQuery)
+HISTORY = Shape(HistoryRequest)
+ITEM_PUT = Shape(ItemPut)
+ITEM_DELETE = Shape(ItemDelete)
+ITEM_QUERY = Shape(ItemQuery)
+STORE_SEARCH = Shape(StoreSearch)
+NAMESPACES = Shape(NamespacesRequest)

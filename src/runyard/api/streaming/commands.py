@@ -22,7 +22,7 @@ from runyard.checkpoints import Snapshot, render
 from runyard.clock import rfc3339
 from runyard.errors import Forbidden, InvalidInput, NotFound, RunyardError, Unsupported
 from runyard.protocol.names import RESULTS, Case
-from runyard.runs import Config
+from runyard.runs import Config, Run
 from runyard.steering import (
     Answer,
     Given,
@@ -180,9 +180,9 @@ class Commands:
     """The commands that both transports take, on one thread, for one caller."""
 
     def __init__(self, api: ApiContext, principal: Principal, thread_id: str) -> None:
-        self._api = api
+        self.api = api
+        self.owner = principal.owner
         self._principal = principal
-        self._owner = principal.owner
         self._thread_id = thread_id
         self.steering = Steering(api.verbs, api.streams)
         self._known: Mapping[str, Callable[[Command], Awaitable[Result]]] = {
@@ -219,19 +219,28 @@ class Commands:
             RunyardError: it failed (see `refusal`).
         """
         result = await self.do(command)
-        through = await self._api.storage.last_seq(self._owner, self._thread_id)
+        through = await self.api.storage.last_seq(self.owner, self._thread_id)
         return success(command, result, case, through, ignored(command))
 
     # runs
 
     async def _start(self, command: Command) -> Result:
         params = _START.parse(command.params)
-        given = self._given(params.assistant_id, params.input)
         wish = self._wish(params.config, params.metadata)
         if params.multitask_strategy is not UNSET:
             wish = msgspec.structs.replace(wish, strategy=params.multitask_strategy)
-        run = await self.steering.start(self._owner, self._thread_id, params.assistant_id, given, wish)
+        agent_id, wish = await self.chosen(params.assistant_id, wish)
+        given = self._given(agent_id, params.input)
+        run = await self.steering.start(self.owner, self._thread_id, agent_id, given, wish)
+        await self.begun(run)
         return {"runId": run.run_id}
+
+    async def chosen(self, assistant_id: str, wish: Wish) -> tuple[str, Wish]:
+        """The agent that a client means, and what it wants of that. Raises `NotFound`."""
+        return assistant_id, wish
+
+    async def begun(self, run: Run) -> None:
+        """A run has the input of a `run.start`."""
 
     async def _respond(self, command: Command) -> Result:
         params = _RESPOND.parse(command.params)
@@ -250,7 +259,7 @@ class Commands:
             answers[params.interrupt_id] = params.response
             namespaces[params.interrupt_id] = tuple(params.namespace)
         answer = Answer(answers, _or_none(params.update), _or_none(params.goto), namespaces)
-        await self.steering.respond(self._owner, self._thread_id, answer, self._wish(params.config, params.metadata))
+        await self.steering.respond(self.owner, self._thread_id, answer, self._wish(params.config, params.metadata))
         return {}
 
     async def _inject(self, command: Command) -> Result:
@@ -260,7 +269,7 @@ class Commands:
         # As it was sent, for more may be in it.
         message = cast("JsonObject", command.params["message"])
         _CREATE.parse({"messages": [message]})
-        await self.steering.inject(self._owner, self._thread_id, dict(message))
+        await self.steering.inject(self.owner, self._thread_id, dict(message))
         return {}
 
     # looking
@@ -268,12 +277,12 @@ class Commands:
     async def _tree(self, command: Command) -> Result:
         params = _TREE.parse(command.params)
         run_id = None if params.run_id is UNSET else canonical_uuid("runId", params.run_id)
-        run, root = await self.steering.tree(self._owner, self._thread_id, run_id)
+        run, root = await self.steering.tree(self.owner, self._thread_id, run_id)
         return {"tree": {**_node(root), "metadata": {"run_id": run.run_id, "attempt": run.attempt}}}
 
     async def _get(self, command: Command) -> Result:
         params = _STATE.parse(command.params)
-        head, path, state = await self.steering.state(self._owner, self._thread_id, tuple(params.namespace))
+        head, path, state = await self.steering.state(self.owner, self._thread_id, tuple(params.namespace))
         if params.keys is not UNSET:
             state = {key: state[key] for key in params.keys if key in state}
         result: Result = {"values": msgspec.Raw(render(state))}
@@ -285,23 +294,23 @@ class Commands:
         params = _LIST.parse(command.params)
         before = None if params.before is UNSET else canonical_uuid("before", params.before)
         namespace = tuple(params.namespace)
-        found = await self.steering.checkpoints(self._owner, self._thread_id, namespace, params.limit, before)
+        found = await self.steering.checkpoints(self.owner, self._thread_id, namespace, params.limit, before)
         return {"checkpoints": [_summary(snapshot) for snapshot in found]}
 
     async def _fork(self, command: Command) -> Result:
         params = _FORK.parse(command.params)
         checkpoint_id = canonical_uuid("checkpointId", params.checkpoint_id)
-        agent_id = await self.steering.maker(self._owner, self._thread_id, checkpoint_id)
+        agent_id = await self.steering.maker(self.owner, self._thread_id, checkpoint_id)
         wish = msgspec.structs.replace(self._wish(params.config, UNSET), checkpoint_id=checkpoint_id)
         given = self._given(agent_id, params.input)
-        run = await self.steering.fork(self._owner, self._thread_id, agent_id, given, wish)
+        run = await self.steering.fork(self.owner, self._thread_id, agent_id, given, wish)
         return {"runId": run.run_id, "threadId": self._thread_id}
 
     # parameters
 
     def _given(self, agent_id: str, input: Any) -> Given:
         """The input, and the messages in it for an agent that takes those apart from it."""
-        agent = self._api.verbs.agent(agent_id)
+        agent = self.api.verbs.agent(agent_id)
         if agent.graph or not agent.messages or type(input) is not dict:
             return Given(input)
         whole = cast("dict[str, Any]", input)

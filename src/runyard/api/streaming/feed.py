@@ -150,8 +150,7 @@ class Feed:
             return None
         self.covered = through
         now = self._api.verbs.clock.now()
-        told = Told("values", render(shown(snapshot.state)))
-        return self._face.frame(told, "", SNAPSHOT + head, None, now)
+        return self._face.state(render(shown(snapshot.state)), SNAPSHOT + head, now)
 
     def _missed(self, first: int, last: int) -> Frame:
         payload = {"from": first, "to": last, "count": last - first + 1}

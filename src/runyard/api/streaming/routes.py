@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NoReturn
 
 from runyard.api import answers, sse
 from runyard.api.call import Call
 from runyard.api.operation import operation
 from runyard.api.problems import Refused
 from runyard.api.streaming import commands, requests, websocket
+from runyard.api.streaming.commands import Commands
 from runyard.api.streaming.feed import Feed
+from runyard.api.streaming.websocket import CommandsOf
 from runyard.errors import InvalidInput, NotFound, RunyardError
 from runyard.protocol.filters import Filter
 from runyard.protocol.frames import Cursor, Face, Frame
@@ -34,11 +37,16 @@ async def open_thread_sse_stream(call: Call) -> None:
     when a run ends, and may be opened before the thread is there. Without a cursor it begins with the state now, and
     what the newest run has told.
     """
+    await tell_events(call, FACE)
+
+
+async def tell_events(call: Call, face: Face) -> None:
+    """Streams what happens on the thread that the path names."""
     thread_id = call.uuid("thread_id")
     wanted, after = await _asked(call)
     reader = await call.api.streams.join_thread(call.owner, thread_id)
     reader.channels = wanted[0].channels
-    feed = Feed(call.api, FACE, call.owner, thread_id)
+    feed = Feed(call.api, face, call.owner, thread_id)
     connection = sse.Connection(call)
     watch = asyncio.ensure_future(connection.watch(reader.close))
     try:
@@ -78,6 +86,11 @@ async def open_thread_websocket_stream(call: Call) -> None:
 
     A WebSocket over which a thread is watched and steered: commands go one way, their responses and events the other.
     """
+    needs_socket(call)
+
+
+def needs_socket(call: Call) -> NoReturn:
+    """Refuses a request where a WebSocket has to be opened."""
     call.uuid("thread_id")
     raise Refused(
         426,
@@ -94,16 +107,21 @@ async def send_thread_streaming_command(call: Call) -> None:
     Does a command of the streaming protocol: `run.start`, `input.respond`, `input.inject`, `agent.getTree`,
     `state.get`, `state.listCheckpoints`, `state.fork`. One that fails is answered with 200, too: `type` says so.
     """
+    await do_command(call, FACE, Commands, malformed=422)
+
+
+async def do_command(call: Call, face: Face, commands_of: CommandsOf, *, malformed: int) -> None:
+    """Does the command of a request; `malformed` is the status where it is none."""
     thread_id = call.uuid("thread_id")
     try:
         command = requests.command(await call.document())
     except InvalidInput as error:
-        await call.answer(commands.refusal(None, error), 422)
+        await call.answer(commands.refusal(None, error), malformed)
         return
     try:
         if command.method.startswith("subscription."):
             raise commands.only_websocket(command.method)
-        answer = await commands.Commands(call.api, call.principal, thread_id).respond(command, FACE.case)
+        answer = await commands_of(call.api, call.principal, thread_id).respond(command, face.case)
     except NotFound as error:
         if error.reason == "thread_not_found":
             raise

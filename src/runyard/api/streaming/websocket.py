@@ -7,10 +7,12 @@ committed. So the response to a subscription comes before its replay, and no eve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from runyard.api.auth import Principal
 from runyard.api.call import ClientGone
+from runyard.api.context import ApiContext
 from runyard.api.socket import RESTART, TOO_SLOW, Socket, framed
 from runyard.api.streaming import commands, requests
 from runyard.api.streaming.commands import Commands
@@ -28,6 +30,8 @@ COUNTED = 2000
 """Frames of a replay that are held to be counted."""
 
 Result = dict[str, Any]
+CommandsOf = Callable[[ApiContext, Principal, str], Commands]
+"""The commands of a face, on one thread for one caller."""
 
 
 async def converse(socket: Socket) -> None:
@@ -35,13 +39,13 @@ async def converse(socket: Socket) -> None:
     await speak(socket, Face("camel"))
 
 
-async def speak(socket: Socket, face: Face) -> None:
+async def speak(socket: Socket, face: Face, commands_of: CommandsOf = Commands) -> None:
     """Speaks the protocol until one side closes."""
     thread_id = socket.uuid("thread_id")
     reader = await socket.api.streams.join_thread(socket.principal.owner, thread_id)
     try:
         await socket.accept()
-        await Conversation(socket, face, thread_id, reader).go_on()
+        await Conversation(socket, face, thread_id, reader, commands_of).go_on()
     finally:
         reader.close()
 
@@ -49,14 +53,16 @@ async def speak(socket: Socket, face: Face) -> None:
 class Conversation:
     """One connection: its subscriptions, and how far it has been told."""
 
-    def __init__(self, socket: Socket, face: Face, thread_id: str, reader: ThreadReader) -> None:
+    def __init__(
+        self, socket: Socket, face: Face, thread_id: str, reader: ThreadReader, commands_of: CommandsOf
+    ) -> None:
         self._socket = socket
         self._face = face
         self._owner = socket.principal.owner
         self._thread_id = thread_id
         self._reader = reader
         self._feed = Feed(socket.api, face, self._owner, thread_id)
-        self._commands = Commands(socket.api, socket.principal, thread_id)
+        self._commands = commands_of(socket.api, socket.principal, thread_id)
         self._pack = _framed if socket.takes_frames else _texts
         self._subscriptions: dict[str, Subscription] = {}
         self._wanted: tuple[Filter, ...] = ()

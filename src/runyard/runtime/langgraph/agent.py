@@ -21,6 +21,7 @@ from runyard.runtime.decorate import check_id, limits_of
 from runyard.runtime.describe import shown
 from runyard.runtime.lane import OWNER, RunTask
 from runyard.runtime.langgraph import describe
+from runyard.runtime.langgraph.chores import attend
 from runyard.runtime.langgraph.codec import Codec
 from runyard.runtime.langgraph.execution import perform
 from runyard.runtime.langgraph.factory import Source
@@ -133,7 +134,7 @@ class GraphAgent:
         self.source.server_store.attach(answer)
 
     def begin(self, start: Start, end: AgentEnd) -> None:
-        """Begins an attempt, in the loop of a lane."""
+        """Begins an attempt, or a chore, in the loop of a lane."""
         # Of its own, and empty: this call was made in the context of whoever woke the lane.
         context = contextvars.Context()
         context.run(OWNER.set, end)
@@ -141,7 +142,8 @@ class GraphAgent:
             from runyard.runtime import tracing
 
             tracing.enter(start.trace, context)
-        performance = perform(self.source, self.codec, start, end)
+        begin = perform if start.chore is None else attend
+        performance = begin(self.source, self.codec, start, end)
         task = end.loop.create_task(performance, context=context)
         cast(RunTask, task).executes_run = True
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import StateGraph
@@ -25,6 +25,10 @@ from langgraph.store.base import BaseStore
 from runyard.runtime.langgraph.describe import Graph
 from runyard.runtime.langgraph.server_store import ServerStore
 from runyard.runtime.langgraph.whole import with_whole_channels
+
+Access = Literal["threads.create_run", "threads.update", "threads.read", "assistants.read"]
+"""For what a graph is made, in the words of LangGraph's `ServerRuntime`: to execute, to change a state, to read states,
+or to say what it is."""
 
 
 class Source:
@@ -62,24 +66,28 @@ class Source:
             return self._graph
 
         async def make() -> Graph:
-            async with self._made(None, None) as graph:
+            async with self._made(None, None, "assistants.read") as graph:
                 return graph
 
         return _run_apart(make())
 
     @contextlib.asynccontextmanager
-    async def graph(self, config: RunnableConfig, context: dict[str, Any] | None) -> AsyncGenerator[Graph]:
-        """The graph for one run, which may be changed: a shallow copy."""
+    async def graph(
+        self, config: RunnableConfig, context: dict[str, Any] | None, access: Access = "threads.create_run"
+    ) -> AsyncGenerator[Graph]:
+        """The graph for one run or chore, which may be changed: a shallow copy."""
         if self._graph is not None:
             yield copy.copy(self._graph)
             return
-        async with self._made(config, context) as graph:
+        async with self._made(config, context, access) as graph:
             yield copy.copy(graph)
 
     @contextlib.asynccontextmanager
-    async def _made(self, config: RunnableConfig | None, context: dict[str, Any] | None) -> AsyncGenerator[Graph]:
+    async def _made(
+        self, config: RunnableConfig | None, context: dict[str, Any] | None, access: Access
+    ) -> AsyncGenerator[Graph]:
         assert self.factory is not None
-        arguments = _arguments(self.factory, config, context, self.server_store)
+        arguments = _arguments(self.factory, config, lambda: _runtime(access, context, self.server_store))
         made: Any = self.factory(**arguments)
         if inspect.isawaitable(made):
             made = await made
@@ -105,7 +113,7 @@ def compiled(found: Any) -> Graph:
 
 
 def _arguments(
-    factory: Callable[..., Any], config: RunnableConfig | None, context: dict[str, Any] | None, store: BaseStore
+    factory: Callable[..., Any], config: RunnableConfig | None, runtime: Callable[[], Any]
 ) -> dict[str, Any]:
     """What a factory takes, by the names or the types of its parameters; a single one of no name is the config.
 
@@ -120,7 +128,7 @@ def _arguments(
     for parameter in needed:
         hint = parameter.annotation if isinstance(parameter.annotation, str) else repr(parameter.annotation)
         if "Runtime" in hint or parameter.name == "runtime":
-            given[parameter.name] = _runtime(config is not None, context, store)
+            given[parameter.name] = runtime()
         elif "Config" in hint or parameter.name == "config" or len(needed) == 1:
             given[parameter.name] = {} if config is None else config
         elif parameter.default is parameter.empty:
@@ -128,9 +136,9 @@ def _arguments(
     return given
 
 
-def _runtime(executes: bool, context: dict[str, Any] | None, store: BaseStore | None) -> Any:
+def _runtime(access: Access, context: dict[str, Any] | None, store: BaseStore | None) -> Any:
     """LangGraph's `ServerRuntime` for a factory; the same fields where the SDK has none yet."""
-    access = "threads.create_run" if executes else "assistants.read"
+    executes = access == "threads.create_run"
     try:
         from langgraph_sdk import runtime
     except ImportError:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Command, Send
 
 from runyard.checkpoints import name_of
@@ -62,10 +63,14 @@ def input_of(start: Start, *, begun: bool, answered: Sequence[str]) -> Any:
         for question, answer in start.answers.items()
         if question not in answered and not is_breakpoint(question)
     }
-    update = None if start.command_update is None else _with_messages(_decode(start.command_update))
+    update = None if start.command_update is None else with_messages(_decode(start.command_update))
     goto = () if start.goto is None else _goto(_decode(start.goto))
     if answers or update is not None or goto:
-        return Command(resume=answers or None, update=update, goto=cast(Any, goto))
+        resume: Any = answers or None
+        if len(answers) == 1 and not any(write.channel == INTERRUPT for write in start.writes):
+            # The state has been changed since it asked, and its tasks are others: whichever asks first is answered.
+            (resume,) = answers.values()
+        return Command(resume=resume, update=update, goto=cast(Any, goto))
     if start.answers:
         return None
     return _plain(start)
@@ -83,7 +88,7 @@ def _plain(start: Start) -> Any:
     return {**given, MESSAGES: [*(cast("list[Any]", before) if isinstance(before, list) else [before]), *messages]}
 
 
-def _with_messages(update: Any) -> Any:
+def with_messages(update: Any) -> Any:
     """An update's messages as objects, where they are in the protocol's form."""
     if isinstance(update, dict) and isinstance(cast("dict[str, Any]", update).get(MESSAGES), list):
         changes = cast("dict[str, Any]", update)

@@ -55,6 +55,34 @@ WHERE labels.owner = :owner AND kind = 'thread' AND name = :name AND value = :va
 ORDER BY place DESC, id DESC
 LIMIT :limit OFFSET :offset
 
+-- name: search_threads_sorted
+-- Those that are named, or in another order: all of an owner are looked at.
+SELECT thread_id, owner, created_at, updated_at, metadata, status, head, last_seq, lease, hidden, floor_seq, asking
+FROM threads
+WHERE owner = :owner AND deleted_at IS NULL AND hidden = 0
+  AND (:ids::text IS NULL OR thread_id IN (SELECT jsonb_array_elements_text(:ids::jsonb)))
+  AND (:status::text IS NULL OR status = :status)
+  AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+ORDER BY
+    CASE :sort::text WHEN 'thread_id' THEN thread_id WHEN 'status' THEN status END DESC,
+    CASE :sort::text WHEN 'thread_id up' THEN thread_id WHEN 'status up' THEN status END,
+    CASE :sort::text WHEN 'created_at' THEN created_at WHEN 'updated_at' THEN updated_at
+        WHEN 'state_updated_at' THEN coalesce((SELECT c.created_at FROM checkpoints AS c WHERE c.checkpoint_id = head), created_at)
+        END DESC,
+    CASE :sort::text WHEN 'created_at up' THEN created_at WHEN 'updated_at up' THEN updated_at
+        WHEN 'state_updated_at up' THEN coalesce((SELECT c.created_at FROM checkpoints AS c WHERE c.checkpoint_id = head), created_at)
+        END,
+    created_at DESC, thread_id DESC
+LIMIT :limit OFFSET :offset
+
+-- name: count_threads
+SELECT count(*)
+FROM threads
+WHERE owner = :owner AND deleted_at IS NULL AND hidden = 0
+  AND (:ids::text IS NULL OR thread_id IN (SELECT jsonb_array_elements_text(:ids::jsonb)))
+  AND (:status::text IS NULL OR status = :status)
+  AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+
 -- name: thread_standing
 -- What the rules of a thread's line need to know of it.
 SELECT status, head, asking, last_outcome, last_seq, lease, hidden
@@ -158,6 +186,7 @@ FROM runs
 WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL
   AND (:agent_id::text IS NULL OR agent_id = :agent_id)
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -168,6 +197,7 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
 FROM runs
 WHERE owner = :owner AND agent_id = :agent_id AND deleted_at IS NULL
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -178,6 +208,7 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
        due_at, started_at, ended_at
 FROM runs
 WHERE owner = :owner AND status = :status AND status <> 'success' AND deleted_at IS NULL
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -188,6 +219,7 @@ SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metad
 FROM runs
 WHERE owner = :owner AND deleted_at IS NULL
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
@@ -200,6 +232,7 @@ FROM labels JOIN runs ON runs.number = labels.place
 WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value AND deleted_at IS NULL
   AND (:agent_id::text IS NULL OR agent_id = :agent_id)
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+  AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND readable_json(metadata) @> readable_json(:metadata)
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 
@@ -666,7 +699,7 @@ SELECT namespace FROM items WHERE owner = $1 AND namespace > $2 AND namespace < 
 SELECT 1 FROM items WHERE owner = $1 AND namespace = $2 AND (expires_at IS NULL OR expires_at > $3) LIMIT 1
 
 -- name: publish_agent
-INSERT INTO agents (agent_id, body, updated_at) VALUES ($1, $2, $3)
+INSERT INTO agents (agent_id, body, updated_at, published_at) VALUES ($1, $2, $3, $3)
 ON CONFLICT (agent_id) DO UPDATE SET body = excluded.body, updated_at = excluded.updated_at
 
 -- name: agents
@@ -1200,3 +1233,151 @@ SELECT * FROM unnest(
 ) AS w (
     run_id, context
 )
+
+-- assistants: reads select the columns in the order of `assistants.Assistant`
+
+-- name: insert_assistant
+-- A new assistant, or nothing where the id is taken.
+INSERT INTO assistants (owner, assistant_id, version, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING 1
+
+-- name: insert_assistant_version
+INSERT INTO assistant_versions (owner, assistant_id, version, agent_id, created_at, name, folded, description, metadata,
+                                config, context)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+
+-- name: assistant
+SELECT assistants.assistant_id, assistants.owner, agent_id, assistants.version, assistants.created_at, updated_at,
+       name, description, metadata, config, context
+FROM assistants JOIN assistant_versions AS versions
+     ON versions.owner = assistants.owner AND versions.assistant_id = assistants.assistant_id
+    AND versions.version = assistants.version
+WHERE assistants.owner = $1 AND assistants.assistant_id = $2
+
+-- name: search_assistants
+SELECT assistant_id, owner, agent_id, version, created_at, updated_at, name, description, metadata, config, context
+FROM (
+    SELECT assistants.assistant_id, assistants.owner, agent_id, assistants.version, assistants.created_at, updated_at,
+           name, description, metadata, config, context,
+           CASE :sort_by::text WHEN 'assistant_id' THEN assistants.assistant_id WHEN 'agent_id' THEN agent_id
+                         WHEN 'name' THEN name WHEN 'updated_at' THEN lpad(updated_at::text, 20, '0')
+                         ELSE lpad(assistants.created_at::text, 20, '0') END AS place
+    FROM assistants JOIN assistant_versions AS versions
+         ON versions.owner = assistants.owner AND versions.assistant_id = assistants.assistant_id
+        AND versions.version = assistants.version
+    WHERE assistants.owner = :owner AND (:agent_id::text IS NULL OR agent_id = :agent_id)
+      AND (:name::text IS NULL OR strpos(folded, :name) > 0)
+      AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+) AS found
+ORDER BY CASE WHEN :descending THEN place END DESC, CASE WHEN :descending THEN NULL ELSE place END, assistant_id
+LIMIT :limit OFFSET :offset
+
+-- name: count_assistants
+SELECT count(*)
+FROM assistants JOIN assistant_versions AS versions
+     ON versions.owner = assistants.owner AND versions.assistant_id = assistants.assistant_id
+    AND versions.version = assistants.version
+WHERE assistants.owner = :owner AND (:agent_id::text IS NULL OR agent_id = :agent_id)
+  AND (:name::text IS NULL OR strpos(folded, :name) > 0)
+  AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+
+-- name: assistants_among
+-- Those of some ids that have a row.
+SELECT assistant_id FROM assistants
+WHERE owner = :owner AND assistant_id IN (SELECT jsonb_array_elements_text(:ids::jsonb))
+
+-- name: assistant_versions
+-- Newest first, each as the assistant was when that version was made.
+SELECT assistant_id, owner, agent_id, version, created_at, created_at, name, description, metadata, config, context
+FROM assistant_versions
+WHERE owner = :owner AND assistant_id = :assistant_id
+  AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+ORDER BY version DESC LIMIT :limit OFFSET :offset
+
+-- name: last_assistant_version
+SELECT max(version) FROM assistant_versions WHERE owner = $1 AND assistant_id = $2
+
+-- name: set_assistant_version
+-- Makes a version the one that counts, where there is such a version.
+UPDATE assistants SET version = $1, updated_at = $2
+WHERE owner = $3 AND assistant_id = $4 AND EXISTS (
+    SELECT 1 FROM assistant_versions AS versions
+    WHERE versions.owner = $3 AND versions.assistant_id = $4 AND versions.version = $1
+)
+RETURNING 1
+
+-- name: delete_assistant
+DELETE FROM assistants WHERE owner = $1 AND assistant_id = $2 RETURNING 1
+
+-- name: delete_assistant_versions
+DELETE FROM assistant_versions WHERE owner = $1 AND assistant_id = $2
+
+-- name: delete_crons_of_assistant
+DELETE FROM crons WHERE owner = $1 AND assistant_id = $2
+
+-- name: published_at
+SELECT agent_id, published_at FROM agents
+
+-- crons: reads select the columns in the order of `crons.Cron`
+
+-- name: insert_cron
+INSERT INTO crons (cron_id, owner, assistant_id, thread_id, schedule, timezone, end_time, enabled, on_run_completed,
+                   created_at, updated_at, payload, metadata, next_at, fired_at, revision, last_error)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+
+-- name: cron
+SELECT cron_id, owner, assistant_id, thread_id, schedule, timezone, end_time, enabled, on_run_completed, created_at,
+       updated_at, payload, metadata, next_at, fired_at, revision, last_error
+FROM crons WHERE owner = $1 AND cron_id = $2
+
+-- name: search_crons
+SELECT cron_id, owner, assistant_id, thread_id, schedule, timezone, end_time, enabled, on_run_completed, created_at,
+       updated_at, payload, metadata, next_at, fired_at, revision, last_error
+FROM (
+    SELECT *, CASE :sort_by::text WHEN 'cron_id' THEN cron_id WHEN 'assistant_id' THEN assistant_id
+                            WHEN 'thread_id' THEN coalesce(thread_id, '~')
+                            WHEN 'updated_at' THEN lpad(updated_at::text, 20, '0')
+                            WHEN 'next_run_date' THEN coalesce(lpad(next_at::text, 20, '0'), '~')
+                            WHEN 'end_time' THEN coalesce(lpad(end_time::text, 20, '0'), '~')
+                            ELSE lpad(created_at::text, 20, '0') END AS place
+    FROM crons
+    WHERE owner = :owner AND (:assistant_id::text IS NULL OR assistant_id = :assistant_id)
+      AND (:thread_id::text IS NULL OR thread_id = :thread_id) AND (:enabled::smallint IS NULL OR enabled = :enabled)
+      AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+) AS found
+ORDER BY CASE WHEN :descending THEN place END DESC, CASE WHEN :descending THEN NULL ELSE place END, cron_id
+LIMIT :limit OFFSET :offset
+
+-- name: count_crons
+SELECT count(*) FROM crons
+WHERE owner = :owner AND (:assistant_id::text IS NULL OR assistant_id = :assistant_id)
+  AND (:thread_id::text IS NULL OR thread_id = :thread_id) AND (:enabled::smallint IS NULL OR enabled = :enabled)
+  AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+
+-- name: change_cron
+UPDATE crons
+SET schedule = :schedule, timezone = :timezone, end_time = :end_time, enabled = :enabled,
+    on_run_completed = :on_run_completed, updated_at = :updated_at, payload = :payload, metadata = :metadata,
+    next_at = :next_at, fired_at = :fired_at, revision = :revision, last_error = :last_error
+WHERE owner = :owner AND cron_id = :cron_id
+
+-- name: delete_cron
+DELETE FROM crons WHERE owner = $1 AND cron_id = $2 RETURNING 1
+
+-- name: delete_crons_of_thread
+DELETE FROM crons WHERE owner = $1 AND thread_id = $2
+
+-- name: cron_to_come
+-- Whether a thread has a cron that is to fire.
+SELECT 1 FROM crons WHERE owner = $1 AND thread_id = $2 AND next_at IS NOT NULL LIMIT 1
+
+-- name: due_crons
+-- Those whose firing has come, the oldest first, behind one of them.
+SELECT cron_id, owner, assistant_id, thread_id, schedule, timezone, end_time, enabled, on_run_completed, created_at,
+       updated_at, payload, metadata, next_at, fired_at, revision, last_error
+FROM crons
+WHERE next_at IS NOT NULL AND next_at <= :now AND (next_at, owner, cron_id) > (:at, :owner, :cron_id)
+ORDER BY next_at, owner, cron_id LIMIT :limit
+
+-- name: next_firing
+SELECT min(next_at) FROM crons WHERE next_at IS NOT NULL

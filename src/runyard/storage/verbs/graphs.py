@@ -8,11 +8,13 @@ import msgspec
 
 from runyard.checkpoints import Checkpoint, PendingWrite, name_of, render
 from runyard.errors import Conflict, checkpoint_not_found
-from runyard.storage.verbs.line import asks, settle, standing_head, undo_writes
+from runyard.events import Entry
+from runyard.storage.verbs.line import append_outside, asks, settle, standing_head, undo_writes
 from runyard.storage.verbs.rows import checkpoint_values, pending_values
 from runyard.storage.verbs.states import state_of
-from runyard.storage.verbs.threads import revive
+from runyard.storage.verbs.threads import revive, visible_thread
 from runyard.storage.verbs.transaction import Transaction
+from runyard.threads import Thread
 
 _encode = msgspec.json.Encoder().encode
 
@@ -21,6 +23,42 @@ async def put_checkpoint(t: Transaction, owner: str, checkpoint: Checkpoint, now
     thread_id = checkpoint.thread_id
     await _make_thread(t, owner, thread_id, now)
     await _refuse_while_busy(t, owner, thread_id)
+    await _put(t, owner, checkpoint)
+    if not checkpoint.namespace:
+        await _make_head(t, owner, checkpoint, now)
+
+
+async def revise_thread(
+    t: Transaction,
+    owner: str,
+    thread_id: str,
+    checkpoints: Sequence[Checkpoint],
+    writes: Sequence[PendingWrite],
+    entries: Sequence[Entry],
+    expected_head: str | None,
+    now: int,
+) -> Thread | None:
+    thread = await visible_thread(t, owner, thread_id)
+    await _refuse_while_busy(t, owner, thread_id)
+    if thread.head != expected_head:
+        return None
+    for checkpoint in checkpoints:
+        await _put(t, owner, checkpoint)
+    _give(t, owner, thread_id, writes)
+    own = [checkpoint for checkpoint in checkpoints if not checkpoint.namespace]
+    if entries:
+        await append_outside(t, owner, thread_id, None, now, entries)
+    if own:
+        await _make_head(t, owner, own[-1], now)
+    return await visible_thread(t, owner, thread_id)
+
+
+async def put_writes(t: Transaction, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
+    await _make_thread(t, owner, thread_id, now)
+    _give(t, owner, thread_id, writes)
+
+
+async def _put(t: Transaction, owner: str, checkpoint: Checkpoint) -> None:
     if await t.one("place_of_checkpoint", (checkpoint.checkpoint_id, owner)) is not None:
         raise Conflict(
             f"checkpoint {checkpoint.checkpoint_id} exists already, and states do not change",
@@ -28,15 +66,17 @@ async def put_checkpoint(t: Transaction, owner: str, checkpoint: Checkpoint, now
             checkpoint_id=checkpoint.checkpoint_id,
         )
     if checkpoint.parent_id is not None and await t.one("place_of_checkpoint", (checkpoint.parent_id, owner)) is None:
-        raise checkpoint_not_found(checkpoint.parent_id, thread_id)
+        raise checkpoint_not_found(checkpoint.parent_id, checkpoint.thread_id)
     await t.run("put_checkpoint", checkpoint_values(owner, checkpoint))
-    if not checkpoint.namespace:
-        await t.run("move_head", (checkpoint.checkpoint_id, int(checkpoint.asked is not None), now, owner, thread_id))
-        await settle(t, owner, thread_id, now)
 
 
-async def put_writes(t: Transaction, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
-    await _make_thread(t, owner, thread_id, now)
+async def _make_head(t: Transaction, owner: str, checkpoint: Checkpoint, now: int) -> None:
+    asking = int(checkpoint.asked is not None)
+    await t.run("move_head", (checkpoint.checkpoint_id, asking, now, owner, checkpoint.thread_id))
+    await settle(t, owner, checkpoint.thread_id, now)
+
+
+def _give(t: Transaction, owner: str, thread_id: str, writes: Sequence[PendingWrite]) -> None:
     for write in writes:
         t.later("give", pending_values(owner, thread_id, write, write.run_id, write.value), thread_id)
 

@@ -67,16 +67,18 @@ class Old(msgspec.Struct, frozen=True, array_like=True):
 
 async def idle_threads(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
     """Threads on which nothing has happened for long are deleted, with their runs first: bit by bit, for one may have
-    any number. One with a delayed run to come stays."""
+    any number. One with a delayed run or a cron to come stays."""
     if keep.threads_before is None:
         return Retention(), None
     budget = Budget(t)
     after = dict(zip(("updated_at", "owner", "thread_id"), place or (-1, "", ""), strict=True))
     rows = await t.all("idle_threads", {**after, "before": keep.threads_before, "limit": PAGE})
     for updated_at, owner, thread_id in rows:
-        if not await t.all("line", (owner, thread_id)):
+        to_come = await t.all("line", (owner, thread_id)) or await t.one("cron_to_come", (owner, thread_id))
+        if not to_come:
             if not await budget.spend("expire_runs_of_thread", owner=owner, thread_id=thread_id, now=now):
                 return Retention(), place
+            await t.run("delete_crons_of_thread", (owner, thread_id))
             await bury(t, owner, thread_id, now)
         place = (updated_at, owner, thread_id)
     return Retention(), place if len(rows) == PAGE else None

@@ -23,6 +23,7 @@ from runyard.runs import Attempt, CancelAction, Failure, NewRun, Run, Strategy, 
 from runyard.storage.contract import Batch, Cancelled, Claim, Created, Ending, Recovered, Requeue
 from runyard.storage.verbs import injected as injected_verbs
 from runyard.storage.verbs import line
+from runyard.storage.verbs.crons import firing_cron, move_on
 from runyard.storage.verbs.line import (
     Place,
     append,
@@ -56,6 +57,7 @@ async def create_run(t: Transaction, new: NewRun) -> Created:
         repeated = await known_run(t, new.owner, new.idempotency)
         if repeated is not None:
             return Created(repeated, repeated=True)
+    cron = None if new.firing is None else await firing_cron(t, new.firing)
     created = await _create_on_new_thread(t, new) if new.stateless else await _create_on_thread(t, new)
     if new.trace is not None:
         t.later("insert_trace", (new.run_id, new.trace), new.thread_id)
@@ -64,6 +66,8 @@ async def create_run(t: Transaction, new: NewRun) -> Created:
         run = created.run
         values = (new.owner, route, key, digest, keep_run(run), run.run_id, new.created_at)
         t.later("insert_key", values, _key(new.owner, route, key))
+    if cron is not None:
+        await move_on(t, cron, new.created_at)
     return created
 
 

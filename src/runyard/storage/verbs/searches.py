@@ -25,16 +25,33 @@ PAGE = 200
 """Threads per step of a search by values: such a search folds the state of each candidate."""
 
 
-async def search_threads(reader: Reads, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
+def _thread_search(owner: str, query: ThreadFilter) -> tuple[str, dict[str, Any]]:
     values: dict[str, Any] = {
         "owner": owner,
         "status": query.status,
         "metadata": None if query.metadata is None else _encode(query.metadata),
     }
-    name, label = "search_threads", _label(query.metadata)
+    if query.ids is not None or not query.in_order:
+        ids = None if query.ids is None else _encode(query.ids).decode()
+        order = query.sort_by if query.descending else f"{query.sort_by} up"
+        return "search_threads_sorted", {**values, "ids": ids, "sort": order}
+    label = _label(query.metadata)
     if label is not None:
-        name = "search_threads_labelled"
-        values |= {"name": label[0], "value": label[1]}
+        return "search_threads_labelled", {**values, "name": label[0], "value": label[1]}
+    return "search_threads", values
+
+
+async def count_threads(reader: Reads, owner: str, query: ThreadFilter) -> int:
+    if query.values is None:
+        _, values = _thread_search(owner, msgspec.structs.replace(query, sort_by="thread_id"))
+        del values["sort"]
+        return (await reader.one("count_threads", values))[0]
+    every = msgspec.structs.replace(query, limit=2**53, offset=0)
+    return len(await search_threads(reader, owner, every))
+
+
+async def search_threads(reader: Reads, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
+    name, values = _thread_search(owner, query)
     if query.values is None:
         rows = await reader.all(name, {**values, "limit": query.limit, "offset": query.offset})
         return [(thread, await _head(reader, thread)) for thread in map(thread_of, rows)]
@@ -62,6 +79,7 @@ def run_search(owner: str, query: RunFilter) -> tuple[str, dict[str, Any]]:
     values: dict[str, Any] = {
         "owner": owner,
         "statuses": None if query.statuses is None else _encode(query.statuses).decode(),
+        "outcomes": None if query.outcomes is None else _encode(query.outcomes).decode(),
         "metadata": None if query.metadata is None else _encode(query.metadata),
         "limit": query.limit,
         "offset": query.offset,

@@ -14,10 +14,12 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 import msgspec
 
 from runyard.agents import Agent
+from runyard.assistants import Assistant, AssistantFilter, AssistantPatch, IfExists, VersionFilter
 from runyard.checkpoints import Checkpoint, PendingWrite, Snapshot, State
+from runyard.crons import Cron, CronFilter, CronPatch, Firing
 from runyard.deliveries import Delivery, DeliveryFilter, Notice, Try
 from runyard.errors import item_not_found, run_not_found, thread_not_found
-from runyard.events import Chunk, Event
+from runyard.events import Chunk, Entry, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
 from runyard.runs import Attempt, CancelAction, NewRun, Run, RunFilter
 from runyard.runtime.contract import Injected, Record
@@ -34,6 +36,8 @@ from runyard.storage.contract import (
     Standing,
     Taken,
 )
+from runyard.storage.verbs import assistants as assistant_verbs
+from runyard.storage.verbs import crons as cron_verbs
 from runyard.storage.verbs import graphs as graph_verbs
 from runyard.storage.verbs import injected as injected_verbs
 from runyard.storage.verbs import items as item_verbs
@@ -145,6 +149,9 @@ class VerbStorage(ABC):
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         return await self._read(lambda reader: searches.search_threads(reader, owner, query))
 
+    async def count_threads(self, owner: str, query: ThreadFilter) -> int:
+        return await self._read(lambda reader: searches.count_threads(reader, owner, query))
+
     async def patch_thread(
         self,
         owner: str,
@@ -192,6 +199,20 @@ class VerbStorage(ABC):
 
     async def put_checkpoint(self, owner: str, checkpoint: Checkpoint, now: int) -> None:
         await self._do(graph_verbs.put_checkpoint, owner, checkpoint, now)
+
+    async def revise_thread(
+        self,
+        owner: str,
+        thread_id: str,
+        checkpoints: Sequence[Checkpoint],
+        writes: Sequence[PendingWrite],
+        entries: Sequence[Entry],
+        expected_head: str | None,
+        now: int,
+    ) -> Thread | None:
+        return await self._do(
+            graph_verbs.revise_thread, owner, thread_id, checkpoints, writes, entries, expected_head, now
+        )
 
     async def put_writes(self, owner: str, thread_id: str, writes: Sequence[PendingWrite], now: int) -> None:
         await self._do(graph_verbs.put_writes, owner, thread_id, writes, now)
@@ -386,6 +407,70 @@ class VerbStorage(ABC):
     async def namespaces(self, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:
         return await self._read(lambda reader: searches.namespaces(reader, owner, query, now))
 
+    # assistants
+
+    async def create_assistant(self, assistant: Assistant, *, if_exists: IfExists) -> Assistant:
+        return await self._do(assistant_verbs.create_assistant, assistant, if_exists)
+
+    async def assistant(self, owner: str, assistant_id: str) -> Assistant:
+        return await assistant_verbs.found_assistant(self._rows, owner, assistant_id)
+
+    async def search_assistants(self, owner: str, query: AssistantFilter) -> list[Assistant]:
+        return await self._read(lambda reader: assistant_verbs.search_assistants(reader, owner, query))
+
+    async def count_assistants(self, owner: str, query: AssistantFilter) -> int:
+        return await self._read(lambda reader: assistant_verbs.count_assistants(reader, owner, query))
+
+    async def assistants_among(self, owner: str, assistant_ids: Sequence[str]) -> set[str]:
+        values = {"owner": owner, "ids": _encode(assistant_ids).decode()}
+        return {row[0] for row in await self._rows.all("assistants_among", values)}
+
+    async def patch_assistant(
+        self, owner: str, assistant_id: str, patch: AssistantPatch, now: int, *, default: Assistant | None = None
+    ) -> Assistant:
+        return await self._do(assistant_verbs.patch_assistant, owner, assistant_id, patch, now, default)
+
+    async def choose_version(
+        self, owner: str, assistant_id: str, version: int, now: int, *, default: Assistant | None = None
+    ) -> Assistant:
+        return await self._do(assistant_verbs.choose_version, owner, assistant_id, version, now, default)
+
+    async def assistant_versions(self, owner: str, assistant_id: str, query: VersionFilter) -> list[Assistant]:
+        return await self._read(lambda reader: assistant_verbs.assistant_versions(reader, owner, assistant_id, query))
+
+    async def delete_assistant(self, owner: str, assistant_id: str) -> None:
+        await self._do(assistant_verbs.delete_assistant, owner, assistant_id)
+
+    # crons
+
+    async def create_cron(self, cron: Cron) -> Cron:
+        return await self._do(cron_verbs.create_cron, cron)
+
+    async def cron(self, owner: str, cron_id: str) -> Cron:
+        return await cron_verbs.found_cron(self._rows, owner, cron_id)
+
+    async def search_crons(self, owner: str, query: CronFilter) -> list[Cron]:
+        return await self._read(lambda reader: cron_verbs.search_crons(reader, owner, query))
+
+    async def count_crons(self, owner: str, query: CronFilter) -> int:
+        return await self._read(lambda reader: cron_verbs.count_crons(reader, owner, query))
+
+    async def patch_cron(self, owner: str, cron_id: str, patch: CronPatch, now: int) -> Cron:
+        return await self._do(cron_verbs.patch_cron, owner, cron_id, patch, now)
+
+    async def delete_cron(self, owner: str, cron_id: str) -> None:
+        await self._do(cron_verbs.delete_cron, owner, cron_id)
+
+    async def due_crons(self, now: int, *, behind: Cron | None, limit: int) -> list[Cron]:
+        return await self._read(lambda reader: cron_verbs.due_crons(reader, now, behind, limit))
+
+    async def next_firing(self) -> int | None:
+        row = await self._rows.one("next_firing")
+        return None if row is None else row[0]
+
+    async def pass_over(self, firing: Firing, error: str) -> None:
+        await self._do(cron_verbs.pass_over, firing, error)
+
     # agents and upkeep
 
     async def publish_agents(self, agents: Sequence[Agent], now: int) -> None:
@@ -394,6 +479,9 @@ class VerbStorage(ABC):
     async def agents(self) -> list[Agent]:
         rows = await self._read(lambda reader: reader.all("agents"))
         return [_agent(row[0]) for row in rows]
+
+    async def published_at(self) -> dict[str, int]:
+        return dict(await self._rows.all("published_at"))
 
     async def purge(
         self,

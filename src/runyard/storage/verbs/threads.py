@@ -109,6 +109,7 @@ async def copy_thread(t: Transaction, owner: str, thread_id: str, new_id: str, n
 
 async def delete_thread(t: Transaction, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
     await visible_thread(t, owner, thread_id)
+    await t.run("delete_crons_of_thread", (owner, thread_id))
     return await bury(t, owner, thread_id, now)
 
 

@@ -1,0 +1,204 @@
+"""What is answered in the dialect: runs, threads, states and items, as its clients know them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw
+
+from runyard import checkpoints, items, runs, threads
+from runyard.api.answers import Time
+from runyard.api.langgraph.assistants import default_id
+from runyard.api.langgraph.messages import shown_text
+from runyard.api.langgraph.wire import Multitask, RunStatus, ThreadStatus
+from runyard.api.wire import JsonObject, Uuid
+from runyard.checkpoints import Question, State
+from runyard.clock import rfc3339
+
+_encode = msgspec.json.Encoder().encode
+_CLASS = re.compile(r"([A-Za-z_][\w.]*): (.*)", re.DOTALL)
+_DEFAULT_MODES = ["values"]
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """One execution."""
+
+    run_id: Uuid
+    thread_id: Uuid
+    assistant_id: Uuid
+    created_at: Time
+    updated_at: Time
+    status: RunStatus
+    metadata: JsonObject
+    kwargs: Annotated[JsonObject, Meta(description="What it was created with.")]
+    multitask_strategy: Multitask
+
+
+class Thread(msgspec.Struct, kw_only=True):
+    """A conversation."""
+
+    thread_id: Uuid
+    created_at: Time
+    updated_at: Time
+    metadata: JsonObject
+    status: ThreadStatus
+    values: JsonObject
+    interrupts: Annotated[dict[str, list[JsonObject]], Meta(description="Open questions; by the id of the question.")]
+    config: JsonObject = {}
+    extracted: JsonObject = {}
+
+
+class CheckpointName(msgspec.Struct, kw_only=True):
+    """A state's place."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str | None
+    checkpoint_map: JsonObject | None = None
+
+
+class ThreadState(msgspec.Struct, kw_only=True):
+    """A state of a thread."""
+
+    values: Any
+    next: list[str]
+    tasks: list[JsonObject]
+    checkpoint: CheckpointName
+    metadata: JsonObject
+    created_at: Time | None
+    parent_checkpoint: CheckpointName | None
+    interrupts: list[JsonObject]
+
+
+class Item(msgspec.Struct, kw_only=True):
+    """A document in the store."""
+
+    namespace: list[str]
+    key: str
+    value: JsonObject
+    created_at: Time
+    updated_at: Time
+
+
+class FoundItems(msgspec.Struct, kw_only=True):
+    """The items that a search found."""
+
+    items: list[Item]
+
+
+class Namespaces(msgspec.Struct, kw_only=True):
+    """Namespaces that hold items."""
+
+    namespaces: list[list[str]]
+
+
+class Event(msgspec.Struct, kw_only=True):
+    """Server-sent events: `metadata` first, those of the asked modes, `error`, and `end`."""
+
+    event: str
+    data: Annotated[str, Meta(extra_json_schema={"contentMediaType": "application/json"})]
+    id: str = ""
+
+
+def status_of(run: runs.Run) -> str:
+    """A run's status: one that ended with a question has succeeded, and its thread waits."""
+    return "success" if run.outcome == "asked" else run.status
+
+
+def run(run: runs.Run) -> dict[str, Any]:
+    """A run, by fields; values are plain data or JSON text."""
+    request = run.asked_for()
+    said = request.langgraph
+    kwargs = msgspec.json.decode(run.request, type=dict[str, Raw])
+    for own in ("langgraph", "multitask_strategy", "if_not_exists"):
+        kwargs.pop(own, None)
+    told: dict[str, Any] = dict(kwargs)
+    told["stream_mode"] = _modes(request)
+    if said is not msgspec.UNSET and said.resumable is not None:
+        told["stream_resumable"] = said.resumable
+    return {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "assistant_id": default_id(run.agent_id) if said is msgspec.UNSET else said.assistant_id,
+        "created_at": rfc3339(run.created_at),
+        "updated_at": rfc3339(run.updated_at),
+        "status": status_of(run),
+        "metadata": Raw(run.metadata),
+        "kwargs": told,
+        "multitask_strategy": "enqueue" if request.multitask_strategy is msgspec.UNSET else request.multitask_strategy,
+    }
+
+
+def _modes(request: runs.Request) -> list[str]:
+    said, asked = request.langgraph, request.stream_mode
+    if said is not msgspec.UNSET:
+        return said.stream_mode or _DEFAULT_MODES
+    return _DEFAULT_MODES if asked is msgspec.UNSET else [asked] if isinstance(asked, str) else [*asked]
+
+
+def modes_of(run: runs.Run) -> list[str]:
+    """The stream modes that a run was created with."""
+    return _modes(run.asked_for())
+
+
+def values(state: State) -> bytes:
+    """A state as JSON text, its messages in LangChain's words."""
+    return checkpoints.render({name: shown_text(value) for name, value in checkpoints.shown(state).items()})
+
+
+def interrupts(questions: Iterable[Question]) -> list[dict[str, Any]]:
+    """The questions that were asked: a graph that stands at a breakpoint has asked none."""
+    return [{"value": one.value, "id": one.id} for one in questions if not one.is_breakpoint]
+
+
+def waited(done: runs.Run, state: State, questions: Sequence[Question]) -> bytes:
+    """The answer to those who waited for a run: its last state, and what it asks; or how it failed."""
+    if done.failure is not None:
+        return b'{"__error__":' + _encode(failure(done.failure)) + b"}"
+    text = values(state)
+    if done.outcome != "asked":
+        return text
+    asked = b'"__interrupt__":' + _encode(interrupts(questions))
+    return b"{" + asked + b"}" if text == b"{}" else text[:-1] + b"," + asked + b"}"
+
+
+def failure(failed: runs.Failure) -> dict[str, str]:
+    """Why a run failed: the exception's class and text, or the engine's code and words."""
+    found = _CLASS.fullmatch(failed.message)
+    if failed.code == "agent_error" and found is not None:
+        return {"error": found[1], "message": found[2]}
+    return {"error": failed.code, "message": failed.message}
+
+
+def thread(thread: threads.Thread, state: State, questions: Sequence[Question] = ()) -> dict[str, Any]:
+    """A thread, by fields; values are plain data or JSON text."""
+    asked = {one["id"]: [one] for one in interrupts(questions)} if thread.asking else {}
+    return {
+        "thread_id": thread.thread_id,
+        "created_at": rfc3339(thread.created_at),
+        "updated_at": rfc3339(thread.updated_at),
+        "metadata": Raw(thread.metadata),
+        "status": thread.status,
+        "config": {},
+        "values": Raw(values(state)),
+        "interrupts": asked,
+    }
+
+
+def item(item: items.Item) -> dict[str, Any]:
+    """An item, by fields."""
+    return {
+        "namespace": list(item.namespace),
+        "key": item.key,
+        "value": Raw(item.value),
+        "created_at": rfc3339(item.created_at),
+        "updated_at": rfc3339(item.updated_at),
+    }
+
+
+def selected(fields: Mapping[str, Any], select: Sequence[str] | None) -> dict[str, Any]:
+    """Those fields that were asked for; all where none were named."""
+    return dict(fields) if not select else {name: fields[name] for name in select if name in fields}

@@ -1,0 +1,227 @@
+"""Threads in the dialect: create, list, count, look at, change, copy, prune, delete."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from runyard.api.call import Call
+from runyard.api.langgraph import answers, states, wire
+from runyard.api.langgraph.pages import check_select, tell_pages
+from runyard.api.operation import operation
+from runyard.api.validation import canonical_uuid
+from runyard.errors import Conflict, InvalidInput, NotFound, Unsupported
+from runyard.lifecycle import PatchThread
+from runyard.threads import ThreadFilter
+
+_MINIMAL = "return=minimal"
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Pruned(msgspec.Struct, kw_only=True):
+    """What was pruned."""
+
+    pruned_count: int
+
+
+@operation("Threads", needs="write", body=wire.THREAD_CREATE, answer=answers.Thread, errors=(404, 409))
+async def create_thread(call: Call) -> None:
+    """Create Thread
+
+    With `supersteps` it begins with a state that was made elsewhere.
+    """
+    body = await call.body(wire.THREAD_CREATE)
+    _refuse_ttl(body.ttl)
+    thread_id = None if body.thread_id is None else canonical_uuid("thread_id", body.thread_id)
+    verbs = call.api.verbs
+    thread = await verbs.create_thread(call.owner, thread_id, body.metadata or {}, body.if_exists or "raise")
+    if body.supersteps and thread.head is None:
+        try:
+            await states.replay(call, thread, body.supersteps)
+        except BaseException:
+            await verbs.delete_thread(call.owner, thread.thread_id)
+            raise
+    try:
+        found = await verbs.get_thread(call.owner, thread.thread_id)
+    except NotFound:
+        # Deleted since: it was there all the same, and this is no 404.
+        found = thread, {}, []
+    await call.answer(_encode(answers.thread(*found)))
+
+
+@operation("Threads", needs="read", body=wire.THREAD_SEARCH, answer=list[answers.Thread])
+async def search_threads(call: Call) -> None:
+    """Search Threads"""
+    body = await call.body(wire.THREAD_SEARCH)
+    select = None if body.select is None else check_select(body.select, answers.Thread)
+    paths = {name: _steps(name, path) for name, path in (body.extract or {}).items()}
+    query = ThreadFilter(
+        ids=None if body.ids is None else tuple(canonical_uuid("ids", id) for id in body.ids),
+        metadata=body.metadata,
+        values=body.values,
+        status=body.status,
+        sort_by=body.sort_by or "created_at",
+        descending=body.sort_order != "asc",
+        limit=body.limit + 1,
+        offset=body.offset,
+    )
+    verbs = call.api.verbs
+    found = await verbs.search_threads(call.owner, query)
+    total = await call.api.storage.count_threads(call.owner, query) if len(found) > body.limit else None
+    tell_pages(call, body.offset, body.limit, len(found), total)
+    told: list[dict[str, Any]] = []
+    for thread, state in found[: body.limit]:
+        questions = (await verbs.questions(thread)) if thread.asking else []
+        fields = answers.thread(thread, state, questions)
+        one = answers.selected(fields, select)
+        if paths:
+            whole = msgspec.json.decode(_encode(fields))
+            one["extracted"] = {name: _extracted(whole, steps) for name, steps in paths.items()}
+        told.append(one)
+    await call.answer(_encode(told))
+
+
+@operation("Threads", needs="read", body=wire.THREAD_COUNT, answer=int)
+async def count_threads(call: Call) -> None:
+    """Count Threads"""
+    body = await call.body(wire.THREAD_COUNT)
+    query = ThreadFilter(metadata=body.metadata, values=body.values, status=body.status)
+    await call.answer(_encode(await call.api.storage.count_threads(call.owner, query)))
+
+
+@operation("Threads", needs="read", query=wire.THREAD_QUERY, answer=answers.Thread, errors=(404,))
+async def get_thread(call: Call) -> None:
+    """Get Thread
+
+    A thread with its state, and the open questions where it is interrupted.
+    """
+    query = call.query(wire.THREAD_QUERY)
+    asked = [] if query.include is UNSET else [name for text in query.include for name in text.split(",") if name]
+    for name in asked:
+        if name != "ttl":
+            raise InvalidInput(f"include has {name[:40]!r}; allowed: ttl", field="include")
+    fields = answers.thread(*await call.api.verbs.get_thread(call.owner, call.uuid("thread_id")))
+    await call.answer(_encode({**fields, "ttl": None} if asked else fields))
+
+
+@operation("Threads", needs="write", body=wire.THREAD_PATCH, answer=answers.Thread, errors=(404,), headers=("Prefer",))
+async def patch_thread(call: Call) -> None:
+    """Patch Thread
+
+    Merges metadata, key by key. With `Prefer: return=minimal` the answer is empty.
+    """
+    body = await call.body(wire.THREAD_PATCH)
+    _refuse_ttl(body.ttl)
+    patch = PatchThread(metadata=body.metadata or {})
+    changed = await call.api.verbs.patch_thread(call.owner, call.uuid("thread_id"), patch)
+    if _MINIMAL in (call.header(b"prefer") or "").replace(" ", ""):
+        await call.no_content()
+    else:
+        await call.answer(_encode(answers.thread(*changed)))
+
+
+@operation("Threads", needs="write", errors=(404,))
+async def delete_thread(call: Call) -> None:
+    """Delete Thread
+
+    Cancels the thread's runs and removes it with its runs and history.
+    """
+    await call.api.verbs.delete_thread(call.owner, call.uuid("thread_id"))
+    await call.no_content()
+
+
+@operation("Threads", needs="write", answer=answers.Thread, errors=(404,))
+async def copy_thread(call: Call) -> None:
+    """Copy Thread
+
+    A new thread with the state and history of this one; runs are not copied.
+    """
+    copy = await call.api.verbs.copy_thread(call.owner, call.uuid("thread_id"))
+    await call.answer(_encode(answers.thread(*copy)))
+
+
+@operation("Threads", needs="write", body=wire.PRUNE, answer=Pruned, errors=(409,))
+async def prune_threads(call: Call) -> None:
+    """Prune Threads
+
+    Deletes threads, or cuts them to their newest state (`keep_latest`). Those that are not there are passed over.
+    """
+    body = await call.body(wire.PRUNE)
+    ids = dict.fromkeys(canonical_uuid("thread_ids", thread_id) for thread_id in body.thread_ids)
+    if body.strategy == "keep_latest":
+        await _check_idle(call, list(ids))
+    pruned = 0
+    for thread_id in ids:
+        try:
+            await _prune(call, thread_id, body.strategy)
+            pruned += 1
+        except NotFound:
+            pass
+    await call.answer(_encode(Pruned(pruned_count=pruned)))
+
+
+async def _prune(call: Call, thread_id: str, strategy: str) -> None:
+    if strategy == "delete":
+        await call.api.verbs.delete_thread(call.owner, thread_id)
+        return
+    thread = await call.api.storage.thread(call.owner, thread_id)
+    if thread.head is not None:
+        now = call.api.verbs.clock.now()
+        await call.api.storage.prune(call.owner, thread_id, [thread.head], now)
+
+
+async def _check_idle(call: Call, ids: list[str]) -> None:
+    """Refuses before anything is cut, where a thread has runs.
+
+    Raises:
+        Conflict: thread_busy.
+    """
+    busy = await call.api.storage.search_threads(call.owner, ThreadFilter(ids=tuple(ids), status="busy", limit=1))
+    if busy:
+        thread_id = busy[0][0].thread_id
+        raise Conflict(f"thread {thread_id} is busy: its history cannot be cut now", code="thread_busy")
+
+
+def _refuse_ttl(ttl: Any) -> None:
+    if ttl is not None and not (isinstance(ttl, wire.Ttl) and ttl.ttl is None):
+        raise Unsupported(
+            "ttl: a thread has no time of its own here; the setting thread_retention is for all", field="ttl"
+        )
+
+
+def _steps(name: str, path: str) -> list[str | int]:
+    """The steps of a path such as `values.messages[-1].content`.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    steps: list[str | int] = []
+    at = 0
+    while at < len(path):
+        found = _STEP.match(path, at)
+        if found is None:
+            break
+        steps.append(found[1] if found[2] is None else int(found[2]))
+        at = found.end()
+    if at < len(path) or not steps or steps[0] not in ("values", "metadata", "interrupts", "config", "status"):
+        raise InvalidInput(
+            f"extract.{name[:40]} is {path[:80]!r}; a path is needed such as values.messages[-1].content or "
+            "metadata.title",
+            field=f"extract.{name[:40]}",
+        )
+    return steps
+
+
+def _extracted(value: Any, steps: list[str | int]) -> Any:
+    """What stands at a path; None where there is nothing."""
+    for step in steps:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
