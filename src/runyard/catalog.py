@@ -61,6 +61,10 @@ class Catalog:
                 raise self._not_found(assistant_id) from None
             return default
 
+    async def of_run(self, owner: str, assistant_id: str) -> Assistant:
+        """The same for a run of it, which is all that its client sees of it."""
+        return await self.find(owner, assistant_id)
+
     def _id_of(self, named: str) -> str:
         return default_id(named) if named in self._verbs.published else named
 

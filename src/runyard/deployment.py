@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from runyard.api.gate import Cors
-from runyard.errors import Unsupported
 from runyard.items import Lasting
 from runyard.runtime.langgraph import manifest as files
 from runyard.runtime.langgraph.manifest import Manifest, Minutes
@@ -28,6 +27,9 @@ class Deployment:
     app: Any = None
     """The user's ASGI app."""
     app_place: str = ""
+    auth: Any = None
+    """An `Auth` object of LangGraph's SDK."""
+    auth_place: str = ""
     custom_route_auth: bool = False
     cors: Cors | None = None
     disabled: frozenset[str] = frozenset()
@@ -72,14 +74,12 @@ def report(found: Sequence[Source]) -> None:
 
 def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
     """What the files ask for. Puts their environments and folders in place for the whole process, and imports the
-    user's app where the server `serves` it.
+    user's app and auth where the server `serves` them.
 
     Raises:
         InvalidInput: something that is named is not there, or two files name different things of a kind.
     """
     for source in found:
-        if source.manifest.auth is not None:
-            raise Unsupported(f"target {source.target!r}: auth is not obeyed yet; take it out", field="agents")
         files.put_in_place(source.target, source.folder, source.manifest)
     http = [source.manifest.http for source in found if source.manifest.http is not None]
     item_ttl = _one(found, "store.ttl", lambda one: one.store and one.store.ttl)
@@ -87,9 +87,12 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
     keeps = thread_ttl is not None and thread_ttl[1].strategy == "delete"
     sweeps = [ttl[1].sweep_interval_minutes for ttl in (item_ttl, thread_ttl) if ttl is not None]
     app = _one(found, "http.app", lambda one: one.http and one.http.app) if serves else None
+    auth = _one(found, "auth.path", lambda one: one.auth and one.auth.path) if serves else None
     return Deployment(
         app=None if app is None else _app(*app),
         app_place="" if app is None else f"http.app {app[1]}",
+        auth=None if auth is None else files.object_at(auth[0].target, auth[0].folder, "auth.path", auth[1]),
+        auth_place="" if auth is None else f"auth {auth[1]}",
         custom_route_auth=any(one.enable_custom_route_auth for one in http),
         cors=_cors(_one(found, "http.cors", lambda one: one.http and one.http.cors)),
         disabled=frozenset[str]().union(*(one.disabled for one in http)),

@@ -48,6 +48,7 @@ from runyard.runtime.contract import (
 from runyard.storage.calls import answer
 from runyard.storage.contract import STORAGE_PATIENCE, Batch, Claim, Ending, Requeue, Storage
 from runyard.telemetry import AttemptEnd, AttemptSpan, Spans, Telemetry
+from runyard.users import with_user
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -216,6 +217,7 @@ class Execution:
     ) -> Start:
         run, request = self._run, self._request
         config: dict[str, Any] = {} if request.config is _UNSET else msgspec.to_builtins(request.config)
+        config = with_user(config, None if request.acting is _UNSET else request.acting)
         command = request.command
         return Start(
             run=RunInfo(

@@ -41,22 +41,26 @@ class Lasting(msgspec.Struct, frozen=True):
 
 
 class ItemSearch(msgspec.Struct, frozen=True):
-    """A search: items below `prefix` whose value passes `filter` (field -> value or {operator: value})."""
+    """A search: items below `prefix` whose value passes `filter` (field -> value or {operator: value}) and contains
+    `within`."""
 
     prefix: Namespace = ()
     filter: dict[str, Any] = {}
     limit: int = 10
     offset: int = 0
+    within: dict[str, Any] | None = None
 
 
 class NamespaceQuery(msgspec.Struct, frozen=True):
-    """Which namespaces to list; `*` in prefix or suffix stands for any one label."""
+    """Which namespaces to list; `*` in prefix or suffix stands for any one label. `within` is in the value of one of
+    their items at least."""
 
     prefix: Namespace = ()
     suffix: Namespace = ()
     max_depth: int | None = None
     limit: int = 100
     offset: int = 0
+    within: dict[str, Any] | None = None
 
 
 def check_namespace(namespace: list[str] | tuple[str, ...], field: str = "namespace") -> Namespace:

@@ -31,7 +31,19 @@ from runyard.errors import (
 from runyard.events import Chunk, InputEvent, Mode, lifecycle
 from runyard.hints.contract import Hints
 from runyard.readers import PAGE
-from runyard.runs import CancelAction, Command, Config, Dialect, Durability, NewRun, Request, Run, RunFilter, Strategy
+from runyard.runs import (
+    Acting,
+    CancelAction,
+    Command,
+    Config,
+    Dialect,
+    Durability,
+    NewRun,
+    Request,
+    Run,
+    RunFilter,
+    Strategy,
+)
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Created, Storage
 from runyard.streams import Ending, Streams
@@ -99,6 +111,12 @@ class CreateRun(msgspec.Struct, frozen=True):
     idempotency: tuple[str, str, str] | None = None
     firing: Firing | None = None
     """The firing of a cron that wishes it."""
+    acting: Acting | msgspec.UnsetType = _UNSET
+    """For whom it is wished, where the deployment says who may do what."""
+    thread_metadata: dict[str, Any] = {}
+    """Of a thread that is created with it."""
+    within: dict[str, Any] | None = None
+    """What the metadata of a thread that is there have to contain."""
 
 
 class PatchThread(msgspec.Struct, frozen=True):
@@ -372,6 +390,7 @@ class Lifecycle:
             durability=wish.durability,
             stream_subgraphs=wish.stream_subgraphs,
             langgraph=wish.langgraph,
+            acting=wish.acting,
         )
         graphs.check_request(request, agent)
         if wish.context is not _UNSET:
@@ -427,6 +446,8 @@ class Lifecycle:
             due_at=now + int(delay * 1e6) if delay > 0 else None,
             idempotency=wish.idempotency,
             firing=wish.firing,
+            thread_metadata=_encode(wish.thread_metadata),
+            within=wish.within,
             concurrency=agent.limits.concurrency,
             input_event=_encode(InputEvent(request.input, request.messages, request.command, answers)),
         )

@@ -23,6 +23,8 @@ from runyard.agents import Agent
 from runyard.api import answers
 from runyard.api import app as api_app
 from runyard.api.auth import Keys
+from runyard.api.authorization.admit import admitting
+from runyard.api.authorization.authority import Authority
 from runyard.api.context import ApiContext
 from runyard.api.custom import Custom
 from runyard.api.gate import LOOPBACK_HOSTS, Cors
@@ -168,6 +170,7 @@ def _app(
         version=version("runyard"),
         spans=spans,
     )
+    authority = None if asked.auth is None else Authority(asked.auth, asked.auth_place, settings.max_body_bytes)
     hosts = settings.allowed_hosts or (LOOPBACK_HOSTS if is_loopback(settings.host) else ())
     api = ApiContext(
         verbs=engine.verbs,
@@ -179,7 +182,8 @@ def _app(
         ready=engine.readiness,
         metrics=engine.exposition,
         slots=lambda: (engine.worker.executing, engine.worker.free),
-        keys=Keys(settings.api_keys),
+        keys=Keys(settings.api_keys, beside_auth=authority is not None),
+        authority=authority,
         cors=_cors(settings, asked),
         disabled=asked.disabled,
         lasting=asked.lasting,
@@ -190,7 +194,8 @@ def _app(
         version=version("runyard"),
         spans=spans,
     )
-    custom = None if asked.app is None else Custom(asked.app)
+    admit = admitting(api, api_app.LANGGRAPH.words) if asked.custom_route_auth else None
+    custom = None if asked.app is None else Custom(asked.app, admit)
     return App(engine, api, offered, custom, asked)
 
 
@@ -502,6 +507,11 @@ def _obeyed(settings: Settings, found: Sequence[Source]) -> list[tuple[str, str,
     """What of the files is obeyed, in words; where a setting says otherwise, that it does."""
     asked = deployment(found)
     told: list[tuple[str, str, str]] = []
+    if asked.auth is not None:
+        Authority(asked.auth, asked.auth_place)
+        told.append(
+            ("auth", "ok", "its `authenticate` is asked by every request, and its handlers say who may do what")
+        )
     if asked.app is not None:
         told.append(("http.app", "ok", "its routes are served before the API's own"))
     if asked.cors is not None:

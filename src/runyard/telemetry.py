@@ -54,6 +54,8 @@ LEVELS: dict[str, int] = {
     # requests
     "request failed": logging.ERROR,
     "answer broke off": logging.WARNING,
+    "auth handler failed": logging.ERROR,
+    "auth handler gave no answer": logging.ERROR,
     # webhooks
     "webhook delivered": logging.DEBUG,
     "webhook failed": logging.INFO,

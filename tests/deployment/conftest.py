@@ -1,5 +1,5 @@
 """These tests serve projects with a `langgraph.json` in their own process."""
 
-from projects import serve, write
+from projects import guard, serve, write
 
-__all__ = ["serve", "write"]
+__all__ = ["guard", "serve", "write"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -54,5 +55,70 @@ def serve(tmp_path: Path) -> Serve:
             transport = httpx2.ASGITransport(app)
             async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as http:
                 yield Server(app, http)
+
+    return start
+
+
+RULES_FILE = (Path(__file__).parent / "auth_rules.py").read_text()
+
+
+class Guarded:
+    """A server with the rules of `auth_rules.py`, and how to speak to it as somebody."""
+
+    def __init__(self, server: Server, rules: Any) -> None:
+        self.server = server
+        self.rules = rules
+        """The module of the rules."""
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """(resource, action) that the handlers were asked since this was read last."""
+        found = [(resource, action) for _, resource, action, _ in self.rules.ASKED]
+        self.rules.ASKED.clear()
+        return found
+
+    @property
+    def values(self) -> list[dict[str, Any]]:
+        """The values that they were asked with, likewise."""
+        found = [value for _, _, _, value in self.rules.ASKED]
+        self.rules.ASKED.clear()
+        return found
+
+    async def ask(self, who: str, method: str, path: str, body: Any = None, **more: Any) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {who}", **more.pop("headers", {})}
+        if body is not None:
+            more["json"] = body
+        return await self.server.http.request(method, path, headers=headers, timeout=20, **more)
+
+    async def get(self, who: str, path: str, **more: Any) -> httpx2.Response:
+        return await self.ask(who, "GET", path, **more)
+
+    async def post(self, who: str, path: str, body: Any = None, **more: Any) -> httpx2.Response:
+        return await self.ask(who, "POST", path, {} if body is None else body, **more)
+
+    async def thread(self, who: str, **body: Any) -> str:
+        made = await self.post(who, "/threads", body)
+        assert made.status_code == 200, made.text
+        return made.json()["thread_id"]
+
+
+Guard = Callable[..., AbstractAsyncContextManager[Guarded]]
+
+
+@pytest.fixture
+def guard(write: Write, serve: Serve, tmp_path: Path) -> Guard:
+    """`async with guard({"threads.read": False, ...}) as s`: a server with these rules; `own` stands for the rule of
+    that name."""
+
+    @asynccontextmanager
+    async def start(rules: dict[str, Any] | str | None = None, **settings: Any) -> AsyncGenerator[Guarded]:
+        manifest = {"auth": {"path": "./auth_rules.py:auth"}, **settings.pop("manifest", {})}
+        target = write(manifest, **{"auth_rules.py": RULES_FILE})
+        async with serve(target, **settings) as s:
+            file = str(tmp_path / "auth_rules.py")
+            module = next(one for one in sys.modules.values() if getattr(one, "__file__", None) == file)
+            given = {"*": rules} if isinstance(rules, str) else rules or {}
+            module.RULES.update({key: module.own if rule == "own" else rule for key, rule in given.items()})
+            yield Guarded(s, module)
 
     return start

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runyard.api.auth import Keys
+from runyard.api.authorization.authority import Authority
+from runyard.api.authorization.guard import Guard
 from runyard.api.gate import Cors
 from runyard.api.pulse import Pulse
 from runyard.api.streaming.detached import Detached
@@ -54,6 +56,11 @@ class ApiContext:
     """Groups of paths that are not served (see `runyard.api.faces`)."""
     lasting: Lasting = field(default_factory=Lasting)
     """How long items of the store are kept of which nobody says so."""
+    authority: Authority | None = None
+    """The deployment's own code that says who may do what."""
+    guard: Guard | None = None
+    """What a request was let at, where that has to be asked; the API is one request's then."""
+    renew: Callable[[], ApiContext] | None = None
     version: str = "0"
     spans: Spans | None = None
     """What makes spans of requests, where traces are on."""
@@ -64,3 +71,7 @@ class ApiContext:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pulse", Pulse(self.heartbeat))
         object.__setattr__(self, "detached", Detached(self.verbs.clock.now))
+
+    def renewed(self) -> ApiContext:
+        """The same for the next command of a connection that stays open: what that may is asked anew."""
+        return self if self.renew is None else self.renew()

@@ -19,8 +19,8 @@ _WAY = "runyard.way"
 _DESCRIBED = ("/docs", "/openapi.json")
 """Paths that some frameworks take without being asked to."""
 
-Admit = Callable[[Scope, Receive, Send], Awaitable[bool]]
-"""Finds out who asks and puts it into the scope; False where the request has been refused."""
+Admit = Callable[[Scope, Receive, Send], Awaitable[Receive | None]]
+"""Finds out who asks and puts it into the scope: where the body is to be read from; None where it has refused."""
 
 
 class Custom:
@@ -44,8 +44,10 @@ class Custom:
                 if knows(below_root(scope)):
                     await face(scope, receive, send)
                     return
-                if self._admit is not None and not await self._admit(scope, receive, send):
+                admitted = receive if self._admit is None else await self._admit(scope, receive, send)
+                if admitted is None:
                     return
+                receive = admitted
             state = {**self.state, **scope.get("state", {})}
             await self.app({**scope, "state": state, _WAY: way}, receive, send)
 
@@ -83,9 +85,11 @@ class _Crossing(BaseRoute):
         way: _Way = scope[_WAY]
         if not self._is_own(scope, way):
             await way.go(scope, receive, send)
-        elif way.admit is None or await way.admit(scope, receive, send):
+            return
+        admitted = receive if way.admit is None else await way.admit(scope, receive, send)
+        if admitted is not None:
             del scope[_WAY]
-            await self._router.app(scope, receive, send)
+            await self._router.app(scope, admitted, send)
 
     def url_path_for(self, name: str, /, **path_params: Any) -> Any:
         raise NoMatchFound(name, path_params)

@@ -188,6 +188,9 @@ WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+        AND readable_json(t.metadata) @> readable_json(:within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_of_agent
@@ -199,6 +202,9 @@ WHERE owner = :owner AND agent_id = :agent_id AND deleted_at IS NULL
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+        AND readable_json(t.metadata) @> readable_json(:within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_of_status
@@ -210,6 +216,9 @@ FROM runs
 WHERE owner = :owner AND status = :status AND status <> 'success' AND deleted_at IS NULL
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+        AND readable_json(t.metadata) @> readable_json(:within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs
@@ -221,6 +230,9 @@ WHERE owner = :owner AND deleted_at IS NULL
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+        AND readable_json(t.metadata) @> readable_json(:within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_labelled
@@ -234,6 +246,9 @@ WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND readable_json(metadata) @> readable_json(:metadata)
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+        AND readable_json(t.metadata) @> readable_json(:within)))
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 
 -- name: line
@@ -682,12 +697,14 @@ RETURNING 1
 -- Everything of an owner, updated last first.
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = :owner AND (expires_at IS NULL OR expires_at > :now)
+  AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: search_items_below
 -- The items below a namespace, updated last first.
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at IS NULL OR expires_at > :now)
+  AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: next_namespace
@@ -697,6 +714,11 @@ SELECT namespace FROM items WHERE owner = $1 AND namespace > $2 AND namespace < 
 
 -- name: alive_in_namespace
 SELECT 1 FROM items WHERE owner = $1 AND namespace = $2 AND (expires_at IS NULL OR expires_at > $3) LIMIT 1
+
+-- name: alive_in_namespace_within
+SELECT 1 FROM items
+WHERE owner = :owner AND namespace = :namespace AND (expires_at IS NULL OR expires_at > :now)
+  AND readable_json(value) @> readable_json(:within) LIMIT 1
 
 -- name: publish_agent
 INSERT INTO agents (agent_id, body, updated_at, published_at) VALUES ($1, $2, $3, $3)
@@ -1018,18 +1040,30 @@ WHERE delivery_id = $1 AND owner = $2
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox WHERE owner = :owner
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at
+        AND readable_json(t.metadata) @> readable_json(:within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_pending
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox WHERE owner = :owner AND due_at IS NOT NULL
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at
+        AND readable_json(t.metadata) @> readable_json(:within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_parked
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox WHERE owner = :owner AND parked_at IS NOT NULL
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at
+        AND readable_json(t.metadata) @> readable_json(:within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_delivered
@@ -1037,13 +1071,21 @@ ORDER BY number DESC LIMIT :limit OFFSET :offset
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox WHERE owner = :owner AND delivered_at IS NOT NULL
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at
+        AND readable_json(t.metadata) @> readable_json(:within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: delivery_of_run
 -- One at most.
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
-FROM outbox WHERE owner = $1 AND run_id = $2
+FROM outbox WHERE owner = :owner AND run_id = :run_id
+  AND (:within::bytea IS NULL OR EXISTS (
+      SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at
+        AND readable_json(t.metadata) @> readable_json(:within)))
 
 -- name: settled_deliveries
 SELECT number FROM outbox
@@ -1061,14 +1103,14 @@ WITH wanted AS (
     SELECT * FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bytea[], $7::bytea[], $8::integer[],
         $9::smallint[], $10::text[], $11::integer[], $12::text[], $13::integer[], $14::smallint[], $15::bigint[],
-        $16::bigint[], $17::text[], $18::bigint[], $19::bytea[]
+        $16::bigint[], $17::text[], $18::bigint[], $19::bytea[], $20::bytea[]
     ) AS w (
         owner, thread_id, run_id, agent_id, now, metadata, request, max_attempts, stateless, strategy, concurrency,
-        status, attempt, ready, due_at, started_at, thread_status, last_seq, events
+        status, attempt, ready, due_at, started_at, thread_status, last_seq, events, thread_metadata
     )
 ), thread AS (
     INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, hidden, last_seq, lease)
-    SELECT owner, thread_id, now, now, '\x7b7d', thread_status, 1, last_seq, attempt FROM wanted
+    SELECT owner, thread_id, now, now, thread_metadata, thread_status, 1, last_seq, attempt FROM wanted
 ), log AS (
     INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
     SELECT owner, thread_id, last_seq, 1, run_id, now, events FROM wanted
