@@ -62,7 +62,7 @@ async def things_of(s: Guarded, who: str) -> Things:
         who, "/langgraph/runs/crons", {"assistant_id": "echo", "schedule": "0 0 1 1 *", "input": SECRET}
     )
     await s.ask(who, "PUT", "/store/items", {"namespace": ["kept"], "key": "item", "value": {"v": SECRET}})
-    (delivery,) = (await s.post(who, "/webhooks/search")).json()
+    (delivery, *_) = (await s.post(who, "/webhooks/search")).json()
     return Things(
         thread_id, ran.json()["run"]["run_id"], alone.json()["run"]["run_id"], state["checkpoint"]["checkpoint_id"],
         assistant.json()["assistant_id"], cron.json()["cron_id"], delivery["delivery_id"],

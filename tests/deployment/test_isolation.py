@@ -1,5 +1,5 @@
-"""Under the rule of the tutorial of the vendor (everything is its maker's) nobody gets at what is somebody else's, by no
-route of either face. A route that no handler is asked about fails here."""
+"""Under the rule that everything is its maker's, nobody gets at what is somebody else's, by no route of either face. A
+route that no handler is asked about fails here."""
 
 from __future__ import annotations
 

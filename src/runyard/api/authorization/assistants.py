@@ -90,7 +90,7 @@ class GuardedCatalog(Closed):
             "graph_id": query.agent_id, "metadata": dict(query.metadata or {}), "limit": query.limit,
             "offset": query.offset,
         }  # fmt: skip
-        pattern = await self._guard.ask("assistants", "search", value)
+        pattern = await self._guard.ask_search("assistants", value)
         metadata = within(changed(value, query.metadata or {}), pattern)
         return None if metadata is None else msgspec.structs.replace(query, metadata=metadata or query.metadata)
 
@@ -185,7 +185,7 @@ class GuardedInspection(Closed):
 
 async def agents_within(guard: Guard | None, value: dict[str, Any]) -> Pattern | None:
     """What the metadata of agents have to contain that a search may find; None where all may be found."""
-    return None if guard is None else await guard.ask("assistants", "search", value)
+    return None if guard is None else await guard.ask_search("assistants", value)
 
 
 async def see_agent(guard: Guard | None, agent: Agent) -> None:

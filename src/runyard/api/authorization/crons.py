@@ -69,7 +69,7 @@ class GuardedTimetable(Closed):
             "assistant_id": as_uuid(query.assistant_id), "thread_id": as_uuid(query.thread_id), "limit": query.limit,
             "offset": query.offset, "metadata": dict(query.metadata or {}),
         }  # fmt: skip
-        pattern = await self._guard.ask("crons", "search", value)
+        pattern = await self._guard.ask_search("crons", value)
         metadata = within(changed(value, query.metadata or {}), pattern)
         return None if metadata is None else msgspec.structs.replace(query, metadata=metadata or query.metadata)
 

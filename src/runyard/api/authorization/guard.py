@@ -22,22 +22,17 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Guard:
-    """One request, or one command of a connection that stays open (see `forget`)."""
+    """One request, or one command of a connection that stays open."""
 
     def __init__(self, authority: Authority, user: User, storage: Storage) -> None:
         self.user = user
         self._authority = authority
         self._storage = storage
         self._said: dict[tuple[Any, ...], Pattern | None] = {}
+        self._searched: dict[bytes, tuple[Pattern | None, Value]] = {}
         self._own: set[str] = set()
         self._written: set[str] = set()
         self._read: set[str] = set()
-
-    def forget(self) -> None:
-        """What comes now is another command: everything is asked again."""
-        self._said.clear()
-        for places in (self._own, self._written, self._read):
-            places.clear()
 
     @property
     def acting(self) -> Acting:
@@ -61,6 +56,16 @@ class Guard:
             value = {name: as_uuid(one) for name, one in about.items()}
             self._said[key] = await self.ask(resource, verb, value)
         return self._said[key]
+
+    async def ask_search(self, resource: Resource, value: Value) -> Pattern | None:
+        """The same of a search: its pages and its count are one question."""
+        asked = {name: one for name, one in value.items() if name not in ("limit", "offset")}
+        key = msgspec.json.encode([resource, asked], enc_hook=str)
+        if key not in self._searched:
+            self._searched[key] = await self.ask(resource, "search", value), value
+        pattern, seen = self._searched[key]
+        value["metadata"] = seen.get("metadata")
+        return pattern
 
     # threads
 

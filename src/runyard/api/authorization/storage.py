@@ -119,7 +119,7 @@ class GuardedStorage(GuardedItems, Closed):
             "thread_id": None, "run_id": as_uuid(query.run_id), "metadata": {}, "values": {}, "status": None,
             "limit": query.limit, "offset": query.offset,
         }  # fmt: skip
-        pattern = await self._guard.ask("threads", "search", value)
+        pattern = await self._guard.ask_search("threads", value)
         return await self._storage.search_deliveries(owner, msgspec.structs.replace(query, within=pattern))
 
     async def delivery(self, owner: str, delivery_id: str) -> Delivery:

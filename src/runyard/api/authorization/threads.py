@@ -132,7 +132,7 @@ class GuardedVerbs(Closed):
             "status": None if query.statuses is None else query.statuses[0], "limit": query.limit,
             "offset": query.offset,
         }  # fmt: skip
-        pattern = await self._guard.ask("threads", "search", value)
+        pattern = await self._guard.ask_search("threads", value)
         return query, pattern
 
     async def wait_run(self, owner: str, run_id: str, *, begun: Run | None = None) -> Result:
@@ -253,7 +253,7 @@ async def searched(guard: Guard, query: ThreadFilter) -> ThreadFilter | None:
         "metadata": dict(query.metadata or {}), "values": query.values or {}, "status": query.status,
         "limit": query.limit, "offset": query.offset, "ids": None if query.ids is None else [*map(as_uuid, query.ids)],
     }  # fmt: skip
-    pattern = await guard.ask("threads", "search", value)
+    pattern = await guard.ask_search("threads", value)
     metadata = within(changed(value, query.metadata or {}), pattern)
     return None if metadata is None else msgspec.structs.replace(query, metadata=metadata or query.metadata)
 
