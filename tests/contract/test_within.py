@@ -1,5 +1,5 @@
-"""What a deployment's own rules need of a storage: threads that are made with metadata; runs and webhooks that are found
-by the metadata of their threads, and items by what is in them."""
+"""What a deployment's own rules need of a storage: threads that are made with metadata; runs and webhooks that are
+found by the metadata of their threads, and items by what is in them."""
 
 from __future__ import annotations
 

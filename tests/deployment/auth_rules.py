@@ -30,7 +30,7 @@ async def authenticate(authorization: str | None) -> dict[str, Any]:
     scheme, _, name = (authorization or "").partition(" ")
     if scheme != "Bearer" or not name:
         raise Auth.exceptions.HTTPException(status_code=401, detail="who are you?", headers={"X-Hint": "Bearer NAME"})
-    return {"identity": name, "permissions": ["talk"], "team": "red"}
+    return {"identity": name, "permissions": ["talk"], "team": "crimson"}
 
 
 @auth.on

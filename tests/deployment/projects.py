@@ -29,6 +29,12 @@ async def echo(ctx: Context, input: Any) -> dict[str, Any]:
     return {"heard": input}
 
 
+@agent
+async def who(ctx: Context) -> dict[str, Any]:
+    """Tells for whom it executes."""
+    return {"known": ctx.config}
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """`write({...}, **{"app.py": text})`: a `langgraph.json` and files beside it; the target that names it."""
@@ -50,7 +56,7 @@ def serve(tmp_path: Path) -> Serve:
     @asynccontextmanager
     async def start(*targets: str, **settings: Any) -> AsyncGenerator[Server]:
         given = {"database": f"sqlite:///{tmp_path}/runyard.db", "default_agent": "echo", "agents": targets, **settings}
-        app = create_app(Settings(**given), agents=[echo])
+        app = create_app(Settings(**given), agents=[echo, who])
         async with app.running():
             transport = httpx2.ASGITransport(app)
             async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as http:
@@ -62,6 +68,12 @@ def serve(tmp_path: Path) -> Serve:
 RULES_FILE = (Path(__file__).parent / "auth_rules.py").read_text()
 
 
+def module_in(folder: Path, name: str) -> Any:
+    """A module of a project, as a server has imported it."""
+    file = str(folder / name)
+    return next(module for module in sys.modules.values() if getattr(module, "__file__", None) == file)
+
+
 class Guarded:
     """A server with the rules of `auth_rules.py`, and how to speak to it as somebody."""
 
@@ -69,6 +81,10 @@ class Guarded:
         self.server = server
         self.rules = rules
         """The module of the rules."""
+
+    def module(self, file: str) -> Any:
+        """A module of the project, as the server has imported it."""
+        return module_in(Path(self.rules.__file__).parent, file)
 
     @property
     def asked(self) -> list[tuple[str, str]]:
@@ -115,8 +131,7 @@ def guard(write: Write, serve: Serve, tmp_path: Path) -> Guard:
         manifest = {"auth": {"path": "./auth_rules.py:auth"}, **settings.pop("manifest", {})}
         target = write(manifest, **{"auth_rules.py": RULES_FILE})
         async with serve(target, **settings) as s:
-            file = str(tmp_path / "auth_rules.py")
-            module = next(one for one in sys.modules.values() if getattr(one, "__file__", None) == file)
+            module = module_in(tmp_path, "auth_rules.py")
             given = {"*": rules} if isinstance(rules, str) else rules or {}
             module.RULES.update({key: module.own if rule == "own" else rule for key, rule in given.items()})
             yield Guarded(s, module)

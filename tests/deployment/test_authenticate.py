@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from live_server import play
+from postgres_server import Postgres
 from projects import Guard, Serve, Write
 
 from runyard.errors import InvalidInput
@@ -271,5 +272,26 @@ async def authenticate(authorization, body):
                 named = await s.http.post("/who", json={"x": "y"}, headers={"Authorization": "mia"})
                 expected = ["miay", '{"x":"y"}', ["authenticated", "a"]] if flag else [None, '{"x":"y"}', []]
                 assert named.json() == expected
+
+    play(story())
+
+
+def test_a_server_that_executes_nothing_obeys_the_file_all_the_same(
+    serve: Serve, write: Write, postgres: Postgres
+) -> None:
+    """Graphs are the workers'; who may do what, and the user's own routes, are every server's."""
+    text = "\n@auth.authenticate\nasync def authenticate(authorization):\n    assert authorization\n    return 'mia'\n"
+    app = "from starlette.applications import Starlette\nfrom starlette.responses import PlainTextResponse\n"
+    app += "from starlette.routing import Route\n\napp = Starlette(routes=[Route('/own', PlainTextResponse('mine'))])\n"
+
+    async def story() -> None:
+        http = {"app": "app.py:app", "cors": {"allow_origins": ["https://a.example"]}}
+        manifest = {"auth": {"path": "auth.py:auth"}, "http": http, "graphs": {"gone": "./gone.py:graph"}}
+        target = write(manifest, **{"auth.py": HEAD + text, "app.py": app})
+        async with serve(target, workers=0, database=await postgres.emptied(), default_agent=None) as s:
+            assert (await s.http.post("/threads", json={})).status_code == 401
+            assert (await s.http.post("/threads", json={}, headers={"Authorization": "x"})).status_code == 200
+            shared = await s.http.get("/own", headers={"Origin": "https://a.example"})
+            assert (shared.text, shared.headers["access-control-allow-origin"]) == ("mine", "https://a.example")
 
     play(story())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from live_server import Server, play
-from projects import Serve, Write
+from projects import Serve, Write, module_in
 
 from runyard.errors import Unavailable
 
@@ -79,12 +79,6 @@ async def fails(app):
 
 broken = Starlette(lifespan=fails)
 '''
-
-
-def module_in(folder: Path) -> Any:
-    """The user's module, as the server has imported it."""
-    file = str(folder / "app.py")
-    return next(module for module in sys.modules.values() if getattr(module, "__file__", None) == file)
 
 
 def test_own_routes_win_but_for_pages_about_the_api(write: Write, serve: Serve) -> None:
@@ -166,7 +160,7 @@ def test_web_sockets_reach_the_app_and_the_api(write: Write, serve: Serve) -> No
 def test_the_app_lives_as_long_as_the_server(write: Write, serve: Serve, tmp_path: Path) -> None:
     async def story() -> None:
         async with serve(write({"http": {"app": "app.py:app"}}, **{"app.py": APP})) as s:
-            life = module_in(tmp_path).LIFE
+            life = module_in(tmp_path, "app.py").LIFE
             assert life[-1] == "begun"
             assert (await s.get("/ready")).json()["ready"]
         assert life[-1] == "over"
