@@ -156,3 +156,16 @@ def test_what_langgraph_json_asks_for_is_told_key_by_key(tmp_path: Path) -> None
     (problem,) = found(diagnosis(tmp_path, ECHO, "langgraph.json", code=1), "langgraph.json")
     assert problem[0] == "problem"
     assert "gone.py does not exist" in problem[1]
+
+
+def test_a_server_whose_rules_say_who_may_do_what_may_be_reached_by_others(tmp_path: Path) -> None:
+    rules = "from langgraph_sdk import Auth\n\nauth = Auth()\nauth.authenticate(lambda authorization: 'x')\n"
+    (tmp_path / "auth.py").write_text(rules)
+    (tmp_path / "langgraph.json").write_text('{"auth": {"path": "auth.py:auth"}}')
+    told = diagnosis(tmp_path, ECHO, "langgraph.json", "--host", "0.0.0.0")
+    assert found(told, "access") == [
+        ("ok", "other machines can reach 0.0.0.0, as far as auth of langgraph.json lets them")
+    ]
+    (tmp_path / "auth.py").write_text("auth = 5\n")
+    (problem,) = found(diagnosis(tmp_path, ECHO, "langgraph.json", code=1), "langgraph.json")
+    assert problem == ("problem", "auth auth.py:auth is int, no Auth object of langgraph_sdk")
