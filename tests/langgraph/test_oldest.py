@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 OLDEST = ROOT / ".venv" / "oldest"
 FILES = ("test_runs.py", "test_told.py", "test_told_messages.py", "test_conformance.py", "test_store_bounds.py")
 
 
+@pytest.mark.timeout(150)
 def test_the_oldest_langgraph_passes_them_too() -> None:
     environment = {**os.environ, "PYTHONPATH": str(OLDEST)}
     told = (
