@@ -67,7 +67,7 @@ fuzz: $(READY) ## Send a server bad, odd and broken requests, read broken rows, 
 	@$(BIN)/python -m fuzz $(ARGS)
 
 .PHONY: oracle
-oracle: $(READY) ## Compare with documents of the protocol (ARGS="streaming.cddl"; with Java "a.json b.json")
+oracle: $(READY) ## Compare with documents of the protocol and clients (ARGS="dialect", "streaming.cddl"; with Java "a.json b.json")
 	@$(BIN)/python -m tools.oracle $(ARGS)
 
 .PHONY: client-pages

@@ -32,17 +32,18 @@ async def echo(input: Any) -> dict[str, Any]:
 async def walk(input: Walk, ctx: Context) -> dict[str, Any]:
     """Takes steps, each of which writes a line to the journal, and shows each when it is recorded."""
     taken: list[int] = []
+    execution = os.urandom(6).hex()
     for number in range(input.steps):
-        taken.append(await ctx.step("step", take_step, number, input))
+        taken.append(await ctx.step("step", take_step, number, input, execution))
         await ctx.emit({"step": number})
         if number % 3 == 2:
             await ctx.update({"taken": taken})
     return {"taken": taken}
 
 
-async def take_step(number: int, input: Walk) -> int:
+async def take_step(number: int, input: Walk, execution: str) -> int:
     # One write to a file opened for appending is one line, whoever else writes.
-    line = f"{input.key} {number} {time.time_ns()}\n".encode()
+    line = f"{input.key} {number} {execution} {time.time_ns()}\n".encode()
     descriptor = os.open(input.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, line)

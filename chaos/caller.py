@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -25,17 +26,17 @@ class Answer:
 
 
 class Caller:
-    """Calls one server. `tries` counts requests that were not answered."""
+    """Calls any of the servers of one database. `unanswered` counts requests that were not answered."""
 
-    def __init__(self, url: str, dice: Random) -> None:
-        self.url = url
+    def __init__(self, url: str | Sequence[str], dice: Random) -> None:
+        self._urls = [url] if isinstance(url, str) else [*url]
         self.unanswered = 0
         self._dice = dice
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=0)
-        self._session = aiohttp.ClientSession(self.url, connector=connector, timeout=aiohttp.ClientTimeout(60))
+        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(60))
         return self
 
     async def __aexit__(
@@ -43,12 +44,17 @@ class Caller:
     ) -> None:
         await self._session.close()
 
+    @property
+    def url(self) -> str:
+        """One of the servers."""
+        return self._dice.choice(self._urls) if len(self._urls) > 1 else self._urls[0]
+
     async def call(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Answer:
         """Sends it until it is answered with something else than 503."""
         headers = {} if key is None else {"Idempotency-Key": key}
         while True:
             try:
-                async with self._session.request(method, path, json=body, headers=headers) as answer:
+                async with self._session.request(method, self.url + path, json=body, headers=headers) as answer:
                     text = await answer.read()
                     if answer.status != 503:
                         found = json.loads(text) if text.strip() else None
@@ -82,7 +88,9 @@ class Caller:
         while not (found and found[-1][1] == "end"):
             try:
                 async with self._session.get(
-                    f"/runs/{run_id}/stream", params={"stream_mode": "custom"}, headers={"Last-Event-ID": str(after)}
+                    f"{self.url}/runs/{run_id}/stream",
+                    params={"stream_mode": "custom"},
+                    headers={"Last-Event-ID": str(after)},
                 ) as answer:
                     if answer.status == 404:
                         return found

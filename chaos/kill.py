@@ -12,16 +12,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from chaos.caller import Caller
 from chaos.clients import Clients, Journal
+from chaos.judge import SETTLING_S, Steps, judge, settled
 from chaos.report import Broken, Progress, Rows, silent
 from chaos.server import Server
-
-SETTLING_S = 60.0
-"""Seconds that everything accepted has to end in, once nobody kills any more."""
-PAGE = 1000
 
 
 @dataclass
@@ -89,91 +85,11 @@ async def _tell(
         crowd.stop.set()
         await asyncio.wait_for(working, SETTLING_S)
         progress("kill: checking")
-        await _settled(caller)
-        await _check(caller, crowd.journal)
-        story.checked, story.repeated = _check_steps(steps)
+        await settled(caller)
+        await judge(caller, crowd.journal)
+        taken = Steps.of(steps)
+        if taken.overtaken:
+            raise Broken(f"{taken.overtaken} steps were begun by code of a server that was dead")
+        story.checked, story.repeated = taken.done, taken.repeated
         story.unanswered = caller.unanswered
         return crowd.journal
-
-
-async def _settled(caller: Caller) -> None:
-    deadline = time.monotonic() + SETTLING_S
-    while True:
-        left = await caller.call("POST", "/runs/search", {"status": "pending", "limit": 5})
-        if not left.body:
-            return
-        if time.monotonic() > deadline:
-            raise Broken(f"these runs do not end: {left.body}")
-        await asyncio.sleep(0.05)
-
-
-async def _check(caller: Caller, journal: Journal) -> None:
-    found = await _all_runs(caller)
-    promised = set(journal.runs.values())
-    if len(promised) != len(journal.runs):
-        raise Broken("two keys gave the same run")
-    if missing := promised - found.keys():
-        raise Broken(f"{len(missing)} accepted runs are gone, one is {min(missing)}")
-    if more := found.keys() - promised:
-        raise Broken(f"{len(more)} runs were made that no key stands for, one is {found[min(more)]}")
-    for run_id, status in journal.expected.items():
-        if status is not None and found[run_id]["status"] != status:
-            raise Broken(f"run {run_id} should be {status}: {found[run_id]}")
-    await asyncio.gather(*(_check_run(caller, run_id, journal.values.get(run_id)) for run_id in found))
-    for thread_id, notes in journal.threads.items():
-        thread = (await caller.call("GET", f"/threads/{thread_id}")).body
-        if thread["status"] != "idle" or thread["values"].get("notes", []) != notes:
-            raise Broken(f"thread {thread_id} should be idle with {notes}: {thread}")
-    busy = await caller.call("POST", "/threads/search", {"status": "busy", "limit": 5})
-    if busy.body:
-        raise Broken(f"threads are busy with nothing: {busy.body}")
-    for key, number in journal.items.items():
-        item = (await caller.call("GET", f"/store/items?namespace=counters&key={key}")).body
-        if item["value"]["number"] != number:
-            raise Broken(f"item {key} should hold {number}: {item}")
-
-
-async def _all_runs(caller: Caller) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    while True:
-        page = await caller.call("POST", "/runs/search", {"limit": PAGE, "offset": len(found)})
-        for run in page.body:
-            found[run["run_id"]] = run
-        if len(page.body) < PAGE:
-            return found
-
-
-async def _check_run(caller: Caller, run_id: str, values: Any) -> None:
-    """The run, its wait and its log agree, and it ended once."""
-    run = (await caller.call("GET", f"/runs/{run_id}")).body
-    waited = (await caller.call("GET", f"/runs/{run_id}/wait")).body
-    events = await caller.events(run_id)
-    ends = [data for _, name, data in events if name == "end"]
-    ids = [number for number, _, _ in events]
-    if len(ends) != 1 or events[-1][1] != "end" or ids != sorted(set(ids)):
-        raise Broken(f"run {run_id} has the events {events}")
-    if not run["status"] == waited["status"] == ends[0]["status"]:
-        raise Broken(f"run {run_id} is {run['status']}, its wait says {waited['status']}, its stream {ends[0]}")
-    attempts = [data["attempt"] for _, name, data in events if name == "metadata"]
-    # An attempt that was given back is made again under its number.
-    if attempts != sorted(attempts) or (attempts and attempts[-1] not in (run["attempt"], run["attempt"] + 1)):
-        raise Broken(f"run {run_id} is at attempt {run['attempt']}, its log has {attempts}")
-    if values is not None and waited["values"] != values:
-        raise Broken(f"run {run_id} should give {values}: {waited}")
-
-
-def _check_steps(path: Path) -> tuple[int, int]:
-    """How many steps were done, and how many of them again. A step that has another one behind it had finished: it
-    may not come again."""
-    done = repeated = 0
-    last: dict[str, int] = {}
-    for line in path.read_text().splitlines():
-        key, number, _ = line.split()
-        step = int(number)
-        before = last.get(key, -1)
-        if step not in (before, before + 1):
-            raise Broken(f"the run of {key} took step {step} after step {before}")
-        done += 1
-        repeated += step == before
-        last[key] = step
-    return done, repeated

@@ -1,4 +1,5 @@
-"""A real server: `runyard serve` in a process of its own, which can be killed, started again and looked at."""
+"""A real server: `runyard serve` or `runyard worker` in a process of its own, which can be killed, stopped for a while,
+started again and looked at."""
 
 from __future__ import annotations
 
@@ -26,14 +27,15 @@ class Server:
         folder: Path,
         *,
         agents: Sequence[Path] = (AGENTS,),
-        database: Path | None = None,
+        database: Path | str | None = None,
+        command: str = "serve",
         settings: Mapping[str, object] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
-        self.database = database or folder / "runyard.db"
+        self.database = folder / "runyard.db" if database is None or isinstance(database, str) else database
         self.starts = 0
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,8 +43,8 @@ class Server:
         # Byte code as an installed server has it, whatever the shell says: the first start makes it, in the folder.
         self._env.pop("PYTHONDONTWRITEBYTECODE", None)
         self._env |= {"PYTHONPYCACHEPREFIX": str(folder / "bytecode"), **(env or {})}
-        self._command = [sys.executable, "-m", "runyard", "serve", *map(str, agents), "--port", str(self.port)]
-        self._command += ["--database", f"sqlite:///{self.database}"]
+        self._command = [sys.executable, "-m", "runyard", command, *map(str, agents), "--port", str(self.port)]
+        self._command += ["--database", database if isinstance(database, str) else f"sqlite:///{self.database}"]
         for name, value in (settings or {}).items():
             self._command += [f"--{name.replace('_', '-')}", str(value)]
 
@@ -93,9 +95,21 @@ class Server:
         self._process.kill()
         self._process.wait()
 
+    def pause(self) -> None:
+        """It stands still, as its machine would, until `go_on`."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Tells it to stop in order, without waiting for that."""
+        os.kill(self.pid, signal.SIGTERM)
+
     def end(self) -> None:
         """Leaves nothing behind."""
         if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(5)

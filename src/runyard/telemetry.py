@@ -42,6 +42,7 @@ LEVELS: dict[str, int] = {
     "claim failed": logging.WARNING,
     "claim loop died": logging.ERROR,
     "writer died": logging.CRITICAL,
+    "database does not answer": logging.WARNING,
     "event loop late": logging.WARNING,
     "draining": logging.INFO,
     "drained": logging.INFO,

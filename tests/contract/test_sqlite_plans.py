@@ -72,9 +72,16 @@ READS: dict[str, Any] = {
     "has_inner": {"owner": "", "thread_id": "t1"},
     "newest_own": ("", "t1"),
     "threads_of_run": {"owner": "", "id": "r7"},
+    "assistant": ("", "as"),
+    "cron": ("", "c"),
+    "due_crons": {"now": 1, "at": -1, "owner": "", "cron_id": "", "limit": 100},
+    "next_firing": (),
 }
 ALL: dict[str, Any] = {**LISTS, **READS}
-EMPTY = ("due", "next_due", "expired_runs", "executing", "running_of_agent", "known_key", "touch_item")
+EMPTY = (
+    *("due", "next_due", "expired_runs", "executing", "running_of_agent", "known_key", "touch_item"),
+    *("assistant", "cron", "due_crons"),
+)
 """What gives no rows here."""
 WHOLE = {
     "executing": ["SCAN runs USING INDEX one_running_run_per_thread"],

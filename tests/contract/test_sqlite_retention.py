@@ -39,6 +39,8 @@ RETENTION: dict[str, Any] = {
     "hidden_thread": THREAD,
     "delete_hidden_thread": THREAD,
     "expire_runs_of_thread": {**THREAD, "now": 1, "limit": 50},
+    "cron_to_come": ("", "t1"),
+    "delete_crons_of_thread": ("", "t1"),
     "unswept_threads": (50,),
     "mark_unswept": THREAD,
     "park_thread": THREAD,

@@ -63,6 +63,8 @@ def test_a_server_without_agents_knows_their_default_assistants(on_cluster: OnCl
         here, there = api.app.engine.catalog, worker.app.engine.catalog
         assert await here.find("", "echo") == await there.find("", default_id("echo"))
         changed = await here.patch("", "echo", AssistantPatch(name="Changed"))
-        assert await there.find("", "echo") == changed
+        await worker.until(lambda: holds(there.find("", "echo"), lambda found: found == changed))
+        back = await there.choose_version("", "echo", 1)
+        await api.until(lambda: holds(here.find("", "echo"), lambda found: found == back))
 
     on_cluster(story)

@@ -211,7 +211,13 @@ class WebhookDelivery(Answer, kw_only=True):
     parked_at: Time | UnsetType = UNSET
     last_status: Annotated[int, Meta(description="The HTTP status of the last answer.")] | UnsetType = UNSET
     last_error: Annotated[str, Meta(description="Why the last try was no success.")] | UnsetType = UNSET
-    event: Annotated[WebhookEvent, Meta(description="What is posted; in lists it is left out.")] | UnsetType = UNSET
+    event: (
+        Annotated[
+            WebhookEvent,
+            Meta(description="What is posted, in the words of the face of the run's creation; not in lists."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Item(Answer, kw_only=True):

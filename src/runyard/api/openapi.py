@@ -49,6 +49,7 @@ _HEADERS: dict[str, Json] = {
         "description": "Replay events with a larger id, then go on; `0`, `-1` and `-` are the start.",
         "schema": {"type": "string", "pattern": CURSOR},
     },
+    "Prefer": {"description": "`return=minimal`: an answer without a body.", "schema": {"type": "string"}},
 }
 _FRAME_CURSOR: Json = {
     "description": "Replay what comes behind the frame of this id, then go on. It counts where the body has no cursor.",

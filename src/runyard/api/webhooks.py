@@ -7,6 +7,7 @@ from msgspec import UNSET
 from runyard.api import answers, wire
 from runyard.api.call import Call
 from runyard.api.operation import operation
+from runyard.api.posted import posted
 from runyard.api.validation import canonical_uuid
 from runyard.deliveries import DeliveryFilter
 
@@ -38,7 +39,7 @@ async def get_webhook(call: Call) -> None:
     """
     delivery = await call.api.storage.delivery(call.owner, call.params["delivery_id"])
     notice = await call.api.storage.notice(call.owner, delivery.delivery_id)
-    await call.answer(answers.delivery(delivery, answers.webhook(notice, delivery.attempted_at)))
+    await call.answer(answers.delivery(delivery, posted(notice, delivery.attempted_at)))
 
 
 @operation("Webhooks", needs="write", answer=answers.WebhookDelivery, errors=(404,))

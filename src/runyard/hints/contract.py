@@ -16,8 +16,8 @@ class Hints(Protocol):
 
     Topics: `ready` (a run can be claimed), `outbox` (a webhook is due), `run:ID` (look at the run again: a request to
     cancel it), `end:ID` (the run has ended), `stopped:ID` (no code of the run executes any more), `agents` (other
-    agents are published), `crons` (a cron has another next firing), `thread:OWNER/ID` (events were appended), and
-    MISSED, which adapters publish.
+    agents are published), `assistants` (a default one was changed), `crons` (a cron has another next firing),
+    `thread:OWNER/ID` (events were appended), and MISSED, which adapters publish.
     """
 
     async def open(self) -> None:

@@ -51,17 +51,20 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         return b"event: %b\nid: %b\ndata: %b\n\n" % (self.told.method.encode(), self.id.encode(), self.text)
 
 
-Retold = Callable[[Told, Event | None], Told]
-"""What is told of an event, in other words; None is the state with which a replay begins."""
+Retold = Callable[[Told, Event], Told | None]
+"""What is told of an event, in other words; None where it is not told."""
 
 
 class Face:
-    """How the protocol is spelled at one mount. `retold` puts what is told into the words of that mount; None: as it
-    is. Two faces of one case are one: what they make of an event is kept under it."""
+    """How the protocol is spelled at one mount. `retold` puts what is told into the words of that mount, `values` the
+    text of a state; None: as it is. Two faces of one case are one: what they make of an event is kept under it."""
 
-    def __init__(self, case: Case, retold: Retold | None = None) -> None:
+    def __init__(
+        self, case: Case, retold: Retold | None = None, values: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self.case: Case = case
         self._retold = retold
+        self._values = values
         camel = case == "camel"
         self._head = b'{"type":"event","%b":"' % (b"eventId" if camel else b"event_id")
         self._run_id = "runId" if camel else "run_id"
@@ -96,7 +99,10 @@ class Face:
     def _frames(self, event: Event) -> list[Frame]:
         frames: list[Frame] = []
         seq = event.seq
-        events = told(event) if self._retold is None else [self._retold(one, event) for one in told(event)]
+        events = told(event)
+        if self._retold is not None:
+            retold = [self._retold(one, event) for one in events]
+            events = [one for one in retold if one is not None]
         for one in events:
             path = event.namespace if one.namespace is None else one.namespace
             if len(frames) == len(events) - 1:
@@ -108,8 +114,8 @@ class Face:
 
     def state(self, data: bytes, id: str, at: int) -> Frame:
         """A state with which a replay begins, as JSON text; `at` is in microseconds."""
-        one = Told("values", data)
-        return self.frame(one if self._retold is None else self._retold(one, None), "", id, None, at)
+        one = Told("values", data if self._values is None else self._values(data))
+        return self.frame(one, "", id, None, at)
 
     def frame(self, one: Told, path: str, id: str, run_id: str | None, at: int, seq: int | None = None) -> Frame:
         """An event with its envelope; `at` is in microseconds."""

@@ -17,6 +17,7 @@ from runyard.api.langgraph.wire import Multitask, RunStatus, ThreadStatus
 from runyard.api.wire import JsonObject, Uuid
 from runyard.checkpoints import Question, State
 from runyard.clock import rfc3339
+from runyard.deliveries import Notice
 
 _encode = msgspec.json.Encoder().encode
 _CLASS = re.compile(r"([A-Za-z_][\w.]*): (.*)", re.DOTALL)
@@ -111,18 +112,17 @@ def status_of(run: runs.Run) -> str:
 def run(run: runs.Run) -> dict[str, Any]:
     """A run, by fields; values are plain data or JSON text."""
     request = run.asked_for()
-    said = request.langgraph
     kwargs = msgspec.json.decode(run.request, type=dict[str, Raw])
     for own in ("langgraph", "acting", "multitask_strategy", "if_not_exists"):
         kwargs.pop(own, None)
     told: dict[str, Any] = dict(kwargs)
-    told["stream_mode"] = _modes(request)
-    if said is not msgspec.UNSET and said.resumable is not None:
-        told["stream_resumable"] = said.resumable
+    told["stream_mode"] = modes_of(request)
+    if request.langgraph is not msgspec.UNSET and request.langgraph.resumable is not None:
+        told["stream_resumable"] = request.langgraph.resumable
     return {
         "run_id": run.run_id,
         "thread_id": run.thread_id,
-        "assistant_id": default_id(run.agent_id) if said is msgspec.UNSET else said.assistant_id,
+        "assistant_id": assistant_of(run, request),
         "created_at": rfc3339(run.created_at),
         "updated_at": rfc3339(run.updated_at),
         "status": status_of(run),
@@ -132,16 +132,17 @@ def run(run: runs.Run) -> dict[str, Any]:
     }
 
 
-def _modes(request: runs.Request) -> list[str]:
+def assistant_of(run: runs.Run, request: runs.Request) -> str:
+    """The assistant that was asked: the agent's default one where the run was created under the other face."""
+    return default_id(run.agent_id) if request.langgraph is msgspec.UNSET else request.langgraph.assistant_id
+
+
+def modes_of(request: runs.Request) -> list[str]:
+    """The stream modes that a run was created with."""
     said, asked = request.langgraph, request.stream_mode
     if said is not msgspec.UNSET:
         return said.stream_mode or _DEFAULT_MODES
     return _DEFAULT_MODES if asked is msgspec.UNSET else [asked] if isinstance(asked, str) else [*asked]
-
-
-def modes_of(run: runs.Run) -> list[str]:
-    """The stream modes that a run was created with."""
-    return _modes(run.asked_for())
 
 
 def values(state: State) -> bytes:
@@ -163,6 +164,22 @@ def waited(done: runs.Run, state: State, questions: Sequence[Question]) -> bytes
         return text
     asked = b'"__interrupt__":' + _encode(interrupts(questions))
     return b"{" + asked + b"}" if text == b"{}" else text[:-1] + b"," + asked + b"}"
+
+
+def webhook(notice: Notice, sent_at: int | None) -> bytes:
+    """What is posted to a run's webhook at that time: the run, how it ended, and its values, with what it asks."""
+    done = notice.run
+    told = run(done)
+    told["run_started_at"] = _time(done.started_at)
+    told["run_ended_at"] = _time(done.ended_at)
+    told["webhook_sent_at"] = _time(sent_at)
+    told["error"] = None if done.failure is None else failure(done.failure)
+    told["values"] = Raw(waited(msgspec.structs.replace(done, failure=None), notice.state, notice.questions))
+    return _encode(told)
+
+
+def _time(microseconds: int | None) -> str | None:
+    return None if microseconds is None else rfc3339(microseconds)
 
 
 def failure(failed: runs.Failure) -> dict[str, str]:

@@ -16,7 +16,7 @@ from runyard.api.langgraph.pages import check_select, tell_pages
 from runyard.api.operation import operation
 from runyard.api.sse import cursor
 from runyard.api.validation import Shape, canonical_uuid
-from runyard.errors import Conflict, InvalidInput, NotFound, Unsupported, run_not_found
+from runyard.errors import Conflict, Forbidden, InvalidInput, NotFound, Unsupported, run_not_found
 from runyard.storage.contract import Created
 
 _CREATION = ("Idempotency-Key",)
@@ -32,6 +32,7 @@ _OUTCOMES: Mapping[str, tuple[runs.Outcome, ...]] = {
     "interrupted": ("cancelled", "rolled_back", "abandoned"),
 }
 """What happened to runs of a status, in the dialect's sense of it."""
+_ACTIVE: Mapping[str, tuple[runs.Status, ...]] = {"pending": ("pending",), "running": ("running",)}
 
 _encode = msgspec.json.Encoder().encode
 R = TypeVar("R", bound=wire.StatelessRun)
@@ -154,7 +155,7 @@ async def list_runs(call: Call) -> None:
         call.owner,
         call.uuid("thread_id"),
         runs.RunFilter(
-            statuses=None if query.status not in ("pending", "running") else (query.status,),
+            statuses=_ACTIVE.get(query.status) if isinstance(query.status, str) else None,
             outcomes=_OUTCOMES.get(query.status) if isinstance(query.status, str) else None,
             metadata=None if query.metadata is UNSET else _metadata(query.metadata),
             limit=query.limit + 1,
@@ -193,7 +194,7 @@ async def delete_run(call: Call) -> None:
     await call.no_content()
 
 
-@operation("Thread Runs", needs="write", query=wire.JOIN_QUERY, answer=dict[str, Any], errors=(404, 504))
+@operation("Thread Runs", needs="read", query=wire.JOIN_QUERY, answer=dict[str, Any], errors=(404, 504))
 async def join_run(call: Call) -> None:
     """Join Run
 
@@ -201,13 +202,14 @@ async def join_run(call: Call) -> None:
     """
     query = call.query(wire.JOIN_QUERY)
     run = await _run(call)
+    _check_scope(call, cancels=query.cancel_on_disconnect)
     call.tell(b"location", _path(call, run, "/join"))
     await _waited(call, run, cancels=query.cancel_on_disconnect)
 
 
 @operation(
     "Thread Runs",
-    needs="write",
+    needs="read",
     query=wire.JOIN_STREAM_QUERY,
     answer=answers.Event,
     media="text/event-stream",
@@ -222,6 +224,7 @@ async def join_run_stream(call: Call) -> None:
     query = call.query(wire.JOIN_STREAM_QUERY)
     after = cursor(call, None)
     run = await _run(call)
+    _check_scope(call, cancels=query.cancel_on_disconnect)
     if query.checkpoint_id is not UNSET and query.checkpoint_id:
         raise Unsupported("checkpoint_id: a run is streamed by its events; send Last-Event-ID", field="checkpoint_id")
     asked = [] if query.stream_mode is UNSET else wishes.listed(streams.separated(query.stream_mode))
@@ -301,6 +304,16 @@ async def _active(call: Call, thread_id: str, run_id: str) -> runs.Run | None:
     except NotFound:
         return None
     return None if run.finished or run.thread_id != thread_id else run
+
+
+def _check_scope(call: Call, *, cancels: bool) -> None:
+    """Whoever may only read ends no run by leaving it.
+
+    Raises:
+        Forbidden: naming the scope.
+    """
+    if cancels and call.principal.scope != "write":
+        raise Forbidden("this key has the scope read; cancel_on_disconnect needs write", scope="read")
 
 
 async def _run(call: Call) -> runs.Run:

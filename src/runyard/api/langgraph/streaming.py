@@ -13,9 +13,10 @@ from runyard import runs
 from runyard.api import answers as native
 from runyard.api import sse
 from runyard.api.call import Call
-from runyard.api.langgraph import answers, assistants, labels, streams, wire
+from runyard.api.langgraph import answers, labels, streams, wire
 from runyard.api.langgraph.messages import shown_anywhere, shown_text, shown_within
 from runyard.api.langgraph.streams import Teller, View
+from runyard.api.langgraph.wishes import chosen
 from runyard.api.operation import operation
 from runyard.api.socket import Socket
 from runyard.api.streaming import commands, requests, routes, websocket
@@ -36,20 +37,25 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-def retold(one: Told, event: Event | None) -> Told:
-    """What the protocol tells, as clients of the dialect take it."""
+def retold(one: Told, event: Event) -> Told | None:
+    """What the protocol tells, as clients of the dialect take it. Messages that no model or agent has just written are
+    not told: they are in the state, and clients would have them twice."""
     data = one.data
     if data is None:
         return one
     match one.method:
+        case "messages" if event.kind == "messages" and event.told == b"[]":
+            return one if _is_said(event.data) else None
         case "values":
-            data = render({name: shown_text(value) for name, value in parse(data).items()})
+            data = _values(data)
         case "updates" | "tools" if b'"role":' in data:
             data = _encode(_shown(one.method, _decode(data)))
         case "input.requested":
             asked = msgspec.json.decode(data, type=dict[str, Raw])
             data = _encode({**asked, "value": asked["payload"]})
-        case "lifecycle" if event is not None and event.kind == "lifecycle":
+        case "custom":
+            data = _custom(data)
+        case "lifecycle" if event.kind == "lifecycle":
             at = lifecycle(event.data)
             if not at.terminal or at.event != "interrupted" or at.outcome == "asked":
                 return one
@@ -59,13 +65,33 @@ def retold(one: Told, event: Event | None) -> Told:
     return msgspec.structs.replace(one, data=data)
 
 
+def _is_said(data: bytes) -> bool:
+    """Whether whole messages are what a function agent says: a graph's come with the node that gave them."""
+    told = cast("list[dict[str, Any]]", _decode(data))
+    return all(message.get("role") == "assistant" and "node" not in message for message in told)
+
+
+def _values(text: bytes) -> bytes:
+    return render({name: shown_text(value) for name, value in parse(text).items()})
+
+
+def _custom(data: bytes) -> bytes:
+    """What was put out under a name that it has in itself is told as it is, as its clients read it; and as a payload,
+    as the protocol has it."""
+    told = cast("dict[str, Any]", _decode(data))
+    payload: Any = told["payload"]
+    if type(payload) is not dict or cast("dict[str, Any]", payload).get("name") != told.get("name"):
+        return data
+    return _encode({**told, **cast("dict[str, Any]", payload)})
+
+
 def _shown(method: str, data: dict[str, Any]) -> dict[str, Any]:
     if method == "updates":
         return {**data, "values": shown_within(data.get("values"))}
     return shown_anywhere(data)
 
 
-FACE = Face("snake", retold)
+FACE = Face("snake", retold, _values)
 
 
 class Commands(commands.Commands):
@@ -73,7 +99,7 @@ class Commands(commands.Commands):
 
     async def chosen(self, assistant_id: str, wish: Wish) -> tuple[str, Wish]:
         """The assistant's agent, and the assistant's configuration below what the client wants."""
-        assistant = await assistants.find(self.api, self.owner, assistant_id)
+        assistant = await chosen(self.api, self.owner, assistant_id)
         own = msgspec.convert(assistant.config, wire.Config)
         given = Config() if wish.config is UNSET else wish.config
         configurable = {**(own.configurable or {}), **(given.configurable or {})}

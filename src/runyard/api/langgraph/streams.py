@@ -83,13 +83,12 @@ def view(run: runs.Run, asked: Sequence[str] | None, namespaces: Iterable[str] |
     request = run.asked_for()
     if asked is not None:
         check_recorded(request, [mode for mode in asked if mode in EXTRA_MODES])
-    said = answers.run(run)
     return View(
         run.run_id,
         run.thread_id,
         run.agent_id,
-        said["assistant_id"],
-        frozenset(asked or answers.modes_of(run)),
+        answers.assistant_of(run, request),
+        frozenset(asked or answers.modes_of(request)),
         request.stream_subgraphs is True,
         None if namespaces is None else frozenset(namespaces),
     )

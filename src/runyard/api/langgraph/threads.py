@@ -47,11 +47,11 @@ async def create_thread(call: Call) -> None:
             await verbs.delete_thread(call.owner, thread.thread_id)
             raise
     try:
-        found = await verbs.get_thread(call.owner, thread.thread_id)
+        fields = answers.thread(*await verbs.get_thread(call.owner, thread.thread_id))
     except NotFound:
         # Deleted since: it was there all the same, and this is no 404.
-        found = thread, {}, []
-    await call.answer(_encode(answers.thread(*found)))
+        fields = answers.thread(thread, {})
+    await call.answer(_encode(fields))
 
 
 @operation("Threads", needs="read", body=wire.THREAD_SEARCH, answer=list[answers.Thread])

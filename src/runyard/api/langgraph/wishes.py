@@ -16,7 +16,7 @@ from runyard.api.langgraph.assistants import Assistant
 from runyard.api.langgraph.messages import from_dialect
 from runyard.api.langgraph.wire import Checkpoint, Config, RunCommand, StatelessRun, StreamMode, ThreadRun
 from runyard.api.validation import canonical_uuid
-from runyard.errors import InvalidInput, Unsupported
+from runyard.errors import InvalidInput, NotFound, Unsupported
 from runyard.lifecycle import CreateRun
 from runyard.runs import Dialect, Durability
 
@@ -27,6 +27,8 @@ _RECORDED: Mapping[str, runs.StreamMode] = {
     "custom": "custom", "tasks": "tasks", "checkpoints": "checkpoints", "debug": "debug",
 }  # fmt: skip
 """What the log has for each mode."""
+_UNTIL_THEN: Mapping[bool | None, Durability] = {True: "async", False: "exit"}
+"""What `checkpoint_during` was before there was `durability`."""
 _PLACES = ("thread_id", "checkpoint_id", "checkpoint_ns")
 """Keys of `config.configurable` that have a field of their own here."""
 
@@ -41,17 +43,17 @@ async def wish(
     """What the engine is asked for, and the assistant that it is asked of.
 
     Raises:
-        NotFound: the assistant.
-        InvalidInput: fields that do not fit, or cannot be obeyed.
+        InvalidInput: fields that do not fit, or cannot be obeyed; an unknown assistant.
     """
     refuse(body)
-    assistant = await assistants.find(api, owner, body.assistant_id)
+    assistant = await chosen(api, owner, body.assistant_id)
     agent = api.verbs.agent(assistant.agent_id)
     config, base = _config(body, assistant, thread_id)
     given = _given(agent, body)
     context = _context(body, assistant)
     durability = body.durability or _UNTIL_THEN.get(body.checkpoint_during)
     asked = listed(body.stream_mode)
+    recorded = list[runs.StreamMode](dict.fromkeys(_RECORDED[mode] for mode in asked))
     created = CreateRun(
         agent_id=assistant.agent_id,
         thread_id=thread_id,
@@ -62,7 +64,7 @@ async def wish(
         command=UNSET if body.command is None else _command(body.command, agent),
         checkpoint=UNSET if base is None else {"checkpoint_id": base},
         webhook=_or_unset(body.webhook),
-        stream_mode=[_RECORDED[mode] for mode in dict.fromkeys(asked)] or UNSET,
+        stream_mode=recorded or UNSET,
         on_completion=_or_unset(body.on_completion),
         on_disconnect=_or_unset(body.on_disconnect),
         after_seconds=_or_unset(body.after_seconds),
@@ -83,8 +85,16 @@ async def wish(
     return created, assistant
 
 
-_UNTIL_THEN: Mapping[bool | None, Durability] = {True: "async", False: "exit"}
-"""What `checkpoint_during` was before there was `durability`."""
+async def chosen(api: ApiContext, owner: str, assistant_id: str) -> Assistant:
+    """The assistant that a body names.
+
+    Raises:
+        InvalidInput: assistant_not_found.
+    """
+    try:
+        return await assistants.find(api, owner, assistant_id)
+    except NotFound as error:
+        raise InvalidInput(error.message, code=error.reason, field="assistant_id") from None
 
 
 def refuse(body: StatelessRun) -> None:

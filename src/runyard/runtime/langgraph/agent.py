@@ -96,7 +96,7 @@ class GraphAgent:
         if not isinstance(value, dict):
             raise InvalidInput(f"input is {shown(value)}: graph {self.id!r} takes an object", field="input")
         known = _channels_of_input(graph)
-        if known and not known & cast("dict[str, Any]", value).keys():
+        if value and known and not known & cast("dict[str, Any]", value).keys():
             raise InvalidInput(
                 f"input has none of the graph's keys; allowed: {', '.join(sorted(known))}", field="input"
             )

@@ -27,6 +27,7 @@ from runyard.runtime.langgraph.run_saver import RunSaver
 from runyard.runtime.langgraph.server_store import ServerStore
 from runyard.runtime.langgraph.store import RunStore
 from runyard.runtime.langgraph.stream import Left, Telling, questions_in
+from runyard.runtime.langgraph.transformers import Part, telling_events, transformers_of
 from runyard.runtime.langgraph.values import project
 from runyard.runtime.langgraph.watcher import Watcher
 from runyard.runtime.plain import encode
@@ -91,27 +92,40 @@ async def _stream(
     graph: Graph, value: Any, config: Any, context: Any, start: Start, outbox: Outbox, telling: Telling
 ) -> list[Interrupt] | None:
     """Has the graph execute; the questions with which it stopped, None where it came to its end."""
-    questions: dict[str, Interrupt] | None = None
-    stream = graph.astream(
-        value,
-        config,
-        context=context,
-        stream_mode=cast(Any, [*MODES, *start.modes]),
-        subgraphs=True,
-        durability=start.durability,
-        interrupt_before=cast(Any, start.interrupt_before) or None,
-        interrupt_after=cast(Any, start.interrupt_after) or None,
-    )
-    async for namespace, mode, payload in stream:
-        if mode == "updates" and not namespace:
-            asked = questions_in(payload)
-            if asked is not None:
-                questions = {**(questions or {}), **{one.id: one for one in asked}}
-        entries = telling.entries(namespace, mode, payload)
+    asked = dict[str, Interrupt]()
+    stopped = False
+
+    def see(part: Part) -> None:
+        nonlocal stopped
+        found = None if part[0] or part[1] != "updates" else questions_in(part[2])
+        if found is not None:
+            stopped = True
+            asked.update({one.id: one for one in found})
+
+    modes: Sequence[str] = [*MODES, *start.modes]
+    options: dict[str, Any] = {
+        "context": context,
+        "subgraphs": True,
+        "durability": start.durability,
+        "interrupt_before": cast(Any, start.interrupt_before) or None,
+        "interrupt_after": cast(Any, start.interrupt_after) or None,
+    }
+    transformers = transformers_of(graph, telling, modes)
+    if transformers is not None:
+        config, modes = telling_events(config), list(transformers.modes)
+        stream = graph.astream(value, config, stream_mode=cast(Any, modes), version="v2", **options)
+        async for entries in transformers.entries(stream, see):
+            _put(outbox, entries)
+            await outbox.room()
+        return list(asked.values()) if stopped else None
+    async for part in graph.astream(value, config, stream_mode=cast(Any, modes), **options):
+        if part[1] == "updates":
+            see(part)
+        entries = telling.entries(*part)
         if entries:
             _put(outbox, entries)
             await outbox.room()
-    return None if questions is None else list(questions.values())
+    return list(asked.values()) if stopped else None
 
 
 def _put(outbox: Outbox, entries: Sequence[Entry]) -> None:

@@ -134,8 +134,14 @@ class Pieces:
         return [told for message in left for told in _ended(message, error)]
 
 
-def whole_told(message: BaseMessage) -> msgspec.Raw:
-    """What is told of a message that nobody was told piece by piece: nothing where its form says it all."""
+def whole_told(message: BaseMessage, *, by_model: bool) -> msgspec.Raw:
+    """What is told of a message that nobody was told piece by piece. Nothing where its form says it all and a node gave
+    it: clients of LangGraph are told only what models say, and have the rest from the state."""
+    if by_model and messages.role_of(message.type) is not None:
+        try:
+            return msgspec.Raw(_encode(project(messages.whole({**form_of(message), "content": _standard(message)}))))
+        except Exception:  # whatever it holds: then what its form says is told
+            return NOTHING
     content: Any = message.content
     if type(content) is list:
         if not content:
@@ -166,11 +172,16 @@ def _begun(chunk: BaseMessageChunk, path: str, metadata: Metadata) -> _Message:
     role = messages.role_of(form_of(chunk)["role"])
     if role is None or chunk.id is None:
         return _Message(None, path, metadata)
-    about = {ours: metadata[theirs] for theirs, ours in _METADATA.items() if metadata.get(theirs) is not None}
+    about = about_model(metadata)
     for theirs, ours in (("model_provider", "provider"), ("model_name", "model")):
         if ours not in about and chunk.response_metadata.get(theirs) is not None:
             about[ours] = chunk.response_metadata[theirs]
     return _Message(Blocks(chunk.id, role, chunk.name, about), path, metadata)
+
+
+def about_model(metadata: Metadata) -> dict[str, Any]:
+    """What the start of a message tells of its model."""
+    return {ours: metadata[theirs] for theirs, ours in _METADATA.items() if metadata.get(theirs) is not None}
 
 
 def _items(message: _Message, blocks: Blocks, chunk: BaseMessageChunk) -> Iterator[list[Item]]:

@@ -11,9 +11,10 @@ from langgraph.types import Interrupt
 
 from runyard.events import Entry, Kind
 from runyard.runtime.langgraph.messages import piece, to_protocol
+from runyard.runtime.langgraph.model_events import ModelEvents
 from runyard.runtime.langgraph.pieces import NOTHING, Metadata, Pieces, whole_told
 from runyard.runtime.langgraph.values import project
-from runyard.runtime.langgraph.watcher import CallEnded, Watcher
+from runyard.runtime.langgraph.watcher import CallEnded, Said, Watcher
 
 INTERRUPT = "__interrupt__"
 
@@ -36,6 +37,7 @@ class Telling:
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._pieces = Pieces(watcher.is_call)
+        self._events = ModelEvents()
         self._asked: dict[str, str] = {}
 
     def entries(self, namespace: tuple[str, ...], mode: str, payload: Any) -> Sequence[Entry]:
@@ -46,11 +48,11 @@ class Telling:
         path = "|".join(namespace)
         if mode == "messages":
             message, about = cast("tuple[Any, Metadata]", payload)
-            return (self._message(message, about, path),)
+            return self._message(message, about, path)
         if mode == "custom":
-            if payload is self._watcher:
+            if self.is_mark(payload):
                 return self.watched()
-            return (_entry("custom", {"payload": project(payload)}, path),)
+            return (_custom(payload, path),)
         if mode == "updates":
             updates = cast("dict[str, Any]", payload)
             questions = questions_in(payload)
@@ -68,40 +70,63 @@ class Telling:
         told: list[Entry] = []
         for one in self._watcher.take():
             if isinstance(one, CallEnded):
-                told += self._pieces.call_ended(one.metadata, one.error)
+                told += self.call_ended(one)
+                continue
+            if isinstance(one, Said):
+                told += self._events.tell(one.call, one.event, one.path, one.metadata)
                 continue
             if one.kind == "nested":
                 told += self._pieces.graph_ended(one.namespace)
             told.append(one)
         return told
 
+    def call_ended(self, one: CallEnded) -> list[Entry]:
+        """The entries of the end of a model's call."""
+        told = self._pieces.call_ended(one.metadata, one.error)
+        return [*told, *self._events.call_ended(one.call, one.error, one.message_id)]
+
+    def is_mark(self, payload: Any) -> bool:
+        """Whether what the graph streams as a custom value says that the watcher was told something."""
+        return payload is self._watcher
+
+    def pass_events_by(self) -> None:
+        """Has the graph's own stream tell the events of its models, and the ends of their calls in their places."""
+        self._watcher.hears_events = False
+
     def close(self, left: Left) -> list[Entry]:
         """What is still to be told as the attempt ends: whatever has begun comes to an end."""
         told = self.watched()
         told += self._pieces.close(left.messages or None)
+        told += self._events.close(left.messages or None)
         return told + self._watcher.close(left.graphs, left.tools)
 
     def namespace_of(self, question: Interrupt) -> str:
         """Where a question was asked."""
         return self._asked.get(question.id, "")
 
-    def _message(self, message: Any, about: Metadata, path: str) -> Entry:
+    def _message(self, message: Any, about: Metadata, path: str) -> Sequence[Entry]:
         told = NOTHING
         if isinstance(message, BaseMessageChunk):
+            if self._watcher.tells_events(about) or self._events.tells(about):
+                return ()
             form = piece(message)
             id, told = self._pieces.told(message, form, path, about)
             if id and form.get("id") != id:
                 form["id"] = id
         elif isinstance(message, BaseMessage):
+            if self._events.has_told(message.id, about):
+                return ()
             form = to_protocol(message)
-            told = whole_told(message)
+            told = whole_told(message, by_model="ls_model_type" in about)
+        elif isinstance(message, dict) and "event" in message:
+            return self._events.tell(about.get("run_id"), cast("dict[str, Any]", message), path, about)
         else:
             shown = project(message)
             form = {**cast("dict[str, Any]", shown)} if isinstance(shown, dict) else shown
         node = about.get("langgraph_node")
         if node is not None and isinstance(form, dict):
             form["node"] = node
-        return Entry("messages", msgspec.Raw(_encode([form])), path, told)
+        return (Entry("messages", msgspec.Raw(_encode([form])), path, told),)
 
 
 def questions_in(payload: Any) -> list[Interrupt] | None:
@@ -110,6 +135,13 @@ def questions_in(payload: Any) -> list[Interrupt] | None:
         return None
     told = cast("Iterable[Any]", payload[INTERRUPT] or ())
     return [interrupt for interrupt in told if isinstance(interrupt, Interrupt)]
+
+
+def _custom(payload: Any, path: str) -> Entry:
+    """What code writes; an object that has a name is told by that."""
+    shown = project(payload)
+    name: Any = cast("dict[str, Any]", shown).get("name") if type(shown) is dict else None
+    return _entry("custom", {"name": name, "payload": shown} if type(name) is str else {"payload": shown}, path)
 
 
 def _entry(kind: Kind, data: Any, path: str) -> Entry:

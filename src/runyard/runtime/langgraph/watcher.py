@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -36,12 +37,32 @@ except ImportError:  # LangGraph before 1.2 has no such writer
 
 Metadata = dict[str, Any]
 
+_EVENT_MAKERS = frozenset({"_iter_v2_events", "_aiter_v2_events"})
+"""LangChain's functions that make events of a model's pieces, and have the model tell the pieces meanwhile."""
+_DEEPEST = 40
+"""Calls between those and a callback, at most."""
+
 
 class CallEnded(msgspec.Struct, frozen=True):
     """A call of a model has ended: that one whose pieces come with this very metadata."""
 
     metadata: Metadata
     error: str | None
+    call: str
+    message_id: str | None = None
+    """That of the message which it gave."""
+
+
+class Said(msgspec.Struct, frozen=True):
+    """An event by which a model tells what it writes."""
+
+    call: str
+    event: Mapping[str, Any]
+    path: str
+    metadata: Metadata
+
+
+Told = Entry | CallEnded | Said
 
 
 class _Tool:
@@ -64,33 +85,45 @@ class Watcher(BaseCallbackHandler):
         self._loop = loop
         self._thread_id = thread_id
         self._deliver = deliver
-        self._told: deque[Entry | CallEnded] = deque()
+        self._told: deque[Told] = deque()
         self._lineage = Lineage()
         self._tools: dict[UUID, _Tool] = {}
         self._models: dict[UUID, Metadata] = {}
         self._calls: dict[int, list[int]] = {}
-        """id(metadata) -> how many calls of models began with it, and how many of those have been taken as ended."""
+        """id(metadata) -> how many calls of models began with it, how many of those have been taken as ended, and
+        whether they tell events (1)."""
+        self._writes: set[UUID] = set()
+        """The calls that have begun to write."""
         self._writer: tuple[contextvars.Context, Callable[[Any], None]] | None = None
         self._closed = False
+        self.hears_events = True
+        """Whether what models tell by events is taken from here; else the graph streams it."""
 
     def is_call(self, metadata: Metadata) -> bool:
         """Whether a piece with this metadata is one of a single call of a model."""
         known = self._calls.get(id(metadata))
         return known is not None and known[0] == 1
 
-    def take(self) -> list[Entry | CallEnded]:
+    def tells_events(self, metadata: Metadata) -> bool:
+        """Whether what comes with this metadata is told by events, too."""
+        known = self._calls.get(id(metadata))
+        return known is not None and known[2] == 1
+
+    def take(self) -> list[Told]:
         """What was told and not yet taken, in order; called in the loop."""
-        taken: list[Entry | CallEnded] = []
+        taken: list[Told] = []
         while self._told:
             told = self._told.popleft()
             taken.append(told)
             if isinstance(told, CallEnded):
-                key = id(told.metadata)
-                known = self._calls[key]
-                known[1] += 1
-                if known[0] == known[1]:
-                    del self._calls[key]
+                self._forget(told)
         return taken
+
+    def _forget(self, ended: CallEnded) -> None:
+        known = self._calls[id(ended.metadata)]
+        known[1] += 1
+        if known[0] == known[1]:
+            del self._calls[id(ended.metadata)]
 
     def close(self, how: str, error: str) -> list[Entry]:
         """What is told of tools and graphs that have not ended, as the attempt ends; afterwards nothing is told.
@@ -104,17 +137,21 @@ class Watcher(BaseCallbackHandler):
             *(_graph_ended(graph, how, error) for graph in self._lineage.end_all()),
         ]
 
-    def _add(self, *told: Entry | CallEnded) -> None:
+    def _add(self, *told: Told) -> None:
         if self._closed or not told:
             return
         self._told.extend(told)
         if self._writer is not None:
-            context, write = self._writer
-            # A copy: a context can be entered by one thread at a time only.
-            context.copy().run(write, self)
+            self._write(self)
         else:
             with contextlib.suppress(RuntimeError):  # the loop has been closed: an attempt that has ended
                 self._loop.call_soon_threadsafe(self._deliver)
+
+    def _write(self, value: Any) -> None:
+        assert self._writer is not None
+        context, write = self._writer
+        # A copy: a context can be entered by one thread at a time only.
+        context.copy().run(write, value)
 
     def _look(self) -> None:
         """Takes the writer of the run's own graph, where this is in one of its nodes: one inside may be streamed by the
@@ -225,20 +262,67 @@ class Watcher(BaseCallbackHandler):
         self._look()
         if metadata is not None and not self._closed:
             self._models[run_id] = metadata
-            self._calls.setdefault(id(metadata), [0, 0])[0] += 1
+            self._calls.setdefault(id(metadata), [0, 0, 0])[0] += 1
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """It has written a piece. Providers tell pieces of calls that tell events, too, and the first before any."""
+        if run_id not in self._writes and run_id in self._models:
+            self._writes.add(run_id)
+            if _is_told_by_events():
+                self._calls[id(self._models[run_id])][2] = 1
+
+    def on_stream_event(
+        self, event: Mapping[str, Any], *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any
+    ) -> None:
+        """It tells by an event what it writes."""
+        metadata = self._models.get(run_id)
+        if metadata is None or not self.hears_events or "langgraph_checkpoint_ns" not in metadata:
+            return
+        if tags and TAG_NOSTREAM in tags:
+            return
+        self._writes.add(run_id)
+        self._calls[id(metadata)][2] = 1
+        self._add(Said(str(run_id), event, "|".join(graph_of(metadata)), metadata))
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """It has said all."""
-        self._model_ended(run_id, None)
+        self._model_ended(run_id, None, _message_id(response))
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """It failed, or was cancelled."""
-        self._model_ended(run_id, described(error))
+        self._model_ended(run_id, described(error), None)
 
-    def _model_ended(self, run: UUID, error: str | None) -> None:
+    def _model_ended(self, run: UUID, error: str | None, message_id: str | None) -> None:
         metadata = self._models.pop(run, None)
-        if metadata is not None:
-            self._add(CallEnded(metadata, error))
+        self._writes.discard(run)
+        if metadata is None or self._closed:
+            return
+        ended = CallEnded(metadata, error, str(run), message_id)
+        if self.hears_events or self._writer is None:
+            self._add(ended)
+        else:
+            self._forget(ended)
+            self._write(ended)
+
+
+def _is_told_by_events() -> bool:
+    """Whether the code that tells a piece of a message makes events of what it writes."""
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    for _ in range(_DEEPEST):
+        if frame.f_code.co_name in _EVENT_MAKERS:
+            return True
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return False
+
+
+def _message_id(response: Any) -> str | None:
+    try:
+        found: Any = response.generations[0][0].message.id
+    except (AttributeError, IndexError):  # a model that gives no messages
+        return None
+    return found if type(found) is str else None
 
 
 def _end_by(error: BaseException) -> tuple[str, str]:

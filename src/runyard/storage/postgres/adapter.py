@@ -12,7 +12,8 @@ from runyard.clock import Clock
 from runyard.errors import RunyardError
 from runyard.items import Item, ItemSearch, passes
 from runyard.storage.contract import Recovered
-from runyard.storage.postgres.connection import PACKAGE, open_pool
+from runyard.storage.postgres.attention import Attention
+from runyard.storage.postgres.connection import PACKAGE, close_pool, open_pool
 from runyard.storage.postgres.statements import statements
 from runyard.storage.postgres.transaction import Reader
 from runyard.storage.postgres.workers import Workers
@@ -49,10 +50,11 @@ class PostgresStorage(VerbStorage):
         self._url = url
         self._name = name
         self._statements = statements(PACKAGE)
+        self._attention = Attention(url, name)
 
     async def open(self) -> None:
-        writer = Writer(self._url, self._name, self._statements, self._deliver, self.worker_id)
-        workers = Workers(self._url, self._name, self._statements, self.worker_id)
+        writer = Writer(self._url, self._name, self._statements, self._deliver, self.worker_id, self._attention)
+        workers = Workers(self._url, self._name, self._statements, self.worker_id, self._attention)
         await writer.open()
         try:
             await workers.open()
@@ -63,12 +65,12 @@ class PostgresStorage(VerbStorage):
             raise
         self._workers = workers
         self._writer = writer
-        self._reader = Reader(self._pool, self._statements)
+        self._reader = Reader(self._pool, self._statements, self._attention)
 
     async def close(self) -> None:
         await self._writer.close()
         await self._workers.close()
-        await self._pool.close()
+        await close_pool(self._pool)
 
     @property
     def problem(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,8 @@ import asyncpg
 
 from runyard.errors import StorageError
 from runyard.storage.migrate import Migration, migrations
-from runyard.storage.postgres.faults import translated
+from runyard.storage.postgres.attention import Connection, introduce
+from runyard.storage.postgres.faults import FAULTS, translated
 
 PACKAGE = "runyard.storage.postgres"
 
@@ -21,8 +23,10 @@ STATEMENT_TIMEOUT_MS = 60_000
 """A statement that takes longer is given up by the database."""
 IDLE_TIMEOUT_MS = 30_000
 """A transaction in which we ask for nothing for so long is ended by the database: it keeps dead rows from going."""
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 5.0
 """Seconds."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds in which connections have to say goodbye."""
 LOCK_SPACE = 0x52756E79
 """The first half of the numbers of our advisory locks; the other half is the schema's name."""
 STOPPED_TIMEOUT_MS = 3_000
@@ -30,9 +34,10 @@ STOPPED_TIMEOUT_MS = 3_000
 others for so long, which is less than a lease."""
 
 TURN = f"""
-SELECT pg_current_xact_id()::text FROM pg_advisory_xact_lock({LOCK_SPACE}, hashtext('write ' || current_schema()))
+INSERT INTO marks (writer, number)
+SELECT $1, $2 FROM pg_advisory_xact_lock({LOCK_SPACE}, hashtext('write ' || current_schema()))
 """
-"""Waits until it is the turn of this transaction, and gives its number. Statements after it see all that was written
+"""Waits until it is the turn of this transaction, and leaves its mark. Statements after it see all that was written
 in earlier turns: the lock goes when a commit can be seen, and each statement sees what was committed before it."""
 
 _SETTINGS = {
@@ -59,6 +64,7 @@ async def connect(url: str, name: str, **settings: str) -> Any:
     """
     with translated():
         connection = await _driver.connect(url, **options(name, settings))
+        await introduce(connection)
     version = connection.get_server_version().major
     if version < OLDEST:
         await connection.close()
@@ -69,6 +75,7 @@ async def connect(url: str, name: str, **settings: str) -> Any:
 def options(name: str, settings: Mapping[str, str] = {}) -> dict[str, Any]:
     """What every connection of ours is opened with."""
     return {
+        "connection_class": Connection,
         "timeout": CONNECT_TIMEOUT,
         "statement_cache_size": 1000,
         "max_cached_statement_lifetime": 0,
@@ -79,7 +86,17 @@ def options(name: str, settings: Mapping[str, str] = {}) -> dict[str, Any]:
 async def open_pool(url: str, name: str, size: int) -> Any:
     """Connections for reading. Nothing of a session is ever changed on them, so that they need not be reset."""
     with translated():
-        return await _driver.create_pool(url, min_size=1, max_size=size, reset=_leave_as_it_is, **options(name))
+        return await _driver.create_pool(
+            url, min_size=1, max_size=size, init=introduce, reset=_leave_as_it_is, **options(name)
+        )
+
+
+async def close_pool(pool: Any) -> None:
+    """Ends with what is being read; what does not answer is not waited for."""
+    try:
+        await asyncio.wait_for(pool.close(), CLOSE_TIMEOUT)
+    except (*FAULTS, TimeoutError):
+        pool.terminate()
 
 
 async def _leave_as_it_is(connection: Any) -> None:

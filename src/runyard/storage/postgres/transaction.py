@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from runyard.events import Chunk
+from runyard.storage.postgres.attention import Attention
 from runyard.storage.postgres.connection import TURN
 from runyard.storage.postgres.faults import FAULTS, translate
 from runyard.storage.postgres.statements import Statement
@@ -20,22 +21,31 @@ LOG_PAGE = 32
 """Rows of a log that are asked for at once: more than one reader takes at a time, mostly."""
 
 
+Evidence = tuple[str, tuple[Any, ...]]
+"""A statement and its values: it finds a row where a transaction was committed."""
+
+_MARKED: str = "SELECT 1 FROM marks WHERE writer = $1 AND number = $2"
+_BEGUN: str = "SELECT 1 FROM runs WHERE run_id = $1"
+
+
 class Work:
     """What a group does on the writer's connection."""
 
-    __slots__ = ("_about", "_rows", "added", "changed", "connection", "number", "open", "statements")
+    __slots__ = ("_about", "_mark", "_rows", "added", "changed", "connection", "evidence", "open", "statements")
 
-    def __init__(self, connection: Any, statements: dict[str, Statement]) -> None:
+    def __init__(self, connection: Any, statements: dict[str, Statement], mark: tuple[str, int]) -> None:
+        """`mark`: the writer's id, and the number of its transaction."""
         self.connection = connection
         self.statements = statements
         self.open = False
         """Whether a transaction has begun."""
-        self.number: str | None = None
-        """The transaction's own, by which its outcome can be asked for when the connection was lost."""
+        self.evidence: Evidence = _MARKED, mark
+        """What says, when the connection was lost, whether all this was committed."""
         self.changed = 0
         """Rows that were changed by what was not put off."""
         self.added = 0
         """Rows that were put off, in all."""
+        self._mark = mark
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._about: set[str] = set()
 
@@ -61,8 +71,8 @@ class Work:
 
     def again(self) -> Work:
         """What goes on in the same transaction after a part of it was undone: nothing is put off."""
-        work = Work(self.connection, self.statements)
-        work.open, work.number = self.open, self.number
+        work = Work(self.connection, self.statements, self._mark)
+        work.open = self.open
         return work
 
     async def begin(self) -> None:
@@ -70,7 +80,7 @@ class Work:
         if not self.open:
             await self.connection.execute("BEGIN")
             self.open = True
-            self.number = await self.connection.fetchval(TURN)
+            await self.connection.execute(TURN, *self._mark)
 
     async def fetch(self, query: str, values: Any) -> list[Any]:
         await self.begin()
@@ -87,6 +97,19 @@ class Work:
         changed = rows_of(await self.connection.execute(statement.sql, *statement.bound(values)))
         self.changed += changed
         return changed
+
+    async def commit(self) -> None:
+        await self.connection.execute("COMMIT")
+
+    async def write_alone(self) -> None:
+        """Begins the runs that begin alone: one statement is a transaction of its own.
+
+        Raises:
+            Poisoned: a row was refused.
+        """
+        run_id = self._rows["begin_alone"][0][2]
+        self.evidence = _BEGUN, (run_id,)
+        await self.write()
 
     async def write(self) -> None:
         """Writes what was put off.
@@ -175,16 +198,26 @@ class Reader:
         StorageError, Unavailable: the database cannot be read.
     """
 
-    __slots__ = ("_pool", "_statements")
+    __slots__ = ("_attention", "_patience", "_pool", "_statements")
 
-    def __init__(self, pool: Any, statements: dict[str, Statement]) -> None:
+    def __init__(
+        self, pool: Any, statements: dict[str, Statement], attention: Attention, patience: float | None = None
+    ) -> None:
+        """`patience`: seconds after which an answer is not waited for, even where the database works on it."""
         self._pool = pool
         self._statements = statements
+        self._attention = attention
+        self._patience = patience
 
     async def all(self, query: str, values: Any = ()) -> list[Any]:
         statement = self._statements[query]
         try:
-            rows = await self._pool.fetch(statement.sql, *statement.bound(values))
+            async with self._pool.acquire() as connection:
+                answered = self._attention.begin(connection, self._patience)
+                try:
+                    rows = await connection.fetch(statement.sql, *statement.bound(values))
+                finally:
+                    answered()
         except FAULTS as error:
             raise translate(error) from error
         return [tuple(row) for row in rows]

@@ -6,27 +6,29 @@ slow.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from runyard.errors import Unavailable
-from runyard.storage.postgres.connection import open_pool
+from runyard.storage.postgres.attention import Attention
+from runyard.storage.postgres.connection import close_pool, open_pool
 from runyard.storage.postgres.statements import Statement
 from runyard.storage.postgres.transaction import Reader
 
-ANSWER_PATIENCE = 5.0
+ANSWER_PATIENCE = 3.0
 """Seconds in which the database has to answer one of these questions; they are asked again."""
 
 
 class Workers:
     """The worker of this process, among all others. `worker_id` is that of this process."""
 
-    def __init__(self, url: str, name: str, statements: dict[str, Statement], worker_id: str) -> None:
+    def __init__(
+        self, url: str, name: str, statements: dict[str, Statement], worker_id: str, attention: Attention
+    ) -> None:
         self._url = url
+        self._attention = attention
         self._name = name
         self._statements = statements
         self._worker_id = worker_id
@@ -37,11 +39,11 @@ class Workers:
         Unavailable: the database cannot be reached.
         """
         self._pool = await open_pool(self._url, self._name, 1)
-        self._reader = Reader(self._pool, self._statements)
+        self._reader = Reader(self._pool, self._statements, self._attention, ANSWER_PATIENCE)
 
     async def close(self) -> None:
         if self._pool is not None:
-            await self._pool.close()
+            await close_pool(self._pool)
 
     async def join(self, lease: float, agents: Sequence[str]) -> None:
         """Counts as alive for so many seconds from now on."""
@@ -69,12 +71,7 @@ class Workers:
         return {row[0] for row in await self._ask("offered")}
 
     async def _ask(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        try:
-            return await asyncio.wait_for(self._reader.all(query, values), ANSWER_PATIENCE)
-        except TimeoutError:
-            raise Unavailable(
-                f"the database has not answered within {ANSWER_PATIENCE:g} s", code="database_unreachable"
-            ) from None
+        return await self._reader.all(query, values)
 
 
 async def standing(connection: Any) -> tuple[list[str], dict[str, int]]:

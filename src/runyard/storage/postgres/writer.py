@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from runyard.errors import StorageError, Unavailable
+from runyard.storage.postgres.attention import Attention, end_session, soon
 from runyard.storage.postgres.connection import STOPPED_TIMEOUT_MS, connect, migrate
 from runyard.storage.postgres.faults import FAULTS, UNREACHABLE, translate, translated
 from runyard.storage.postgres.statements import Statement
@@ -28,8 +29,14 @@ from runyard.telemetry import say
 P = ParamSpec("P")
 T = TypeVar("T")
 
-OUTCOME_PATIENCE = 30.0
-"""Seconds for which the outcome of a commit is asked for whose answer was lost."""
+FAREWELL = 10.0
+"""Seconds for which a writer that closes asks for the outcome of a commit whose answer was lost."""
+LOOK_AGAIN = 0.1
+"""Seconds between two such questions."""
+MARKS_KEPT = 500
+"""Marks after which a writer removes its old ones: the last alone is ever asked for."""
+
+_FORGET = "DELETE FROM marks WHERE writer = $1 AND number BETWEEN $2 AND $3"
 
 
 class Writer:
@@ -42,6 +49,7 @@ class Writer:
         statements: dict[str, Statement],
         deliver: Callable[[Sequence[Job], float], None],
         worker_id: str,
+        attention: Attention,
     ) -> None:
         """`worker_id`: whose runs are what is claimed here."""
         self._url = url
@@ -49,9 +57,14 @@ class Writer:
         self._name = name
         self._statements = statements
         self._deliver = deliver
+        self._attention = attention
+        self._mark = 0
+        """The number of the last transaction."""
+        self._forgotten = 0
         self._queue: deque[Job] = deque()
         self._wake = asyncio.Event()
         self._closing = False
+        self._closed_at = float("inf")
         self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
         self._begun = Begun()
@@ -78,9 +91,14 @@ class Writer:
     async def close(self) -> None:
         """Commits what was accepted."""
         self._closing = True
+        self._closed_at = time.monotonic()
         self._wake.set()
         if self._task is not None:
             await self._task
+        try:
+            await self._forget_marks()
+        except FAULTS:
+            pass  # others do, in time
         await self._drop()
 
     @property
@@ -131,20 +149,34 @@ class Writer:
 
     async def _commit(self, group: list[Job]) -> None:
         try:
-            if self._connection is None or self._connection.is_closed():
-                await self._drop()
-                await self._connect()
+            await self._connected()
+            if self._mark - self._forgotten >= MARKS_KEPT:
+                await self._forget_marks()
         except (*FAULTS, Unavailable, StorageError) as error:
             self._fail(group, error)
             return
-        if await self._together(group):
-            return
-        self._begun.clear()
-        await self._one_by_one(group)
+        answered = self._attention.begin(self._connection)
+        try:
+            if not await self._together(group):
+                self._begun.clear()
+                await self._one_by_one(group)
+        finally:
+            answered()
+
+    def _work(self) -> Work:
+        self._mark += 1
+        return Work(self._connection, self._statements, (self._worker_id, self._mark))
+
+    async def _forget_marks(self) -> None:
+        """What became of the transactions until now is known."""
+        if self._connection is not None and self._mark > self._forgotten:
+            with soon(self._connection):
+                await self._connection.execute(_FORGET, self._worker_id, self._forgotten, self._mark)
+            self._forgotten = self._mark
 
     async def _together(self, group: list[Job]) -> bool:
         """Whether the group is done with: committed whole, or failed for a reason that is nobody's verb."""
-        work = Work(self._connection, self._statements)
+        work = self._work()
         try:
             for job in group:
                 changed, added = work.changed, work.added
@@ -152,17 +184,17 @@ class Writer:
                 if job.error is not None and (work.changed != changed or work.added != added):
                     raise Poisoned
             if work.begins_alone:
-                await work.write()  # one statement is a transaction of its own
+                await self._certainly(work, work.write_alone())
             elif work.open or work.waiting:
                 await work.begin()
                 await work.write()
-                await self._end(work)
+                await self._certainly(work, work.commit())
         except Poisoned:
             return not await self._rolled_back(group, work)
         except FAULTS as error:
             if isinstance(error, UNREACHABLE):
                 self._begun.clear()
-                self._fail(group, error)
+                self._lose(work, group, error)
                 return True
             return not await self._rolled_back(group, work)
         self._committed()
@@ -171,7 +203,7 @@ class Writer:
     async def _one_by_one(self, group: list[Job]) -> None:
         """A verb failed after it wrote, or a row was refused: each verb is done again under a savepoint, so that one of
         them cannot take the others with it. Nothing of the first time is left."""
-        work = Work(self._connection, self._statements)
+        work = self._work()
         try:
             for job in group:
                 await work.begin()
@@ -189,36 +221,47 @@ class Writer:
                 if job.error is not None:
                     work = work.again()
                     await work.connection.execute("ROLLBACK TO verb")
-            await self._end(work)
+            await self._certainly(work, work.commit())
         except FAULTS as error:
-            self._fail(group, error)
-            if not isinstance(error, UNREACHABLE):
+            if isinstance(error, UNREACHABLE):
+                self._lose(work, group, error)
+            else:
+                self._fail(group, error)
                 await self._rolled_back(group, work)
             return
         self._committed()
 
-    async def _end(self, work: Work) -> None:
-        """Commits. Where the answer is lost, the database is asked what became of the transaction."""
+    async def _certainly(self, work: Work, commit: Awaitable[None]) -> None:
+        """Does what commits. Where the answer is lost, the database is asked what became of it: who did it again would
+        do it twice, and who told that it is done might lose it."""
         try:
-            await work.connection.execute("COMMIT")
+            await commit
         except UNREACHABLE as error:
-            if not await self._has_committed(work.number):
+            if not await self._has_committed(work):
                 raise error
 
-    async def _has_committed(self, number: str | None) -> bool:
-        deadline = time.monotonic() + OUTCOME_PATIENCE
-        while number is not None and time.monotonic() < deadline:
+    async def _has_committed(self, work: Work) -> bool:
+        """Asked until it is known, however long the database is away; whoever comes meanwhile is refused."""
+        session = work.connection.session
+        work.connection.terminate()
+        while True:
             try:
-                await self._drop()
-                await self._connect()
-                outcome = await self._connection.fetchval("SELECT pg_xact_status($1::text::xid8)", number)
-            except (*FAULTS, Unavailable, StorageError):
-                await asyncio.sleep(0.1)
-                continue
-            if outcome != "in progress":
-                return outcome == "committed"
-            await asyncio.sleep(0.05)
-        return False
+                connection = await self._connected()
+                if await end_session(connection, session):
+                    with soon(connection):
+                        statement, values = work.evidence
+                        return bool(await connection.fetch(statement, *values))
+            except (*FAULTS, Unavailable, StorageError) as error:
+                self._refuse_waiting(error)
+            if time.monotonic() - self._closed_at > FAREWELL:
+                return False
+            await asyncio.sleep(LOOK_AGAIN)
+
+    def _refuse_waiting(self, error: BaseException) -> None:
+        waiting = [*self._queue]
+        self._queue.clear()
+        self._fail(waiting, error)
+        self._deliver(waiting, 0.0)
 
     async def _attempt(self, job: Job, transaction: Transaction) -> None:
         job.error, job.chunks, job.ready, job.outbox = None, (), False, False
@@ -244,11 +287,22 @@ class Writer:
         self.problem = None
         self._committed_at = time.monotonic()
 
+    def _lose(self, work: Work, group: list[Job], error: BaseException) -> None:
+        """Nothing was committed, and the connection is of no use any more, whether it is closed or not."""
+        work.connection.terminate()
+        self._fail(group, error)
+
     def _fail(self, jobs: Sequence[Job], error: BaseException) -> None:
         told = translate(error)
         self.problem = told.message
         for job in jobs:
             job.fail(told)
+
+    async def _connected(self) -> Any:
+        if self._connection is None or self._connection.is_closed():
+            await self._drop()
+            await self._connect()
+        return self._connection
 
     async def _connect(self) -> None:
         self._connection = await connect(
