@@ -120,7 +120,7 @@ def build(
     built = {place: face.build(api, place, custom) for place, face in (offered or faces()).items()}
     mounts = Mounts(built.pop(""), built)
     served = Prefixed(mounts, prefix) if prefix else mounts
-    gate = Gate(served, api.allowed_hosts, api.cors, served.words_at)
+    gate = Gate(served, api.allowed_hosts, api.cors, served.place_of)
     life = StarletteRouter(lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

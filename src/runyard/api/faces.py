@@ -81,8 +81,10 @@ class Mounts:
                 return prefix, built
         return "", self._root
 
-    def words_at(self, path: str) -> Words:
-        return self.at(path)[1].words
+    def place_of(self, path: str) -> tuple[str, Words]:
+        """A path below its face, and in whose words that refuses."""
+        prefix, built = self.at(path)
+        return path.removeprefix(prefix) or "/", built.words
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         prefix, built = self.at(below_root(scope))
@@ -96,8 +98,9 @@ class Prefixed:
         self._mounts = mounts
         self._prefix = prefix
 
-    def words_at(self, path: str) -> Words:
-        return self._mounts.words_at(path.removeprefix(self._prefix))
+    def place_of(self, path: str) -> tuple[str, Words]:
+        """As `Mounts` has it."""
+        return self._mounts.place_of(path.removeprefix(self._prefix) or "/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = below_root(scope)
@@ -107,7 +110,7 @@ class Prefixed:
             await self._mounts(scope, receive, send)
         else:
             nothing = problems.no_such_path(scope["path"])
-            await refuse(scope, receive, send, nothing, self._mounts.words_at("/"))
+            await refuse(scope, receive, send, nothing, self._mounts.place_of("/")[1])
 
 
 def _mounted(scope: Scope, prefix: str) -> Scope:

@@ -49,12 +49,14 @@ class Cors(msgspec.Struct, frozen=True):
 
 
 class Gate:
-    """Pure ASGI: refuses foreign hosts and origins, and answers for the listed origins. `words_at` says in whose words,
-    by a request's path below where the API is mounted."""
+    """Pure ASGI: refuses foreign hosts and origins, and answers for the listed origins. `place_of` says of a path
+    where it is below its face, and in whose words that refuses."""
 
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], cors: Cors, words_at: Callable[[str], Words]) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: tuple[str, ...], cors: Cors, place_of: Callable[[str], tuple[str, Words]]
+    ) -> None:
         self._app = app
-        self._words_at = words_at
+        self._place_of = place_of
         self._any_host = not hosts or "*" in hosts
         self._hosts = frozenset(host.lower().encode() for host in hosts)
         self._below = tuple(host[1:].lower().encode() for host in hosts if host.startswith("*."))
@@ -71,14 +73,16 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         scope["runyard.headers"] = headers
         host = headers.get(b"host", b"")
-        if not (self._any_host or self._knows(host)) and below_root(scope) not in PROBES:
-            await refuse(scope, receive, send, _foreign_host(host), self._words_at(below_root(scope)))
-            return
+        if not (self._any_host or self._knows(host)):
+            path, words = self._place_of(below_root(scope))
+            if path not in PROBES:
+                await refuse(scope, receive, send, _foreign_host(host), words)
+                return
         origin = headers.get(b"origin")
         if origin is None or _is_same(origin, host):
             await self._app(scope, receive, send)
         elif not self._allows(origin):
-            await refuse(scope, receive, send, _foreign_origin(origin), self._words_at(below_root(scope)))
+            await refuse(scope, receive, send, _foreign_origin(origin), self._place_of(below_root(scope))[1])
         elif scope["type"] == "http" and b"access-control-request-method" in headers:
             await self._preflight(origin, headers, send)
         else:
