@@ -98,6 +98,23 @@ def matches(agent: Agent, name: str | None, metadata: dict[str, Any] | None) -> 
     return metadata is None or contains(agent.metadata, metadata)
 
 
+def both(one: Any, other: Any) -> Any:
+    """The pattern that is contained where both are.
+
+    Raises:
+        ValueError: no document contains both.
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        patterns = cast("dict[str, Any]", one)
+        more = cast("dict[str, Any]", other)
+        return patterns | {key: both(patterns[key], value) if key in patterns else value for key, value in more.items()}
+    if isinstance(one, list) and isinstance(other, list):
+        return [*cast("list[Any]", one), *cast("list[Any]", other)]
+    if isinstance(one, dict | list) or isinstance(other, dict | list) or not contains(one, other):
+        raise ValueError("nothing contains both")
+    return one
+
+
 def contains(document: Any, pattern: Any) -> bool:
     """Recursive containment: every key of `pattern` is in `document` with a value that contains it; lists: each
     element of the pattern is contained in some element of the document; anything else: equal."""

@@ -76,6 +76,10 @@ class Catalog:
                 raise self._not_found(assistant_id) from None
             return default
 
+    async def of_run(self, owner: str, assistant_id: str) -> Assistant:
+        """The same for a run of it, which is all that its client sees of it."""
+        return await self.find(owner, assistant_id)
+
     async def _has_unchanged_defaults(self, owner: str) -> bool:
         """Whether none of an owner's default assistants has a row: mostly so, and then runs need not ask each time.
         What another server changes is heard by a hint, and seen after RECHECK all the same."""

@@ -37,6 +37,7 @@ from runyard.runtime.contract import (
 )
 from runyard.storage.calls import answer
 from runyard.storage.contract import Storage
+from runyard.users import ACTING, with_user
 
 PLACES = 64
 """Chores that execute at once; others wait, within their time."""
@@ -100,7 +101,9 @@ class Chores:
         """
         errand = _Errand(self._storage, self._clock, owner, thread_id)
         name = f"chore-{self._clock.new_id()}"
-        run = RunInfo(name, thread_id, agent_id, owner, 1, {}, {"configurable": configurable or {}})
+        run = RunInfo(
+            name, thread_id, agent_id, owner, 1, {}, with_user({"configurable": configurable or {}}, ACTING.get())
+        )
         start = Start(run, None, {}, {}, chore=chore, max_value_bytes=self._max_value_bytes)
         working = self._begin(self._execute(errand, self._agents[agent_id], start))
         timer = asyncio.get_running_loop().create_task(self._clock.sleep(self._timeout))

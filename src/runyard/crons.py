@@ -29,6 +29,8 @@ NAMED = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+ACTING = "__acting__"
+"""The key of a payload that is no client's."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
 _encode = msgspec.json.Encoder().encode
@@ -54,7 +56,7 @@ class Cron(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
     payload: bytes
-    """What its runs are asked for, as it was sent."""
+    """What its runs are asked for, and for whom: see `wished` and `acting`."""
     metadata: bytes = b"{}"
     next_at: int | None = None
     """Its next firing; None where there is none."""
@@ -64,6 +66,17 @@ class Cron(msgspec.Struct, frozen=True):
     """Counts changes from outside: what was read of a cron before one of them is of no use behind it."""
     last_error: str | None = None
     """Why the last firing made no run; None where it did."""
+
+    @property
+    def wished(self) -> dict[str, Any]:
+        """What its runs are asked for, as it was sent."""
+        return {name: value for name, value in _decode(self.payload).items() if name != ACTING}
+
+    @property
+    def acting(self) -> dict[str, Any] | None:
+        """For whom it makes its runs (`acting`, and `within`: what its thread's metadata have to contain), where the
+        deployment says who may do what."""
+        return _decode(self.payload).get(ACTING)
 
 
 class CronPatch(msgspec.Struct, frozen=True, kw_only=True):

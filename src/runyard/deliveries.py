@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -80,10 +80,11 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True):
-    """What a search for deliveries asks for."""
+    """What a search for deliveries asks for. `within` is in the metadata of their runs' threads."""
 
     status: Status | None = None
     run_id: str | None = None
+    within: dict[str, Any] | None = None
     limit: int = 10
     offset: int = 0
 

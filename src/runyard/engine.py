@@ -19,6 +19,7 @@ from runyard.events import Chunk
 from runyard.executor import Executor
 from runyard.hints.contract import Hints, thread_topic
 from runyard.inspection import Inspection
+from runyard.items import Lasting
 from runyard.leases import Leases
 from runyard.lifecycle import Lifecycle
 from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
@@ -57,6 +58,9 @@ class Terms(msgspec.Struct, frozen=True):
     webhook_concurrency: int = 32
     webhook_retention: float = 604800.0
     max_value_bytes: int = 16_000_000
+    lasting: Lasting = Lasting()
+    webhooks: bool = True
+    """Whether webhooks are told anything: where they are not, what a request says of one is passed over."""
     lease: float = 60.0
     """Of a database that is shared."""
     works: bool = True
@@ -98,7 +102,7 @@ class Engine:
         self._hints = hints
         self._host = host
         self._agents = agents
-        self._terms = terms
+        self.terms = terms
         self._state = "new"
         self._healthy = False
         self.serve_inside: ServerAnswer | None = None
@@ -116,6 +120,7 @@ class Engine:
             cancel_grace=terms.cancel_grace,
             spans=spans,
             max_value_bytes=terms.max_value_bytes,
+            lasting=terms.lasting,
         )
         self.worker = Worker(
             storage=storage,
@@ -155,6 +160,7 @@ class Engine:
                 shared=storage.shared,
             ),
             spans=spans,
+            webhooks=terms.webhooks,
         )
         self._chores = Chores(
             storage=storage,
@@ -230,13 +236,13 @@ class Engine:
             await self._hints.close()
             await self.storage.close()
             raise
-        answer = answering(self.storage, self.clock)
+        answer = answering(self.storage, self.clock, self.terms.lasting)
         for user in (self._host, *self._agents.values()):
             if isinstance(user, UsesStore):
                 user.attach(answer)
             if isinstance(user, UsesServer) and self.serve_inside is not None:
                 user.attach_server(self.serve_inside)
-        if self._terms.works:
+        if self.terms.works:
             self._host.start()
             self.worker.start()
         self._leases.start()
@@ -289,12 +295,12 @@ class Engine:
         return {"ready": not reasons, "reasons": reasons, "unoffered": await self._unoffered() if not reasons else {}}
 
     async def _unoffered(self) -> dict[str, int]:
-        return await self.storage.unoffered(sorted(self._agents) if self._terms.works else [])
+        return await self.storage.unoffered(sorted(self._agents) if self.terms.works else [])
 
     def _reasons(self) -> list[str]:
         if self._state != "ready":
             return ["the server is starting" if self._state == "new" else "the server is stopping"]
-        if not self._terms.works:
+        if not self.terms.works:
             return []
         reasons = [] if self.worker.alive else ["runs that wait are not claimed any more; restart the server"]
         return reasons + [trouble for trouble in (self._leases.trouble, self._host.trouble) if trouble is not None]
@@ -334,8 +340,8 @@ class Engine:
         self.scheduler.close()
         self.verbs.close()
         ended, _ = await asyncio.gather(
-            self.worker.drain(self._terms.drain_grace),
-            self.verbs.answered(self._terms.drain_grace if self.storage.shared else 0.0),
+            self.worker.drain(self.terms.drain_grace),
+            self.verbs.answered(self.terms.drain_grace if self.storage.shared else 0.0),
         )
         self.streams.drain()
         await self._leases.stop()
@@ -351,7 +357,7 @@ class Engine:
         if self._state == "new":
             return True
         ended = await self.drain()
-        ended = await self._host.close(0.0 if not ended else self._terms.drain_grace) and ended
+        ended = await self._host.close(0.0 if not ended else self.terms.drain_grace) and ended
         await self._chores.close()
         await self._hints.close()
         await self.storage.close()

@@ -22,6 +22,7 @@ from runyard.errors import CancelRequested, LeaseLost, NotFound, RunyardError, S
 from runyard.events import EXTRA_MODES, AskedEvent, Entry, close_nested, entry, note_nested, point_to
 from runyard.graphs import modes_of
 from runyard.hints.contract import Hints
+from runyard.items import Lasting
 from runyard.runs import CancelAction, Failure, Outcome, Request
 from runyard.runtime.contract import (
     LOST,
@@ -47,6 +48,7 @@ from runyard.runtime.contract import (
 from runyard.storage.calls import answer
 from runyard.storage.contract import STORAGE_PATIENCE, Batch, Claim, Ending, Requeue, Storage
 from runyard.telemetry import AttemptEnd, AttemptSpan, Spans, Telemetry
+from runyard.users import with_user
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -75,6 +77,7 @@ class Executor:
         cancel_grace: float,
         spans: Spans | None = None,
         max_value_bytes: int,
+        lasting: Lasting,
     ) -> None:
         self.storage = storage
         self.host = host
@@ -85,6 +88,7 @@ class Executor:
         self.cancel_grace = cancel_grace
         self.spans = spans
         self.max_value_bytes = max_value_bytes
+        self.lasting = lasting
 
     def begin(self, claim: Claim, loaded: LoadedAgent) -> Execution:
         """A new execution of a claimed run; `await` its `run()`."""
@@ -213,6 +217,7 @@ class Execution:
     ) -> Start:
         run, request = self._run, self._request
         config: dict[str, Any] = {} if request.config is _UNSET else msgspec.to_builtins(request.config)
+        config = with_user(config, None if request.acting is _UNSET else request.acting)
         command = request.command
         return Start(
             run=RunInfo(
@@ -248,6 +253,7 @@ class Execution:
             inner=inner,
             apart=self._apart,
             max_value_bytes=self._executor.max_value_bytes,
+            lasting=self._executor.lasting,
             injected=injected,
         )
 

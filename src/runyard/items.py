@@ -25,23 +25,42 @@ class Item(msgspec.Struct, frozen=True):
     """Microseconds for which it is kept after it was last put or touched; None for ever."""
 
 
+class Lasting(msgspec.Struct, frozen=True):
+    """How long items are kept of which nobody says so."""
+
+    minutes: float | None = None
+    """After which an item expires; None for never."""
+    refresh: bool | None = None
+    """Whether what is read is kept for its time anew where the reader does not say so; None leaves it to the API, which
+    does not, and to LangGraph's stores, which do."""
+
+    def until(self, now: int, minutes: float | None = None) -> int | None:
+        """When an item expires that is put now, to be kept so long; None for never. Microseconds since the epoch."""
+        minutes = self.minutes if minutes is None else minutes
+        return None if minutes is None else now + round(minutes * 60e6)
+
+
 class ItemSearch(msgspec.Struct, frozen=True):
-    """A search: items below `prefix` whose value passes `filter` (field -> value or {operator: value})."""
+    """A search: items below `prefix` whose value passes `filter` (field -> value or {operator: value}) and contains
+    `within`."""
 
     prefix: Namespace = ()
     filter: dict[str, Any] = {}
     limit: int = 10
     offset: int = 0
+    within: dict[str, Any] | None = None
 
 
 class NamespaceQuery(msgspec.Struct, frozen=True):
-    """Which namespaces to list; `*` in prefix or suffix stands for any one label."""
+    """Which namespaces to list; `*` in prefix or suffix stands for any one label. `within` is in the value of one of
+    their items at least."""
 
     prefix: Namespace = ()
     suffix: Namespace = ()
     max_depth: int | None = None
     limit: int = 100
     offset: int = 0
+    within: dict[str, Any] | None = None
 
 
 def check_namespace(namespace: list[str] | tuple[str, ...], field: str = "namespace") -> Namespace:

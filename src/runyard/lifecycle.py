@@ -32,7 +32,19 @@ from runyard.errors import (
 from runyard.events import Chunk, InputEvent, Mode, lifecycle
 from runyard.hints.contract import Hints
 from runyard.readers import PAGE
-from runyard.runs import CancelAction, Command, Config, Dialect, Durability, NewRun, Request, Run, RunFilter, Strategy
+from runyard.runs import (
+    Acting,
+    CancelAction,
+    Command,
+    Config,
+    Dialect,
+    Durability,
+    NewRun,
+    Request,
+    Run,
+    RunFilter,
+    Strategy,
+)
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Created, Storage
 from runyard.streams import Ending, Streams
@@ -100,6 +112,12 @@ class CreateRun(msgspec.Struct, frozen=True):
     idempotency: tuple[str, str, str] | None = None
     firing: Firing | None = None
     """The firing of a cron that wishes it."""
+    acting: Acting | msgspec.UnsetType = _UNSET
+    """For whom it is wished, where the deployment says who may do what."""
+    thread_metadata: dict[str, Any] = {}
+    """Of a thread that is created with it."""
+    within: dict[str, Any] | None = None
+    """What the metadata of a thread that is there have to contain."""
 
 
 class PatchThread(msgspec.Struct, frozen=True):
@@ -138,7 +156,7 @@ class Attachment:
 class Lifecycle:
     """The verbs. `agents` are those that runs can be created of: those with code in this process (`loaded`), and those
     that other servers publish; `retention` is in seconds; `check_webhook` raises `InvalidInput` for a URL that is no
-    webhook."""
+    webhook; without `webhooks` no run has one."""
 
     def __init__(
         self,
@@ -156,6 +174,7 @@ class Lifecycle:
         disconnect_grace: float,
         admission: Admission,
         spans: Spans | None = None,
+        webhooks: bool = True,
     ) -> None:
         self.storage = storage
         self.streams = streams
@@ -167,6 +186,7 @@ class Lifecycle:
         self._hints = hints
         self._slots = slots
         self._check_webhook = check_webhook
+        self._webhooks = webhooks
         self._retention = int(retention * 1e6)
         self._cancel_grace = cancel_grace
         self._disconnect_grace = disconnect_grace
@@ -382,7 +402,7 @@ class Lifecycle:
             config=wish.config,
             command=command,
             checkpoint=wish.checkpoint,
-            webhook=wish.webhook,
+            webhook=wish.webhook if self._webhooks else _UNSET,
             stream_mode=wish.stream_mode,
             multitask_strategy=wish.multitask_strategy,
             on_completion=wish.on_completion,
@@ -395,6 +415,7 @@ class Lifecycle:
             durability=wish.durability,
             stream_subgraphs=wish.stream_subgraphs,
             langgraph=wish.langgraph,
+            acting=wish.acting,
         )
         graphs.check_request(request, agent)
         if wish.context is not _UNSET:
@@ -450,6 +471,8 @@ class Lifecycle:
             due_at=now + int(delay * 1e6) if delay > 0 else None,
             idempotency=wish.idempotency,
             firing=wish.firing,
+            thread_metadata=_encode(wish.thread_metadata),
+            within=wish.within,
             concurrency=agent.limits.concurrency,
             input_event=_encode(InputEvent(request.input, request.messages, request.command, answers)),
         )

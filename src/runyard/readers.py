@@ -286,7 +286,7 @@ class RunReader(Reader):
 class ThreadReader(Reader):
     """One reader of what happens on a thread from now on, across runs. It ends when it is closed, cut or drained."""
 
-    __slots__ = ("_hides", "channels", "mark")
+    __slots__ = ("_guard", "_hides", "channels", "mark")
 
     def __init__(self, home: Home, owner: str, thread_id: str, limit: int) -> None:
         super().__init__(home, (owner, thread_id), limit)
@@ -295,12 +295,28 @@ class ThreadReader(Reader):
         self.mark = 0
         """The log's last number when the reader came: what is larger will be told."""
         self._hides: Callable[[], Awaitable[bool]] | None = None
+        self._guard: Callable[[], Awaitable[bool]] | None = None
 
     def begin(self, mark: int, hides: Callable[[], Awaitable[bool]] | None) -> None:
         """What is told begins behind the mark. `hides` says whether a thread that was not there when the reader came is
         one that nobody may see; None where the thread was there."""
         self.mark = self._seen = mark
         self._hides = hides
+
+    def watch_over(self, hides: Callable[[], Awaitable[bool]]) -> None:
+        """Has it asked whether the thread is one that this reader may not see: before anything is told, and again when
+        a run is made on it."""
+        before = self._hides
+
+        async def either() -> bool:
+            return (before is not None and await before()) or await hides()
+
+        self._hides = self._guard = either
+
+    def receive(self, commit: Sequence[Portion]) -> None:
+        if self._guard is not None and any(event.kind == "input" for portion in commit for event in portion):
+            self._hides = self._guard
+        super().receive(commit)
 
     def take(self) -> list[Event]:
         """What was committed and waits for this reader, up to about a piece of it; nothing before it is known whether

@@ -105,6 +105,16 @@ class Dialect(msgspec.Struct, frozen=True, omit_defaults=True):
     """The cron that the run is a firing of."""
 
 
+class Acting(msgspec.Struct, frozen=True):
+    """A user on whose behalf a run executes: what the deployment's own code said of them, as plain data."""
+
+    identity: str
+    permissions: list[str]
+    user: dict[str, Any]
+    """All that is known of them: `identity`, `permissions`, `is_authenticated`, `display_name`, and what else the
+    deployment knows."""
+
+
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the client asked for, as kept and echoed: only fields that were sent are set (metadata stands on the run).
 
@@ -129,6 +139,8 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     durability: Durability | msgspec.UnsetType = msgspec.UNSET
     stream_subgraphs: bool | msgspec.UnsetType = msgspec.UNSET
     langgraph: Dialect | msgspec.UnsetType = msgspec.UNSET
+    acting: Acting | msgspec.UnsetType = msgspec.UNSET
+    """For whom it was made, where the deployment says who may do what: for the agent's code, shown to nobody."""
 
     @property
     def resumes(self) -> bool:
@@ -221,6 +233,10 @@ class NewRun(msgspec.Struct, frozen=True):
     """(route, key, hash of the parsed body)."""
     firing: Firing | None = None
     """The firing of a cron that makes it: nothing is created where that is somebody else's."""
+    thread_metadata: bytes = b"{}"
+    """Of the thread that is created with it (a JSON object)."""
+    within: dict[str, Any] | None = None
+    """What the metadata of a thread that is there have to contain: else it is not found."""
     claim: bool = False
     """Whether a local slot is free, so that the run may be claimed in the transaction that creates it."""
     concurrency: int | None = None
@@ -230,13 +246,15 @@ class NewRun(msgspec.Struct, frozen=True):
 
 
 class RunFilter(msgspec.Struct, frozen=True):
-    """What a search for runs asks for. `metadata` is contained recursively."""
+    """What a search for runs asks for. `metadata` is contained recursively; `within` is in the metadata of their
+    threads."""
 
     thread_id: str | None = None
     agent_id: str | None = None
     statuses: tuple[Status, ...] | None = None
     outcomes: tuple[Outcome, ...] | None = None
     metadata: dict[str, Any] | None = None
+    within: dict[str, Any] | None = None
     limit: int = 10
     offset: int = 0
 

@@ -10,7 +10,7 @@ import resource
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -22,15 +22,20 @@ from runyard import databases, moving
 from runyard.agents import Agent
 from runyard.api import app as api_app
 from runyard.api.auth import Keys
+from runyard.api.authorization.admit import admitting
+from runyard.api.authorization.authority import Authority
 from runyard.api.context import ApiContext
-from runyard.api.gate import LOOPBACK_HOSTS
+from runyard.api.custom import Custom
+from runyard.api.gate import LOOPBACK_HOSTS, Cors
 from runyard.api.inside import inside
 from runyard.api.langgraph import crons
+from runyard.api.lifespan import lifespan
 from runyard.api.posted import posted
 from runyard.clock import Clock
 from runyard.connections import guarded
 from runyard.crons import Cron
 from runyard.databases import Adapters, postgres_adapters, sqlite_adapters
+from runyard.deployment import Deployment, Source, deployment, report, sources
 from runyard.doorway import Doorway
 from runyard.engine import Engine, Terms
 from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
@@ -51,6 +56,8 @@ from runyard.telemetry import Spans, say
 
 BACKLOG = 4096
 """Connections that may wait to be taken."""
+WORKER: api_app.Faces = {"": api_app.HEALTH}
+"""What a worker offers."""
 STRAGGLERS = 2.0
 """Seconds that connections have to end after the drain, before they are cut."""
 OTHER_WAYS = {
@@ -64,9 +71,20 @@ OTHER_WAYS = {
 class App:
     """The server as an ASGI app with lifespan: run it, mount it, or test it."""
 
-    def __init__(self, engine: Engine, api: ApiContext, offered: api_app.Faces | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        api: ApiContext,
+        offered: api_app.Faces | None = None,
+        custom: Custom | None = None,
+        asked: Deployment = Deployment(),
+    ) -> None:
         self.engine = engine
-        self._asgi = api_app.build(api, self._lifespan, offered)
+        self.ended = True
+        """Once it is closed: whether all code of agents had ended."""
+        self._custom = custom
+        self._custom_place = asked.app_place
+        self._asgi = api_app.build(api, lambda _: self.running(), offered, custom, asked.prefix)
         # LangGraph's own clients ask from inside, whatever is offered outside.
         engine.serve_inside = inside(api, api_app.LANGGRAPH.build)
 
@@ -74,12 +92,21 @@ class App:
         await self._asgi(scope, receive, send)
 
     @asynccontextmanager
-    async def _lifespan(self, _: Any) -> AsyncGenerator[None]:
-        await self.engine.start()
-        try:
-            yield
-        finally:
-            await self.engine.close()
+    async def running(self) -> AsyncGenerator[None]:
+        """The time in which it serves. What the user's own app opens is there before any run executes, and after.
+
+        Raises:
+            Unavailable: another server holds the database, or the user's app does not start.
+        """
+        async with AsyncExitStack() as stack:
+            if self._custom is not None:
+                state = await stack.enter_async_context(lifespan(self._custom.app, self._custom_place))
+                self._custom.state.update(state)
+            await self.engine.start()
+            try:
+                yield
+            finally:
+                self.ended = await self.engine.close()
 
 
 def create_app(
@@ -124,6 +151,10 @@ def _app(
     offered: api_app.Faces,
 ) -> App:
     check_role(settings)
+    files = sources(settings.agents, Path.cwd())
+    report(files)
+    asked = deployment(files, serves=offered != WORKER)
+    settings = _settled(settings, asked)
     found = [*load_targets(settings.agents, Path.cwd()), *agents] if settings.workers else []
     loaded = {agent.agent.agent_id: agent for agent in found}
     if len(loaded) < len(found):
@@ -149,10 +180,11 @@ def _app(
         cron_made=cron_made,
         clock=clock,
         agents=loaded,
-        terms=_terms(settings),
+        terms=_terms(settings, asked),
         version=version("runyard"),
         spans=spans,
     )
+    authority = None if asked.auth is None else Authority(asked.auth, asked.auth_place, settings.max_body_bytes)
     hosts = settings.allowed_hosts or (LOOPBACK_HOSTS if is_loopback(settings.host) else ())
     api = ApiContext(
         verbs=engine.verbs,
@@ -164,8 +196,11 @@ def _app(
         ready=engine.readiness,
         metrics=engine.exposition,
         slots=lambda: (engine.worker.executing, engine.worker.free),
-        keys=Keys(settings.api_keys),
-        cors_origins=settings.cors_origins,
+        keys=Keys(settings.api_keys, beside_auth=authority is not None),
+        authority=authority,
+        cors=_cors(settings, asked),
+        disabled=asked.disabled,
+        lasting=asked.lasting,
         allowed_hosts=hosts,
         max_body_bytes=settings.max_body_bytes,
         body_timeout=settings.body_timeout,
@@ -173,7 +208,26 @@ def _app(
         version=version("runyard"),
         spans=spans,
     )
-    return App(engine, api, offered)
+    admit = admitting(api, api_app.LANGGRAPH.words) if asked.custom_route_auth else None
+    custom = None if asked.app is None else Custom(asked.app, admit)
+    return App(engine, api, offered, custom, asked)
+
+
+def _settled(settings: Settings, asked: Deployment) -> Settings:
+    """The settings, of which those that nobody has changed are as `langgraph.json` wants them."""
+    wanted = {"thread_retention": asked.thread_retention, "sweep_interval": asked.sweep_interval}
+    defaults = Settings()
+    changes = {
+        name: value
+        for name, value in wanted.items()
+        if value is not None and getattr(settings, name) == getattr(defaults, name)
+    }
+    return msgspec.structs.replace(settings, **changes)
+
+
+def _cors(settings: Settings, asked: Deployment) -> Cors:
+    cors = asked.cors or Cors()
+    return msgspec.structs.replace(cors, origins=(*settings.cors_origins, *cors.origins))
 
 
 Role = Literal["serve", "api", "worker"]
@@ -203,12 +257,12 @@ LEASE_IN_PROCESS = 60.0
 """Seconds of a lease where agents' code runs in the server's own process: it may let nothing else run for a while."""
 
 
-def _terms(settings: Settings) -> Terms:
+def _terms(settings: Settings, asked: Deployment) -> Terms:
     settings = msgspec.structs.replace(
         settings, lease=settings.lease or (LEASE if settings.agent_processes else LEASE_IN_PROCESS)
     )
     terms = msgspec.convert(settings, Terms, from_attributes=True)
-    return msgspec.structs.replace(terms, works=settings.workers > 0)
+    return msgspec.structs.replace(terms, works=settings.workers > 0, lasting=asked.lasting, webhooks=asked.webhooks)
 
 
 def _host(settings: Settings) -> Host:
@@ -277,7 +331,7 @@ def work(settings: Settings) -> int:
     if not settings.workers:
         raise InvalidInput("workers is 0: a worker that executes nothing has nothing to do", field="workers")
     # Nobody distributes requests to it.
-    return _serve_faces(msgspec.structs.replace(settings, drain_notice=0.0), {"": api_app.HEALTH})
+    return _serve_faces(msgspec.structs.replace(settings, drain_notice=0.0), WORKER)
 
 
 def _serve_faces(settings: Settings, offered: api_app.Faces) -> int:
@@ -310,18 +364,15 @@ def _serve_on(listening: socket.socket, settings: Settings, offered: api_app.Fac
 
 
 async def _serve(app: App, listening: socket.socket, settings: Settings) -> tuple[bool, bool]:
-    await app.engine.start()
     server = _Server(
         _uvicorn_config(app, settings),
         app.engine,
         notice=settings.drain_notice,
         programs_read=settings.log_format == "json",
     )
-    try:
+    async with app.running():
         await server.serve([listening])
-    finally:
-        ended = await app.engine.close()
-    return server.started, ended
+    return server.started, app.ended
 
 
 def _spare_collections() -> None:
@@ -486,7 +537,8 @@ def copy(source: str, target: str, *, restart: bool, progress: moving.Progress) 
 def inspect(settings: Settings) -> dict[str, Any]:
     """What `runyard doctor` looks at: the database (`path`, `exists`, `schema`, `latest`, `holder`, `problem`), for
     one that is shared its `workers`, what runs wait for none of them (`unoffered`: agent id -> runs) and its settings
-    by which something may be lost (`unsafe`), and the agents (`agents`, `agents_problem`). Changes nothing."""
+    by which something may be lost (`unsafe`), the agents (`agents`, `agents_problem`), and what the `langgraph.json`
+    files among the targets say (`told`: key, `ok` or `warning`, text; `told_problem`). Changes nothing."""
     if settings.shared:
         facts = databases.inspect_postgres(settings.database, without_password(settings.database))
     else:
@@ -497,4 +549,48 @@ def inspect(settings: Settings) -> dict[str, Any]:
         facts["agents_problem"] = None
     except RunyardError as error:
         facts["agents_problem"] = error.message
+    facts |= {"told": [], "told_problem": None}
+    try:
+        found = sources(settings.agents, Path.cwd())
+        facts["told"] = [remark for source in found for remark in source.remarks]
+        facts["told"] += _obeyed(settings, found)
+    except RunyardError as error:
+        facts["told_problem"] = error.message
     return {**facts, "agents": sorted(agent.agent_id for agent in agents)}
+
+
+def _obeyed(settings: Settings, found: Sequence[Source]) -> list[tuple[str, str, str]]:
+    """What of the files is obeyed, in words; where a setting says otherwise, that it does."""
+    asked = deployment(found)
+    told: list[tuple[str, str, str]] = []
+    if asked.auth is not None:
+        Authority(asked.auth, asked.auth_place)
+        told.append(
+            ("auth", "ok", "its `authenticate` is asked by every request, and its handlers say who may do what")
+        )
+    if asked.app is not None:
+        told.append(("http.app", "ok", "its routes are served before the API's own"))
+    if asked.cors is not None:
+        told.append(("http.cors", "ok", f"pages of {', '.join(asked.cors.origins) or asked.cors.pattern} may call"))
+    if asked.disabled:
+        told.append(("http.disable_*", "ok", f"not served are {', '.join(sorted(asked.disabled))}"))
+    if asked.prefix:
+        told.append(("http.mount_prefix", "ok", f"everything is served below {asked.prefix}"))
+    if asked.lasting.minutes is not None:
+        told.append(("store.ttl", "ok", f"items are kept {asked.lasting.minutes:g} minutes where nobody says how long"))
+    settled = _settled(settings, asked)
+    for key, name in (("checkpointer.ttl", "thread_retention"), ("sweep_interval_minutes", "sweep_interval")):
+        wanted, is_ = getattr(asked, name), getattr(settled, name)
+        if wanted is not None:
+            wins = "" if wanted == is_ else f"; the setting {name} wins over {wanted:g}"
+            told.append((key, "ok", f"{name} is {is_:g} seconds{wins}"))
+    return told
+
+
+def is_guarded(settings: Settings) -> bool:
+    """Whether a `langgraph.json` among the targets says who may do what.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    return any(source.manifest.auth is not None for source in sources(settings.agents, Path.cwd()))

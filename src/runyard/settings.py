@@ -54,7 +54,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     host: Annotated[
         str,
-        Meta(description="The address to listen on; beyond loopback it takes `api_keys` or `insecure`."),
+        Meta(
+            description="The address to listen on; beyond loopback it takes `api_keys`, `auth` in a `langgraph.json`, "
+            "or `insecure`."
+        ),
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="The port to listen on; 0 takes a free one.")] = 8000
     database: Annotated[

@@ -29,7 +29,8 @@ LEVELS: dict[str, int] = {
     "attempt broke": logging.ERROR,
     # the server
     "serving": logging.INFO,
-    "langgraph.json ignored keys": logging.WARNING,
+    "langgraph.json key not obeyed": logging.WARNING,
+    "app did not stop in order": logging.WARNING,
     "graph keeps plain data": logging.WARNING,
     "recovered": logging.INFO,
     "not recovered": logging.WARNING,
@@ -55,6 +56,8 @@ LEVELS: dict[str, int] = {
     # requests
     "request failed": logging.ERROR,
     "answer broke off": logging.WARNING,
+    "auth handler failed": logging.ERROR,
+    "auth handler gave no answer": logging.ERROR,
     # webhooks
     "webhook delivered": logging.DEBUG,
     "webhook failed": logging.INFO,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from runyard.clock import Clock
-from runyard.crons import Cron, CronFilter, CronPatch, OnRunCompleted, changed, next_firing, scheduled
+from runyard.crons import ACTING, Cron, CronFilter, CronPatch, OnRunCompleted, changed, next_firing, scheduled
 from runyard.errors import InvalidInput
 from runyard.hints.contract import Hints
 from runyard.lifecycle import Lifecycle
@@ -29,6 +29,8 @@ class CreateCron(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
     on_run_completed: OnRunCompleted | None = None
     metadata: dict[str, Any] = {}
+    acting: dict[str, Any] | None = None
+    """See `Cron.acting`."""
 
 
 class Timetable:
@@ -49,10 +51,11 @@ class Timetable:
             InvalidInput: schedule, time zone, or what its runs are asked for.
         """
         now = self._clock.now()
+        payload = asked.payload if asked.acting is None else {**asked.payload, ACTING: asked.acting}
         cron = Cron(
             cron_id=self._clock.new_id(), owner=owner, assistant_id=asked.assistant_id, thread_id=asked.thread_id,
             schedule=asked.schedule, timezone=asked.timezone, end_time=asked.end_time, enabled=asked.enabled,
-            on_run_completed=asked.on_run_completed, created_at=now, updated_at=now, payload=_encode(asked.payload),
+            on_run_completed=asked.on_run_completed, created_at=now, updated_at=now, payload=_encode(payload),
             metadata=_encode(asked.metadata),
         )  # fmt: skip
         await self._check(cron, now)

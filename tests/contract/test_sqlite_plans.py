@@ -19,22 +19,15 @@ from runyard.storage.sqlite.connection import PACKAGE, connect, migrate
 QUERIES = named_queries(PACKAGE)
 SHORT, LONG = 200, 3000
 
+ASKED = {"owner": "", "outcomes": None, "metadata": None, "within": None, "limit": 10, "offset": 0}
 LISTS: dict[str, dict[str, Any]] = {
-    "search_runs": {"owner": "", "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0},
-    "search_runs_of_thread": {
-        "owner": "", "thread_id": "t1", "agent_id": None, "statuses": None, "outcomes": None, "metadata": None,
-        "limit": 10, "offset": 0,
-    },
-    "search_runs_of_agent": {
-        "owner": "", "agent_id": "a", "statuses": None, "outcomes": None, "metadata": None, "limit": 10, "offset": 0,
-    },
-    "search_runs_of_status": {
-        "owner": "", "status": "error", "outcomes": None, "metadata": None, "limit": 10, "offset": 0,
-    },
+    "search_runs": {**ASKED, "statuses": None},
+    "search_runs_of_thread": {**ASKED, "thread_id": "t1", "agent_id": None, "statuses": None},
+    "search_runs_of_agent": {**ASKED, "agent_id": "a", "statuses": None},
+    "search_runs_of_status": {**ASKED, "status": "error"},
     "search_threads": {"owner": "", "status": None, "metadata": None, "limit": 10, "offset": 0},
     "search_runs_labelled": {
-        "owner": "", "agent_id": None, "statuses": None, "outcomes": None, "metadata": b'{"user":"u7"}',
-        "name": "user", "value": "u7", "limit": 10, "offset": 0,
+        **ASKED, "agent_id": None, "statuses": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7",
     },
     "search_threads_labelled": {
         "owner": "", "status": None, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7", "limit": 10,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -96,9 +95,7 @@ def test_a_factory_that_makes_none_is_told(tmp_path: Path, text: str, said: str)
         load_targets(["g.py:make"], tmp_path)
 
 
-def test_a_langgraph_json_gives_what_it_lists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_langgraph_json_gives_what_it_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("RUNYARD_TEST_HELD", "kept")
     monkeypatch.delenv("RUNYARD_TEST_NEW", raising=False)
@@ -111,15 +108,13 @@ def test_a_langgraph_json_gives_what_it_lists(
         '# comment\nRUNYARD_TEST_HELD=lost\nexport RUNYARD_TEST_NEW="a # b"\nRUNYARD_TEST_PLAIN=x # said\n'
     )
     manifest = {
-        "graphs": {"chat": "./app/g.py:graph", "made": {"path": "./app/g.py:make"}},
+        "graphs": {"chat": "./app/g.py:graph", "made": {"path": "./app/g.py:make", "description": "Made anew."}},
         "dependencies": ["./lib", "some-package"],
         "env": ".env",
-        "python_version": "3.12",
     }
     (tmp_path / "langgraph.json").write_text(json.dumps(manifest))
-    with caplog.at_level(logging.WARNING):
-        assert ids("langgraph.json", base=tmp_path) == ["chat", "made"]
-    assert "python_version" in caplog.text
+    found = [loaded.agent for loaded in load_targets(["langgraph.json"], tmp_path)]
+    assert [(agent.agent_id, agent.description) for agent in found] == [("chat", None), ("made", "Made anew.")]
     try:
         assert (os.environ["RUNYARD_TEST_HELD"], os.environ["RUNYARD_TEST_NEW"]) == ("kept", "a # b")
         assert os.environ["RUNYARD_TEST_PLAIN"] == "x"
@@ -166,7 +161,7 @@ def test_langgraph_is_imported_only_where_a_graph_is(tmp_path: Path) -> None:
 
 
 def test_a_graph_without_langgraph_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "langgraph.json").write_text('{"graphs": {}}')
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"chat": "./g.py:chat"}}')
     script = (
         "import sys; sys.modules['langgraph'] = None; from pathlib import Path; "
         "from runyard.runtime.load import load_targets; "

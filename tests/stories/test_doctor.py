@@ -59,9 +59,9 @@ def test_retention_and_traces_are_told(tmp_path: Path) -> None:
 
 
 def test_a_wrong_setting_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "runyard.toml").write_text("prot = 1")
+    (tmp_path / "runyard.toml").write_text("porrt = 1")
     told = diagnosis(tmp_path, ECHO, code=1)
-    assert found(told, "settings") == [("problem", "'prot' (from runyard.toml) is not a setting: did you mean port?")]
+    assert found(told, "settings") == [("problem", "'porrt' (from runyard.toml) is not a setting: did you mean port?")]
 
 
 def test_agents_that_do_not_load_are_a_problem(tmp_path: Path) -> None:
@@ -133,3 +133,39 @@ def test_migrate_is_refused_while_a_server_holds_the_database(serve: Serve) -> N
     server = serve(ECHO)
     said = runyard(server.folder, "migrate", "--database", f"sqlite:///{server.database}", code=1)
     assert str(server.database) in said.stderr
+
+
+def test_what_langgraph_json_asks_for_is_told_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("from starlette.applications import Starlette\n\napp = Starlette()\n")
+    manifest = {
+        "http": {"app": "app.py:app", "disable_store": True, "cors": {"allow_origins": ["https://a.example"]}},
+        "checkpointer": {"ttl": {"default_ttl": 2}}, "store": {"ttl": {"default_ttl": 5}}, "encryption": {},
+        "python_version": "3.12",
+    }  # fmt: skip
+    (tmp_path / "langgraph.json").write_text(json.dumps(manifest))
+    told = found(diagnosis(tmp_path, ECHO, "langgraph.json", RUNYARD_THREAD_RETENTION="7"), "langgraph.json")
+    weights = {text.partition(":")[0]: weight for weight, text in told}
+    assert weights == {
+        "http.app": "ok", "http.disable_*": "ok", "http.cors": "ok", "checkpointer.ttl": "ok", "store.ttl": "ok",
+        "encryption": "warning", "python_version": "ok",
+    }  # fmt: skip
+    assert "checkpointer.ttl: thread_retention is 7 seconds; the setting thread_retention wins over 120" in [
+        text for _, text in told
+    ]
+    (tmp_path / "langgraph.json").write_text('{"http": {"app": "gone.py:app"}}')
+    (problem,) = found(diagnosis(tmp_path, ECHO, "langgraph.json", code=1), "langgraph.json")
+    assert problem[0] == "problem"
+    assert "gone.py does not exist" in problem[1]
+
+
+def test_a_server_whose_rules_say_who_may_do_what_may_be_reached_by_others(tmp_path: Path) -> None:
+    rules = "from langgraph_sdk import Auth\n\nauth = Auth()\nauth.authenticate(lambda authorization: 'x')\n"
+    (tmp_path / "auth.py").write_text(rules)
+    (tmp_path / "langgraph.json").write_text('{"auth": {"path": "auth.py:auth"}}')
+    told = diagnosis(tmp_path, ECHO, "langgraph.json", "--host", "0.0.0.0")
+    assert found(told, "access") == [
+        ("ok", "other machines can reach 0.0.0.0, as far as auth of langgraph.json lets them")
+    ]
+    (tmp_path / "auth.py").write_text("auth = 5\n")
+    (problem,) = found(diagnosis(tmp_path, ECHO, "langgraph.json", code=1), "langgraph.json")
+    assert problem == ("problem", "auth auth.py:auth is int, no Auth object of langgraph_sdk")

@@ -269,9 +269,18 @@ def run(run: runs.Run) -> bytes:
         f'"status":"{runs.wire_status(run.status)}","outcome":{_quoted(run.outcome)},"attempt":{run.attempt},'
         f'"created_at":"{rfc3339(run.created_at)}","updated_at":"{rfc3339(run.updated_at)}","metadata":'
     )
-    asked_for = b"," + run.request[1:] if len(run.request) > 2 else b"}"
+    request = _asked_for(run.request)
+    asked_for = b"," + request[1:] if len(request) > 2 else b"}"
     failure = b"" if run.failure is None else b',"error":' + _encode(run.failure)
     return head.encode() + run.metadata + failure + asked_for
+
+
+def _asked_for(request: bytes) -> bytes:
+    """What of a request is shown: not for whom it was made."""
+    if b'"acting":' not in request:
+        return request
+    fields = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
+    return _encode({name: value for name, value in fields.items() if name != "acting"})
 
 
 def waited(done: runs.Run, state: State, questions: Sequence[Question]) -> bytes:

@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from runyard.api import agents, openapi, page, runs, store, system, threads, webhooks
 from runyard.api.call import Call
 from runyard.api.context import ApiContext
-from runyard.api.faces import Face, Mounts, Table
+from runyard.api.custom import Custom
+from runyard.api.faces import Face, Mounts, Prefixed, Table, without
+from runyard.api.gate import Gate
 from runyard.api.langgraph import app as langgraph
 from runyard.api.langgraph import problems as langgraph_problems
 from runyard.api.operation import operation
@@ -23,13 +25,13 @@ from runyard.api.streaming import routes as streaming
 @operation("System", needs="nothing", answer=dict[str, Any])
 async def openapi_document(call: Call) -> None:
     """This document"""
-    await call.answer(_document(call.api.version)[0])
+    await call.answer(_document(call.api.version, call.api.disabled)[0])
 
 
 @operation("System", needs="nothing", answer=str, media="text/html")
 async def docs(call: Call) -> None:
     """This document, to read"""
-    await call.page(_document(call.api.version)[1], page.HEADERS)
+    await call.page(_document(call.api.version, call.api.disabled)[1], page.HEADERS)
 
 
 ROUTES: Table = (
@@ -106,20 +108,29 @@ def faces(root: Root = "agent-protocol") -> Faces:
     return {"": AGENT_PROTOCOL, "/langgraph": LANGGRAPH}
 
 
-def build(api: ApiContext, lifespan: Lifespan[Any] | None = None, offered: Faces | None = None) -> ASGIApp:
-    """The API as an ASGI app; `lifespan` is run when the server starts and stops it."""
-    built = {prefix: face.build(api, prefix) for prefix, face in (offered or faces()).items()}
+def build(
+    api: ApiContext,
+    lifespan: Lifespan[Any] | None = None,
+    offered: Faces | None = None,
+    custom: Custom | None = None,
+    prefix: str = "",
+) -> ASGIApp:
+    """The API as an ASGI app, behind the user's own one where there is one, and below `prefix`; `lifespan` is run when
+    the server starts and stops it."""
+    built = {place: face.build(api, place, custom) for place, face in (offered or faces()).items()}
     mounts = Mounts(built.pop(""), built)
+    served = Prefixed(mounts, prefix) if prefix else mounts
+    gate = Gate(served, api.allowed_hosts, api.cors, served.place_of)
     life = StarletteRouter(lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (life if scope["type"] == "lifespan" else mounts)(scope, receive, send)
+        await (life if scope["type"] == "lifespan" else gate)(scope, receive, send)
 
     return app
 
 
 @lru_cache(maxsize=2)
-def _document(version: str) -> tuple[bytes, bytes]:
+def _document(version: str, disabled: frozenset[str]) -> tuple[bytes, bytes]:
     """What describes the table above, as JSON and as a page: made when first asked for."""
-    described = openapi.document(ROUTES, version)
+    described = openapi.document(without(ROUTES, disabled), version)
     return msgspec.json.encode(described), page.render(described)

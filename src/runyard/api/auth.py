@@ -45,7 +45,9 @@ ANYONE = Principal()
 class Keys:
     """The configured keys. Without any, everyone is the owner `""` and may write."""
 
-    def __init__(self, keys: Iterable[KeyLike] = ()) -> None:
+    def __init__(self, keys: Iterable[KeyLike] = (), *, beside_auth: bool = False) -> None:
+        """`beside_auth`: `Authorization` belongs to the deployment's own code, and keys come as `X-API-Key`."""
+        self._beside_auth = beside_auth
         self._known = [(_digest(key.key.encode()), Principal(key.owner, key.scope)) for key in keys]
 
     def principal(self, headers: dict[bytes, bytes], needs: Needs) -> Principal:
@@ -59,7 +61,7 @@ class Keys:
         """
         if not self._known or needs == "nothing":
             return ANYONE
-        given = _digest(_presented(headers))
+        given = _digest(_presented(headers, self._beside_auth))
         found: Principal | None = None
         for digest, principal in self._known:
             if hmac.compare_digest(digest, given):
@@ -71,9 +73,9 @@ class Keys:
         return found
 
 
-def _presented(headers: dict[bytes, bytes]) -> bytes:
+def _presented(headers: dict[bytes, bytes], beside_auth: bool) -> bytes:
     scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() == b"bearer":
+    if not beside_auth and scheme.lower() == b"bearer":
         return credentials.strip()
     key = headers.get(b"x-api-key")
     if key is None:

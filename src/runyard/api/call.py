@@ -88,6 +88,11 @@ class Call:
     def owner(self) -> str:
         return self.principal.owner
 
+    def act_as(self, api: ApiContext, receive: Receive) -> None:
+        """From now on it is a user's, who may not do everything."""
+        self.api = api
+        self._receive = receive
+
     # the request
 
     def uuid(self, name: str) -> str:

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runyard.api.auth import Keys
+from runyard.api.authorization.authority import Authority
+from runyard.api.authorization.guard import Guard
+from runyard.api.gate import Cors
 from runyard.api.pulse import Pulse
 from runyard.api.streaming.detached import Detached
 from runyard.catalog import Catalog
 from runyard.inspection import Inspection
+from runyard.items import Lasting
 from runyard.lifecycle import Lifecycle
 from runyard.protocol.filters import Filters
 from runyard.storage.contract import Storage
@@ -38,7 +42,7 @@ class ApiContext:
     slots: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """How many runs execute here, and how many more could."""
     keys: Keys = field(default_factory=Keys)
-    cors_origins: tuple[str, ...] = ()
+    cors: Cors = field(default_factory=Cors)
     allowed_hosts: tuple[str, ...] = ()
     """Host names that may be asked for; `*.example.com` means any below; empty means any at all."""
     max_body_bytes: int = 4_000_000
@@ -48,6 +52,15 @@ class ApiContext:
     """How often an open stream gets a comment."""
     keepalive: float = 1.0
     """How often a wait that lasts gets a newline."""
+    disabled: frozenset[str] = frozenset()
+    """Groups of paths that are not served (see `runyard.api.faces`)."""
+    lasting: Lasting = field(default_factory=Lasting)
+    """How long items of the store are kept of which nobody says so."""
+    authority: Authority | None = None
+    """The deployment's own code that says who may do what."""
+    guard: Guard | None = None
+    """What a request was let at, where that has to be asked; the API is one request's then."""
+    renew: Callable[[], ApiContext] | None = None
     version: str = "0"
     spans: Spans | None = None
     """What makes spans of requests, where traces are on."""
@@ -58,3 +71,7 @@ class ApiContext:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pulse", Pulse(self.heartbeat))
         object.__setattr__(self, "detached", Detached(self.verbs.clock.now))
+
+    def renewed(self) -> ApiContext:
+        """The same for the next command of a connection that stays open: what that may is asked anew."""
+        return self if self.renew is None else self.renew()

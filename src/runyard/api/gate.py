@@ -7,6 +7,10 @@ that a server on loopback is not at the mercy of every page its user visits; and
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
+
+import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runyard.api import problems
@@ -18,83 +22,117 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
 """Who may be asked for when a server is bound to loopback and its settings say nothing else."""
 
 _EXPOSED = (
-    b"Content-Location, Location, Idempotent-Replayed, Retry-After, Runyard-Ignored, Runyard-Missed, "
-    b"X-Pagination-Next, X-Pagination-Total"
-)
+    "Content-Location", "Location", "Idempotent-Replayed", "Retry-After", "Runyard-Ignored", "Runyard-Missed",
+    "X-Pagination-Next", "X-Pagination-Total",
+)  # fmt: skip
 _ALLOWED_HEADERS = (
-    b"Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-API-Key, X-Auth-Scheme"
-)
-_ALLOWED_METHODS = b"GET, POST, PUT, PATCH, DELETE"
-_PROBES = ("/ok", "/ready")
+    "Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-API-Key",
+    "X-Auth-Scheme",
+)  # fmt: skip
+_ALLOWED_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+PROBES = ("/ok", "/ready")
 """Asked for by machines that call a server by any address; they change nothing and say little."""
 
 
-class Gate:
-    """Pure ASGI: refuses foreign hosts and origins, and answers for the listed origins."""
+class Cors(msgspec.Struct, frozen=True):
+    """Which pages of other origins may call the server, and how. `*` in a list means any; `pattern` is a regular
+    expression that the whole of an origin fits. Pages may always read the headers that the API answers with."""
 
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], origins: tuple[str, ...], words: Words = problems) -> None:
+    origins: tuple[str, ...] = ()
+    pattern: str | None = None
+    methods: tuple[str, ...] = _ALLOWED_METHODS
+    headers: tuple[str, ...] = _ALLOWED_HEADERS
+    exposed: tuple[str, ...] = ()
+    credentials: bool = False
+    max_age: int = 600
+    """Seconds for which a browser need not ask again."""
+
+
+class Gate:
+    """Pure ASGI: refuses foreign hosts and origins, and answers for the listed origins. `place_of` says of a path
+    where it is below its face, and in whose words that refuses."""
+
+    def __init__(
+        self, app: ASGIApp, hosts: tuple[str, ...], cors: Cors, place_of: Callable[[str], tuple[str, Words]]
+    ) -> None:
         self._app = app
-        self._words = words
+        self._place_of = place_of
         self._any_host = not hosts or "*" in hosts
         self._hosts = frozenset(host.lower().encode() for host in hosts)
         self._below = tuple(host[1:].lower().encode() for host in hosts if host.startswith("*."))
-        self._any_origin = "*" in origins
-        self._origins = frozenset(origin.rstrip("/").lower().encode() for origin in origins)
+        self._any_origin = "*" in cors.origins
+        self._origins = frozenset(origin.rstrip("/").lower().encode() for origin in cors.origins)
+        self._pattern = None if cors.pattern is None else re.compile(cors.pattern.encode())
+        self._cors = cors
+        exposed = {name.lower(): name for name in (*_EXPOSED, *cors.exposed)}
+        self._shared: Headers = [(b"access-control-expose-headers", _joined(exposed.values())), (b"vary", b"Origin")]
+        if cors.credentials:
+            self._shared.append((b"access-control-allow-credentials", b"true"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         scope["runyard.headers"] = headers
         host = headers.get(b"host", b"")
-        if not (self._any_host or self._knows(host)) and below_root(scope) not in _PROBES:
-            await refuse(scope, receive, send, _foreign_host(host), self._words)
-            return
+        if not (self._any_host or self._knows(host)):
+            path, words = self._place_of(below_root(scope))
+            if path not in PROBES:
+                await refuse(scope, receive, send, _foreign_host(host), words)
+                return
         origin = headers.get(b"origin")
         if origin is None or _is_same(origin, host):
             await self._app(scope, receive, send)
-        elif not (self._any_origin or origin.lower() in self._origins):
-            await refuse(scope, receive, send, _foreign_origin(origin), self._words)
+        elif not self._allows(origin):
+            await refuse(scope, receive, send, _foreign_origin(origin), self._place_of(below_root(scope))[1])
         elif scope["type"] == "http" and b"access-control-request-method" in headers:
-            await _preflight(origin, send)
+            await self._preflight(origin, headers, send)
         else:
-            await self._app(scope, receive, _sharing(origin, send))
+            await self._app(scope, receive, self._sharing(origin, send))
 
     def _knows(self, host: bytes) -> bool:
         name = host.lower()
         name = name[: name.find(b"]") + 1] if name.startswith(b"[") else name.partition(b":")[0]
         return name in self._hosts or (bool(self._below) and name.endswith(self._below))
 
+    def _allows(self, origin: bytes) -> bool:
+        return (
+            self._any_origin
+            or origin.lower() in self._origins
+            or (self._pattern is not None and self._pattern.fullmatch(origin) is not None)
+        )
+
+    def _sharing(self, origin: bytes, send: Send) -> Send:
+        async def send_shared(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._shared_with(origin)]
+            await send(message)
+
+        return send_shared
+
+    def _shared_with(self, origin: bytes) -> Headers:
+        return [(b"access-control-allow-origin", origin), *self._shared]
+
+    async def _preflight(self, origin: bytes, asked: dict[bytes, bytes], send: Send) -> None:
+        cors = self._cors
+        # A `*` of theirs would not count with credentials, nor ever for `Authorization`.
+        headers = asked.get(b"access-control-request-headers") if "*" in cors.headers else None
+        methods = asked[b"access-control-request-method"] if "*" in cors.methods else _joined(cors.methods)
+        told = [
+            *self._shared_with(origin),
+            (b"access-control-allow-methods", methods),
+            (b"access-control-allow-headers", headers or _joined(cors.headers)),
+            (b"access-control-max-age", b"%d" % cors.max_age),
+        ]
+        await send({"type": "http.response.start", "status": 204, "headers": told})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _joined(names: Iterable[str]) -> bytes:
+    return ", ".join(names).encode("latin-1")
+
 
 def _is_same(origin: bytes, host: bytes) -> bool:
     # The scheme is not compared: behind a proxy that ends TLS ours is http while the page's is https.
     return bool(host) and origin.partition(b"://")[2].lower() == host.lower()
-
-
-def _sharing(origin: bytes, send: Send) -> Send:
-    async def send_shared(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *_shared_with(origin)]
-        await send(message)
-
-    return send_shared
-
-
-def _shared_with(origin: bytes) -> Headers:
-    return [
-        (b"access-control-allow-origin", origin),
-        (b"access-control-expose-headers", _EXPOSED),
-        (b"vary", b"Origin"),
-    ]
-
-
-async def _preflight(origin: bytes, send: Send) -> None:
-    headers = [
-        *_shared_with(origin),
-        (b"access-control-allow-methods", _ALLOWED_METHODS),
-        (b"access-control-allow-headers", _ALLOWED_HEADERS),
-        (b"access-control-max-age", b"600"),
-    ]
-    await send({"type": "http.response.start", "status": 204, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: RunyardError, words: Words = problems) -> None:
@@ -127,6 +165,7 @@ def _foreign_origin(origin: bytes) -> Refused:
     return Refused(
         403,
         "forbidden",
-        f"the Origin is {name!r}, which is not among the allowed origins (setting cors_origins)",
+        f"the Origin is {name!r}, which is not among the allowed origins (setting cors_origins, or http.cors of "
+        "langgraph.json)",
         origin=name,
     )

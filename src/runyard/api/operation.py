@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from runyard.api import problems, wire
 from runyard.api.auth import Needs
+from runyard.api.authorization.admit import admitted
 from runyard.api.call import Call, ClientGone
 from runyard.api.context import ApiContext
 from runyard.api.problems import Words
@@ -104,7 +105,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._open(Socket(self._api, scope, receive, send, self._words))
+            await self._open(scope, receive, Socket(self._api, scope, receive, send, self._words))
             return
         call = Call(self._api, scope, receive, send, scope["runyard.headers"])
         try:
@@ -113,6 +114,8 @@ class Endpoint:
             if found is None:
                 raise problems.wrong_method(method, scope["path"], sorted(self.methods))
             call.principal = self._api.keys.principal(call.headers, found.needs)
+            if self._api.authority is not None and found.needs != "nothing":
+                call.act_as(*await admitted(self._api, scope, receive, call.params))
             await found.handler(call)
         except RunyardError as error:
             if call.started:
@@ -131,13 +134,15 @@ class Endpoint:
                 status, body, headers = self._words.internal()
                 await call.answer(body, status, headers)
 
-    async def _open(self, socket: Socket) -> None:
+    async def _open(self, scope: Scope, receive: Receive, socket: Socket) -> None:
         """A WebSocket: it is refused like a request until it is accepted, and closed afterwards."""
         found = self.methods.get("GET")
         try:
             if found is None or found.socket is None:
                 raise problems.no_such_path(socket.path)
             socket.principal = self._api.keys.principal(socket.headers, found.needs)
+            if self._api.authority is not None and found.needs != "nothing":
+                socket.api, _ = await admitted(self._api, scope, receive, socket.params)
             await found.socket(socket)
         except RunyardError as error:
             if problems.status_of(error) == 500:

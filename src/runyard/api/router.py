@@ -32,6 +32,10 @@ class Router:
                 alike.append(([_piece(text) for text in pieces], endpoint))
         self._otherwise = otherwise
 
+    def knows(self, path: str) -> bool:
+        """Whether a path is in the table."""
+        return self._find(path)[0] is not self._otherwise
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint, params = self._find(below_root(scope))
         scope["path_params"] = params

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -10,10 +12,9 @@ from runyard.api.call import Call
 from runyard.api.operation import operation
 from runyard.api.problems import Refused
 from runyard.errors import InvalidInput
-from runyard.items import ItemSearch, Namespace, NamespaceQuery, check_filter, check_namespace
+from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, check_filter, check_namespace
 
 _encode = msgspec.json.Encoder().encode
-_MICROSECONDS_PER_MINUTE = 60_000_000
 
 
 @operation("Store", needs="write", body=wire.STORE_PUT)
@@ -21,7 +22,7 @@ async def put_item(call: Call) -> None:
     """Store or update an item"""
     body = await call.body(wire.STORE_PUT)
     now = call.api.verbs.clock.now()
-    expires_at = None if body.ttl is UNSET else now + round(body.ttl * _MICROSECONDS_PER_MINUTE)
+    expires_at = call.api.lasting.until(now, None if body.ttl is UNSET else body.ttl)
     await call.api.storage.put_item(
         call.owner,
         check_namespace(body.namespace),
@@ -53,6 +54,7 @@ async def get_item(call: Call) -> None:
         raise Refused(400, error.reason, error.message, **error.metadata) from None
     now = call.api.verbs.clock.now()
     item = await call.api.storage.get_item(call.owner, namespace, _key(query.key), now)
+    await _used(call, [item], now)
     await call.answer(answers.item(item))
 
 
@@ -69,7 +71,9 @@ async def search_items(call: Call) -> None:
         limit=body.limit,
         offset=body.offset,
     )
-    found = await call.api.storage.search_items(call.owner, search, call.api.verbs.clock.now())
+    now = call.api.verbs.clock.now()
+    found = await call.api.storage.search_items(call.owner, search, now)
+    await _used(call, found, now)
     await call.answer(b'{"items":' + answers.array(map(answers.item, found)) + b"}")
 
 
@@ -89,6 +93,13 @@ async def list_namespaces(call: Call) -> None:
     )
     found = await call.api.storage.namespaces(call.owner, query, call.api.verbs.clock.now())
     await call.answer(_encode(found))
+
+
+async def _used(call: Call, found: Sequence[Item], now: int) -> None:
+    """Items that are kept for a time after they were last used have been, where the server is told to count reading."""
+    places = [(item.namespace, item.key) for item in found if item.ttl is not None]
+    if places and call.api.lasting.refresh:
+        await call.api.storage.touch_items(call.owner, places, now)
 
 
 def _namespace(labels: list[str] | UnsetType) -> Namespace:

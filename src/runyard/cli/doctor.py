@@ -83,12 +83,13 @@ def examine(resolved: Resolved, environ: Mapping[str, str]) -> Generator[Finding
 
     settings = resolved.settings
     yield from _variables(environ)
-    yield from _exposure(settings)
     facts: dict[str, Any] = inspect(settings)
+    yield from _exposure(settings, guarded=any(key == "auth" for key, _, _ in facts["told"]))
     yield from _database(facts)
     yield _retention(settings)
     yield from _traces(settings, environ)
     yield from _agents(settings, facts)
+    yield from _langgraph(facts)
     yield _webhooks(settings)
     yield _port(settings, served=facts["holder"] is not None)
 
@@ -116,13 +117,17 @@ def _variables(environ: Mapping[str, str]) -> Generator[Finding]:
             yield Finding("environment", "warning", f"{name} means nothing to Runyard{hint}")
 
 
-def _exposure(settings: Settings) -> Generator[Finding]:
+def _exposure(settings: Settings, *, guarded: bool) -> Generator[Finding]:
     try:
-        check_exposure(settings)
+        if not guarded:
+            check_exposure(settings)
     except InvalidInput as error:
         yield Finding("access", "problem", error.message)
         return
     where = "only this machine" if is_loopback(settings.host) else "other machines"
+    if guarded and not settings.api_keys:
+        yield Finding("access", "ok", f"{where} can reach {settings.host}, as far as auth of langgraph.json lets them")
+        return
     if not settings.api_keys:
         verdict: Verdict = "ok" if is_loopback(settings.host) else "warning"
         yield Finding("access", verdict, f"{where} can reach {settings.host}, and everybody there may do everything")
@@ -213,6 +218,13 @@ def _agents(settings: Settings, facts: Mapping[str, Any]) -> Generator[Finding]:
         yield Finding("agents", "problem", f"default_agent is {settings.default_agent!r}, which is none of them")
     elif settings.default_agent is None and len(agents) > 1:
         yield Finding("agents", "ok", "no default_agent is set: every request has to name its agent")
+
+
+def _langgraph(facts: Mapping[str, Any]) -> Generator[Finding]:
+    if facts["told_problem"] is not None:
+        yield Finding("langgraph.json", "problem", facts["told_problem"])
+    for key, verdict, text in facts["told"]:
+        yield Finding("langgraph.json", verdict, f"{key}: {text}")
 
 
 def _webhooks(settings: Settings) -> Finding:

@@ -32,7 +32,8 @@ def command(targets: tuple[str, ...], **flags: Any) -> int:
     when the server is started again.
     """
     settings = read_settings(flags, targets).settings
-    check_exposure(settings)
-    from runyard.server import serve
+    from runyard.server import is_guarded, serve
 
+    if not is_guarded(settings):
+        check_exposure(settings)
     return serve(settings)

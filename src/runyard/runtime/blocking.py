@@ -188,6 +188,11 @@ class SyncCalls(About):
         """The most bytes that a value may take."""
         return self._execution.limit
 
+    @property
+    def ttl(self) -> float | None:
+        """Minutes for which items are kept of which nobody says so."""
+        return self._execution.ttl
+
     def enter(self) -> None:
         """What every call begins with."""
         self._waits.enter()
@@ -387,8 +392,9 @@ class SyncStore:
         self._ctx = ctx
 
     def put(self, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None = None) -> None:
-        """Adds or replaces a document; `ttl` is in minutes."""
+        """Adds or replaces a document; `ttl` is in minutes, None is the server's own (by default for ever)."""
         limit = self._ctx.limit
+        ttl = self._ctx.ttl if ttl is None else ttl
         self._ctx.change_store(lambda call: store.put(call, namespace, key, value, ttl, limit))
 
     def get(self, namespace: Sequence[str], key: str) -> StoreItem | None:

@@ -189,7 +189,7 @@ class Calls(About):
     def store(self) -> Store:
         """Documents that outlive runs and threads."""
         if self._store is None:
-            self._store = Store(self._execution.limit, self._change_store, self._read_store)
+            self._store = Store(self._execution.limit, self._execution.ttl, self._change_store, self._read_store)
         return self._store
 
     async def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -406,20 +406,23 @@ class Store:
     """Documents by namespace and key. Writes are recorded and not done again by a later attempt; reads are not, so
     what must stay the same is read in a `step`."""
 
-    __slots__ = ("_change", "_limit", "_read")
+    __slots__ = ("_change", "_limit", "_read", "_ttl")
 
     def __init__(
         self,
         limit: int,
+        ttl: float | None,
         change: Callable[[Callable[[int], StoreCall]], Awaitable[None]],
         read: Callable[[Callable[[int], StoreCall]], Awaitable[StoreReply]],
     ) -> None:
         self._limit = limit
+        self._ttl = ttl
         self._change = change
         self._read = read
 
     async def put(self, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None = None) -> None:
-        """Adds or replaces a document; `ttl` is in minutes."""
+        """Adds or replaces a document; `ttl` is in minutes, None is the server's own (by default for ever)."""
+        ttl = self._ttl if ttl is None else ttl
         await self._change(lambda call: store.put(call, namespace, key, value, ttl, self._limit))
 
     async def get(self, namespace: Sequence[str], key: str) -> StoreItem | None:

@@ -25,7 +25,7 @@ import msgspec
 from runyard.agents import Agent
 from runyard.checkpoints import Changes, PendingWrite, Question, Snapshot, Source, State
 from runyard.events import Entry, ExtraMode
-from runyard.items import Item, ItemSearch, NamespaceQuery
+from runyard.items import Item, ItemSearch, Lasting, NamespaceQuery
 from runyard.runtime.chores import Chore
 
 Durability = Literal["sync", "async", "exit"]
@@ -125,6 +125,8 @@ class Start(msgspec.Struct, frozen=True):
     """Whether the code is suspected of ending the process in which it executes, and is to have one to itself."""
     max_value_bytes: int = 16_000_000
     """The most that one value of the code, and the state as a whole, may take as JSON text."""
+    lasting: Lasting = Lasting()
+    """How long items are kept that the code puts into the store without saying so."""
     injected: Sequence[Injected] = ()
     """The messages that were put into the invocation until now, taken or not."""
     chore: Chore | None = None

@@ -105,6 +105,8 @@ class Execution:
         self._actor = actor
         self.limit = start.max_value_bytes
         """The most bytes that a value of the code may take as JSON text."""
+        self.ttl = start.lasting.minutes
+        """Minutes for which items are kept of which nobody says so."""
         self._channels = Channels(shown(start.head), reducers, new_id, self.limit)
         self._steps_left = start.steps_left
         self._steps: set[str] = set()

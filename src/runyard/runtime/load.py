@@ -89,9 +89,11 @@ def agents_of(target: str, base: Path) -> list[Found]:
 
 
 def _in_manifest(target: str, path: Path) -> list[Found]:
-    _langgraph(target)
-    from runyard.runtime.langgraph.manifest import agents_in
+    from runyard.runtime.langgraph.manifest import agents_in, read
 
+    if read(target, path)[0].graphs:
+        # Before code is imported that would fail for lack of it, in words that say less.
+        _langgraph(target)
     return agents_in(target, path)
 
 
@@ -131,8 +133,8 @@ def _defined_in(target: str, module: ModuleType) -> list[Found]:
     return list(found.values())
 
 
-def named(target: str, module: ModuleType, name: str, id: str | None = None) -> Found:
-    """The agent of that name in a module, under another `id` where one is given.
+def named(target: str, module: ModuleType, name: str, id: str | None = None, description: str | None = None) -> Found:
+    """The agent of that name in a module, under another `id` and with a description where a graph is given them.
 
     Raises:
         InvalidInput: there is none.
@@ -145,10 +147,12 @@ def named(target: str, module: ModuleType, name: str, id: str | None = None) -> 
         known = [key for key, held in vars(module).items() if isinstance(held, FunctionAgent) or _is(held, _GRAPH)]
         what = "does not exist" if value is None else f"is {type(value).__name__}, not an agent"
         raise bad_target(target, f"{name} {what} in {module.__file__}; agents there: {', '.join(known) or 'none'}")
-    return _found(target, module, name, value, id)
+    return _found(target, module, name, value, id, description)
 
 
-def _found(target: str, module: ModuleType, name: str, value: Any, id: str | None = None) -> Found:
+def _found(
+    target: str, module: ModuleType, name: str, value: Any, id: str | None = None, description: str | None = None
+) -> Found:
     if isinstance(value, FunctionAgent):
         function = cast("FunctionAgent[..., Any]", value)
         return Found(function, function.id, _file_of(function), cast(object, value))
@@ -160,7 +164,7 @@ def _found(target: str, module: ModuleType, name: str, value: Any, id: str | Non
 
     place = f"{module.__file__}:{name}"
     folder = None if module.__file__ is None else Path(module.__file__).parent
-    graph = GraphAgent(Source(value, place=place, folder=folder), id=id or name)
+    graph = GraphAgent(Source(value, place=place, folder=folder), id=id or name, description=description)
     return Found(graph, graph.id, place, value)
 
 

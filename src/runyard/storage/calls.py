@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from runyard.clock import Clock
 from runyard.errors import RunyardError
-from runyard.items import Item
+from runyard.items import Item, Lasting
 from runyard.runs import Attempt
 from runyard.runtime.contract import StoreAnswer, StoreCall, StoreReply
 from runyard.storage.contract import Storage
@@ -14,10 +16,15 @@ from runyard.storage.contract import Storage
 _MICROSECONDS_PER_MINUTE = 60e6
 
 
-def answering(storage: Storage, clock: Clock) -> StoreAnswer:
-    """Does calls that belong to no attempt, and says by the reply what went wrong. Used in the storage's loop."""
+def answering(storage: Storage, clock: Clock, lasting: Lasting = Lasting()) -> StoreAnswer:
+    """Does calls that belong to no attempt, and says by the reply what went wrong. Used in the storage's loop.
+
+    The code of an attempt is told `lasting` when it begins; what belongs to none is not.
+    """
 
     async def reply(owner: str, call: StoreCall) -> StoreReply:
+        if call.method == "put" and call.ttl is None:
+            call = msgspec.structs.replace(call, ttl=lasting.minutes)
         try:
             return await answer(storage, owner, call, clock.now())
         except RunyardError as error:

@@ -206,6 +206,11 @@ class Storage(Protocol):
         """One small row. Raises `NotFound`; hidden threads are not found."""
         ...
 
+    async def metadata_of(self, owner: str, thread_id: str) -> tuple[bytes, int] | None:
+        """A thread's metadata and when it was created, hidden ones too; None where there is no such thread. One small
+        row."""
+        ...
+
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         """In the order that is asked for, each with its state."""
         ...

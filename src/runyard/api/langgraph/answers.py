@@ -113,7 +113,7 @@ def run(run: runs.Run) -> dict[str, Any]:
     """A run, by fields; values are plain data or JSON text."""
     request = run.asked_for()
     kwargs = msgspec.json.decode(run.request, type=dict[str, Raw])
-    for own in ("langgraph", "multitask_strategy", "if_not_exists"):
+    for own in ("langgraph", "acting", "multitask_strategy", "if_not_exists"):
         kwargs.pop(own, None)
     told: dict[str, Any] = dict(kwargs)
     told["stream_mode"] = modes_of(request)

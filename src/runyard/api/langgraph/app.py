@@ -9,7 +9,7 @@ import msgspec
 
 from runyard.api import openapi, page
 from runyard.api.call import Call
-from runyard.api.faces import Table
+from runyard.api.faces import Table, without
 from runyard.api.langgraph import assistants, crons, runs, states, store, streaming, system, threads
 from runyard.api.langgraph.problems import ErrorDetail
 from runyard.api.operation import operation
@@ -18,13 +18,13 @@ from runyard.api.operation import operation
 @operation("System", needs="nothing", answer=dict[str, Any])
 async def openapi_document(call: Call) -> None:
     """This document"""
-    await call.answer(_document(call.api.version)[0])
+    await call.answer(_document(call.api.version, call.api.disabled)[0])
 
 
 @operation("System", needs="nothing", answer=str, media="text/html")
 async def docs(call: Call) -> None:
     """This document, to read"""
-    await call.page(_document(call.api.version)[1], page.HEADERS)
+    await call.page(_document(call.api.version, call.api.disabled)[1], page.HEADERS)
 
 
 ROUTES: Table = (
@@ -98,7 +98,7 @@ ABOUT = openapi.About(
 
 
 @lru_cache(maxsize=2)
-def _document(version: str) -> tuple[bytes, bytes]:
+def _document(version: str, disabled: frozenset[str]) -> tuple[bytes, bytes]:
     """What describes the table above, as JSON and as a page: made when first asked for."""
-    described = openapi.document(ROUTES, version, ABOUT)
+    described = openapi.document(without(ROUTES, disabled), version, ABOUT)
     return msgspec.json.encode(described), page.render(described)

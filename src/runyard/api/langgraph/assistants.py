@@ -52,7 +52,7 @@ async def find(api: ApiContext, owner: str, assistant_id: str) -> Assistant:
     Raises:
         NotFound: assistant_not_found.
     """
-    found = await api.catalog.find(owner, assistant_id_of(api, assistant_id))
+    found = await api.catalog.of_run(owner, assistant_id_of(api, assistant_id))
     return Assistant(
         found.assistant_id, found.agent_id, _decode(found.config), _decode(found.context) or None,
         _decode(found.metadata),

@@ -31,7 +31,7 @@ from runyard.api.wire import Durability, JsonObject, Nodes, Uuid, Webhook, Wire
 from runyard.clock import rfc3339
 from runyard.crons import Cron, CronFilter, CronPatch, OnRunCompleted
 from runyard.lifecycle import CreateRun
-from runyard.runs import Run
+from runyard.runs import Acting, Run
 from runyard.timetable import CreateCron
 
 Schedule = Annotated[
@@ -157,8 +157,8 @@ def _answer(cron: Cron) -> dict[str, Any]:
         "enabled": cron.enabled,
         "created_at": rfc3339(cron.created_at),
         "updated_at": rfc3339(cron.updated_at),
-        "payload": {"assistant_id": cron.assistant_id, "schedule": cron.schedule, **_decode(cron.payload)},
-        "user_id": cron.owner or None,
+        "payload": {"assistant_id": cron.assistant_id, "schedule": cron.schedule, **cron.wished},
+        "user_id": cron.owner or (cron.acting or {}).get("acting", {}).get("identity"),
         "next_run_date": None if cron.next_at is None else rfc3339(cron.next_at),
         "metadata": Raw(cron.metadata),
         "last_error": cron.last_error,
@@ -171,12 +171,18 @@ async def wish(api: ApiContext, cron: Cron) -> CreateRun:
     Raises:
         InvalidInput: there is no such assistant; fields that do not fit, or cannot be obeyed.
     """
-    given = {**_decode(cron.payload), "assistant_id": cron.assistant_id}
+    given = {**cron.wished, "assistant_id": cron.assistant_id}
     on_thread = cron.thread_id is not None
     body = msgspec.convert(given, ThreadRun if on_thread else StatelessRun)
     made, _ = await wishes.wish(api, cron.owner, body, cron.thread_id)
     dialect = made.langgraph
     assert dialect is not UNSET
+    bound = cron.acting
+    if bound is not None:
+        acting = msgspec.convert(bound["acting"], Acting)
+        made = msgspec.structs.replace(
+            made, acting=acting, within=bound["within"], thread_metadata=_decode(cron.metadata)
+        )
     return msgspec.structs.replace(
         made,
         metadata={**made.metadata, **_decode(cron.metadata), "cron_id": cron.cron_id},

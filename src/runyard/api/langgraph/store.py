@@ -11,7 +11,6 @@ from runyard.api.operation import operation
 from runyard.errors import InvalidInput, NotFound, Unsupported
 from runyard.items import ItemSearch, Namespace, NamespaceQuery, check_filter, check_namespace
 
-_MICROSECONDS_PER_MINUTE = 60_000_000
 _RESERVED = "langgraph"
 
 _encode = msgspec.json.Encoder().encode
@@ -24,7 +23,7 @@ async def put_item(call: Call) -> None:
     if body.index:
         raise Unsupported("index: there is no index of meanings here; leave it out", field="index")
     now = call.api.verbs.clock.now()
-    expires_at = None if body.ttl is None else now + round(body.ttl * _MICROSECONDS_PER_MINUTE)
+    expires_at = call.api.lasting.until(now, body.ttl)
     namespace = _named(body.namespace, "namespace")
     value = _encode(body.value)
     await call.api.storage.put_item(call.owner, namespace, _key(body.key), value, now, expires_at=expires_at)
@@ -40,7 +39,7 @@ async def get_item(call: Call) -> None:
     query = call.query(wire.ITEM_QUERY)
     namespace, key, now = _joined(query), _key(query.key), call.api.verbs.clock.now()
     try:
-        if query.refresh_ttl is True:
+        if call.api.lasting.refresh if query.refresh_ttl is UNSET else query.refresh_ttl:
             await call.api.storage.touch_items(call.owner, [(namespace, key)], now)
         item = await call.api.storage.get_item(call.owner, namespace, key, now)
     except NotFound:
@@ -82,7 +81,7 @@ async def search_items(call: Call) -> None:
     )
     now = call.api.verbs.clock.now()
     found = await call.api.storage.search_items(call.owner, search, now)
-    if body.refresh_ttl:
+    if call.api.lasting.refresh if body.refresh_ttl is None else body.refresh_ttl:
         await call.api.storage.touch_items(call.owner, [(item.namespace, item.key) for item in found], now)
     await call.answer(_encode({"items": [answers.item(item) for item in found]}))
 

@@ -21,7 +21,8 @@ async def ok(call: Call) -> None:
 
     The server answers; with `check_db=1` its database is tried, too.
     """
-    if call.query(wire.OK_QUERY).check_db and not (found := await call.api.ready())["ready"]:
+    tries = call.query(wire.OK_QUERY).check_db and "meta" not in call.api.disabled
+    if tries and not (found := await call.api.ready())["ready"]:
         raise Refused(500, "not_ready", "; ".join(found["reasons"]))
     await call.answer(b'{"ok":true,"services":{}}')
 

@@ -62,6 +62,7 @@ class Conversation:
         self._thread_id = thread_id
         self._reader = reader
         self._feed = Feed(socket.api, face, self._owner, thread_id)
+        self._commands_of = commands_of
         self._commands = commands_of(socket.api, socket.principal, thread_id)
         self._pack = _framed if socket.takes_frames else _texts
         self._subscriptions: dict[str, Subscription] = {}
@@ -132,6 +133,8 @@ class Conversation:
                 raise fault
             command = requests.command(document)
             id = command.id
+            if self._socket.api.guard is not None:
+                self._commands = self._commands_of(self._socket.api.renewed(), self._socket.principal, self._thread_id)
             match command.method:
                 case "subscription.subscribe":
                     await self._subscribe(command)

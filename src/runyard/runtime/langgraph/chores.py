@@ -33,7 +33,7 @@ from runyard.runtime.langgraph.chore_saver import ReadingSaver, UpdatingSaver
 from runyard.runtime.langgraph.codec import Codec
 from runyard.runtime.langgraph.describe import Graph, schemas_of
 from runyard.runtime.langgraph.factory import Access, Source
-from runyard.runtime.langgraph.request import with_messages
+from runyard.runtime.langgraph.request import configurable_of, with_messages
 from runyard.runtime.langgraph.server_store import ServerStore
 from runyard.runtime.langgraph.store import RunStore
 from runyard.runtime.langgraph.values import project
@@ -69,7 +69,7 @@ def _says_what(chore: Any) -> bool:
 
 async def _done(source: Source, codec: Codec, start: Start, end: AgentEnd) -> Any:
     chore, thread_id = start.chore, start.run.thread_id
-    configurable: dict[str, Any] = {**(start.run.config.get("configurable") or {}), "thread_id": thread_id}
+    configurable = {**configurable_of(start), "thread_id": thread_id}
     config = RunnableConfig(configurable=configurable)
     async with source.graph(config, None, _access(chore)) as graph:
         if graph.store is None or isinstance(graph.store, ServerStore):

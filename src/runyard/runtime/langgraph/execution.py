@@ -76,7 +76,7 @@ async def _execute(
         graph.checkpointer = saver
         # Not the server's either, with which a factory may have made it: a run's writes are fenced.
         if graph.store is None or isinstance(graph.store, ServerStore):
-            graph.store = RunStore(end, start.max_value_bytes)
+            graph.store = RunStore(end, start.max_value_bytes, start.lasting)
         # Not by the call's configuration, which before LangGraph 1.2 takes the place of the graph's own callbacks.
         graph.config = merge_configs(graph.config, RunnableConfig(callbacks=[watcher]))
         value = input_of(start, begun=start.begun, answered=_answered(start, codec))

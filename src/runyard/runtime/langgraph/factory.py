@@ -25,6 +25,7 @@ from langgraph.store.base import BaseStore
 from runyard.runtime.langgraph.describe import Graph
 from runyard.runtime.langgraph.server_store import ServerStore
 from runyard.runtime.langgraph.whole import with_whole_channels
+from runyard.users import USER
 
 Access = Literal["threads.create_run", "threads.update", "threads.read", "assistants.read"]
 """For what a graph is made, in the words of LangGraph's `ServerRuntime`: to execute, to change a state, to read states,
@@ -87,7 +88,7 @@ class Source:
         self, config: RunnableConfig | None, context: dict[str, Any] | None, access: Access
     ) -> AsyncGenerator[Graph]:
         assert self.factory is not None
-        arguments = _arguments(self.factory, config, lambda: _runtime(access, context, self.server_store))
+        arguments = _arguments(self.factory, config, lambda: _runtime(access, config, context, self.server_store))
         made: Any = self.factory(**arguments)
         if inspect.isawaitable(made):
             made = await made
@@ -136,18 +137,21 @@ def _arguments(
     return given
 
 
-def _runtime(access: Access, context: dict[str, Any] | None, store: BaseStore | None) -> Any:
+def _runtime(
+    access: Access, config: RunnableConfig | None, context: dict[str, Any] | None, store: BaseStore | None
+) -> Any:
     """LangGraph's `ServerRuntime` for a factory; the same fields where the SDK has none yet."""
     executes = access == "threads.create_run"
+    user = ((config or {}).get("configurable") or {}).get(USER)
     try:
         from langgraph_sdk import runtime
     except ImportError:
-        made = SimpleNamespace(access_context=access, user=None, store=store, context=context)
+        made = SimpleNamespace(access_context=access, user=user, store=store, context=context)
         made.execution_runtime = made if executes else None
         return made
     if executes:
-        return cast(Any, runtime)._ExecutionRuntime(access_context=access, user=None, store=store, context=context)
-    return cast(Any, runtime)._ReadRuntime(access_context=access, user=None, store=store)
+        return cast(Any, runtime)._ExecutionRuntime(access_context=access, user=user, store=store, context=context)
+    return cast(Any, runtime)._ReadRuntime(access_context=access, user=user, store=store)
 
 
 def _run_apart(coroutine: Any) -> Graph:

@@ -1,16 +1,99 @@
-"""`langgraph.json`: which graphs there are, where their code is, and the environment that it wants."""
+"""`langgraph.json`: which graphs there are, where their code is, the environment that it wants, and what it says about
+the server. Nothing here needs LangGraph, so that a server without agents can read it, too."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from runyard.runtime.load import Found, bad_target, import_file, import_module, named
-from runyard.telemetry import say
+
+Minutes = Annotated[float, Meta(gt=0, le=5_256_000_000)]
+HttpPath = Annotated[str, Meta(pattern="^/[^?#]*$|^$")]
+
+
+class Graph(msgspec.Struct):
+    """A graph with more than its place."""
+
+    path: str
+    description: str | None = None
+
+
+class ItemTtl(msgspec.Struct):
+    """How long items of the store are kept of which nobody says so; times are minutes."""
+
+    default_ttl: Minutes | None = None
+    refresh_on_read: bool = True
+    sweep_interval_minutes: Minutes | None = None
+
+
+class Store(msgspec.Struct):
+    """The store."""
+
+    ttl: ItemTtl | None = None
+
+
+class ThreadTtl(msgspec.Struct):
+    """How long threads are kept on which nothing happens; times are minutes."""
+
+    strategy: Literal["delete", "keep_latest"] = "delete"
+    default_ttl: Minutes | None = None
+    sweep_interval_minutes: Minutes | None = None
+
+
+class Checkpointer(msgspec.Struct):
+    """The states of threads."""
+
+    ttl: ThreadTtl | None = None
+
+
+class Cors(msgspec.Struct):
+    """Which pages of other origins may call the server, and how."""
+
+    allow_origins: list[str] = []
+    allow_origin_regex: str | None = None
+    allow_methods: list[str] | None = None
+    allow_headers: list[str] | None = None
+    allow_credentials: bool = False
+    expose_headers: list[str] = []
+    max_age: Annotated[int, Meta(ge=0)] = 600
+
+
+class Http(msgspec.Struct):
+    """What is served beside and around the graphs. `app` names an ASGI app of the user."""
+
+    app: str | None = None
+    cors: Cors | None = None
+    mount_prefix: HttpPath | None = None
+    enable_custom_route_auth: bool = False
+    disable_assistants: bool = False
+    disable_threads: bool = False
+    disable_runs: bool = False
+    disable_store: bool = False
+    disable_meta: bool = False
+    disable_mcp: bool = False
+    disable_a2a: bool = False
+    disable_ui: bool = False
+    disable_webhooks: bool = False
+    middleware_order: Literal["middleware_first", "auth_first"] | None = None
+
+    @property
+    def disabled(self) -> frozenset[str]:
+        """The groups of paths that are not to be served."""
+        names = ("assistants", "threads", "runs", "store", "meta", "mcp", "a2a", "ui")
+        return frozenset(name for name in names if getattr(self, f"disable_{name}"))
+
+
+class Auth(msgspec.Struct):
+    """Who may do what: `path` names an `Auth` object of LangGraph's SDK."""
+
+    path: str
+    disable_studio_auth: bool | None = None
 
 
 class Manifest(msgspec.Struct):
@@ -18,16 +101,25 @@ class Manifest(msgspec.Struct):
     under `path`; `dependencies`: folders whose code can be imported; `env`: a file of NAME=value lines, or the
     values."""
 
-    graphs: dict[str, str | dict[str, Any]]
+    graphs: dict[str, str | Graph] = {}
     dependencies: list[str] = []
     env: str | dict[str, str | int | float | bool] = {}
+    store: Store | None = None
+    checkpointer: Checkpointer | None = None
+    http: Http | None = None
+    auth: Auth | None = None
 
 
-def agents_in(target: str, path: Path) -> list[Found]:
-    """The graphs that the file lists. Puts its environment and folders in place for the whole process.
+def is_manifest(target: str) -> bool:
+    """Whether a target names such a file."""
+    return target.endswith(".json")
+
+
+def read(target: str, path: Path) -> tuple[Manifest, dict[str, Any]]:
+    """The file of a target, and all that stands in it.
 
     Raises:
-        InvalidInput: it cannot be read, or one of its graphs cannot be found.
+        InvalidInput: it cannot be read, or what stands in it does not fit.
     """
     try:
         text = path.read_bytes()
@@ -36,29 +128,63 @@ def agents_in(target: str, path: Path) -> list[Found]:
         raise bad_target(target, f"{path} cannot be read ({error.strerror})") from None
     except msgspec.MsgspecError as error:
         raise bad_target(target, f"{path}: {error}") from None
-    ignored = sorted(msgspec.json.decode(text).keys() - set(Manifest.__struct_fields__))
-    if ignored:
-        say("langgraph.json ignored keys", file=str(path), keys=ignored)
+    return manifest, msgspec.json.decode(text)
+
+
+def agents_in(target: str, path: Path) -> list[Found]:
+    """The graphs that the file lists. Puts its environment and folders in place for the whole process.
+
+    Raises:
+        InvalidInput: it cannot be read, or one of its graphs cannot be found.
+    """
+    manifest, _ = read(target, path)
     folder = path.resolve().parent
+    put_in_place(target, folder, manifest)
+    return [_graph(target, folder, id, value) for id, value in manifest.graphs.items()]
+
+
+def put_in_place(target: str, folder: Path, manifest: Manifest) -> None:
+    """Gives the process the environment that the file wants, and the folders that its code imports from.
+
+    Raises:
+        InvalidInput: a file or a folder is not there.
+    """
     _set_environment(target, folder, manifest.env)
     for dependency in manifest.dependencies:
         place = folder / dependency
         if dependency.startswith(".") or place.is_dir():
             _make_importable(target, place)
-    return [_graph(target, folder, id, value) for id, value in manifest.graphs.items()]
 
 
-def _graph(target: str, folder: Path, id: str, value: str | dict[str, Any]) -> Found:
-    where = value if isinstance(value, str) else str(value.get("path", ""))
+def _graph(target: str, folder: Path, id: str, value: str | Graph) -> Found:
+    where, description = (value, None) if isinstance(value, str) else (value.path, value.description)
+    module, name = _module_of(target, folder, f"graphs.{id}", where)
+    return named(target, module, name, id, description)
+
+
+def object_at(target: str, folder: Path, key: str, where: str) -> Any:
+    """What `path/to/file.py:name` or `package.module:name` names; `key` is where the file says so.
+
+    Raises:
+        InvalidInput: it is not there.
+    """
+    module, name = _module_of(target, folder, key, where)
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise bad_target(target, f"{key}: {module.__file__} has no {name}") from None
+
+
+def _module_of(target: str, folder: Path, key: str, where: str) -> tuple[Any, str]:
     place, colon, name = where.rpartition(":")
     if not colon:
-        raise bad_target(target, f"graphs.{id} is {where!r}: must be path/to/file.py:name or package.module:name")
-    if place.endswith(".py"):
-        file = (folder / place).resolve()
-        if not file.is_file():
-            raise bad_target(target, f"graphs.{id}: {file} does not exist")
-        return named(target, import_file(target, file), name, id)
-    return named(target, import_module(target, place, folder), name, id)
+        raise bad_target(target, f"{key} is {where!r}: must be path/to/file.py:name or package.module:name")
+    if not place.endswith(".py"):
+        return import_module(target, place, folder), name
+    file = (folder / place).resolve()
+    if not file.is_file():
+        raise bad_target(target, f"{key}: {file} does not exist")
+    return import_file(target, file), name
 
 
 def _set_environment(target: str, folder: Path, env: str | dict[str, Any]) -> None:

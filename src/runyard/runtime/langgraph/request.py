@@ -16,6 +16,7 @@ from runyard.runtime.contract import RunInfo, Start
 from runyard.runtime.langgraph.breakpoints import is_breakpoint
 from runyard.runtime.langgraph.messages import from_protocol
 from runyard.runtime.state import MESSAGES
+from runyard.users import USER, User
 
 _decode = msgspec.json.Decoder().decode
 
@@ -25,7 +26,7 @@ def config_of(start: Start) -> RunnableConfig:
     run = start.run
     asked = run.config
     configurable: dict[str, Any] = {
-        **(asked.get("configurable") or {}),
+        **configurable_of(start),
         "thread_id": run.thread_id,
         "checkpoint_ns": "",
     }
@@ -49,6 +50,14 @@ def config_of(start: Start) -> RunnableConfig:
     if start.steps_left is not None:
         config["recursion_limit"] = start.steps_left
     return config
+
+
+def configurable_of(start: Start) -> dict[str, Any]:
+    """The request's own part of it; LangGraph's runtime has a user by its attributes."""
+    configurable: dict[str, Any] = dict(start.run.config.get("configurable") or {})
+    if USER in configurable:
+        configurable[USER] = User(configurable[USER])
+    return configurable
 
 
 def _as_uuid(run: RunInfo) -> uuid.UUID:

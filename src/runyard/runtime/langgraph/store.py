@@ -25,11 +25,12 @@ from langgraph.store.base import (
     Result,
     SearchItem,
     SearchOp,
+    TTLConfig,
 )
 
 from runyard import items
 from runyard.errors import InvalidInput
-from runyard.items import Namespace, NamespaceQuery, check_namespace
+from runyard.items import Lasting, Namespace, NamespaceQuery, check_namespace
 from runyard.runtime import store as calls
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import StoreCall, StoreReply
@@ -165,9 +166,12 @@ class RunStore(ItemStore):
     Each method raises `StaleAttempt` after the outcome of the run, or when the attempt has lost its lease.
     """
 
-    def __init__(self, end: AgentEnd, max_value_bytes: int) -> None:
+    def __init__(self, end: AgentEnd, max_value_bytes: int, lasting: Lasting = Lasting()) -> None:
         super().__init__(max_value_bytes)
         self._end = end
+        # LangGraph asks it what it does with calls that say nothing: then "never expires" can still be said.
+        if lasting != Lasting():
+            self.ttl_config = TTLConfig(default_ttl=lasting.minutes, refresh_on_read=lasting.refresh is not False)
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:

@@ -208,6 +208,9 @@ WHERE (owner, thread_id, number) >= (:owner, :thread_id, 0) AND (owner, thread_i
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id))
 ORDER BY owner DESC, thread_id DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_of_agent
@@ -220,6 +223,9 @@ WHERE (owner, agent_id, number) >= (:owner, :agent_id, 0) AND (owner, agent_id, 
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id))
 ORDER BY owner DESC, agent_id DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_of_status
@@ -231,6 +237,9 @@ FROM runs
 WHERE owner = :owner AND status = :status AND status <> 'success' AND deleted_at IS NULL
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs
@@ -242,6 +251,9 @@ WHERE (owner, number) >= (:owner, 0) AND (owner, number) <= (:owner, 92233720368
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id))
 ORDER BY owner DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_labelled
@@ -255,6 +267,9 @@ WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value
   AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
   AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
   AND readable_json(metadata) @> readable_json(:metadata)
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id))
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 
 -- name: line
@@ -765,6 +780,7 @@ RETURNING 1
 -- Everything of an owner, updated last first.
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = :owner AND (expires_at IS NULL OR expires_at > :now)
+  AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: search_items_below
@@ -772,6 +788,7 @@ ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 SELECT namespace, key, value, created_at, updated_at, ttl FROM (
     SELECT * FROM items
     WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at IS NULL OR expires_at > :now)
+      AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
     OFFSET 0
 ) AS below
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
@@ -783,6 +800,11 @@ SELECT namespace FROM items WHERE owner = $1 AND namespace > $2 AND namespace < 
 
 -- name: alive_in_namespace
 SELECT 1 FROM items WHERE owner = $1 AND namespace = $2 AND (expires_at IS NULL OR expires_at > $3) LIMIT 1
+
+-- name: alive_in_namespace_within
+SELECT 1 FROM items
+WHERE owner = :owner AND namespace = :namespace AND (expires_at IS NULL OR expires_at > :now)
+  AND readable_json(value) @> readable_json(:within) LIMIT 1
 
 -- name: publish_agent
 INSERT INTO agents (agent_id, body, updated_at, published_at) VALUES ($1, $2, $3, $3)
@@ -1109,18 +1131,30 @@ WHERE number = (SELECT number FROM outbox WHERE delivery_id = $1 AND owner || ''
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox WHERE (owner, number) >= (:owner, 0) AND (owner, number) <= (:owner, 9223372036854775807)
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at))
 ORDER BY owner DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_pending
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox WHERE owner = :owner AND due_at IS NOT NULL
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_parked
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox WHERE owner = :owner AND parked_at IS NOT NULL
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_delivered
@@ -1128,13 +1162,21 @@ ORDER BY number DESC LIMIT :limit OFFSET :offset
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox WHERE (owner, number) >= (:owner, 0) AND (owner, number) <= (:owner, 9223372036854775807) AND delivered_at IS NOT NULL
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at))
 ORDER BY owner DESC, number DESC LIMIT :limit OFFSET :offset
 
 -- name: delivery_of_run
 -- One at most.
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
-FROM outbox WHERE owner || '' = $1 AND run_id = $2
+FROM outbox WHERE owner || '' = :owner AND run_id = :run_id
+  AND (:within::bytea IS NULL OR (
+      SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+      WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+        AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at))
 
 -- name: settled_deliveries
 SELECT number FROM outbox
@@ -1152,14 +1194,14 @@ WITH wanted AS (
     SELECT * FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bytea[], $7::bytea[], $8::integer[],
         $9::smallint[], $10::text[], $11::integer[], $12::text[], $13::integer[], $14::smallint[], $15::bigint[],
-        $16::bigint[], $17::text[], $18::bigint[], $19::bytea[]
+        $16::bigint[], $17::text[], $18::bigint[], $19::bytea[], $20::bytea[]
     ) AS w (
         owner, thread_id, run_id, agent_id, now, metadata, request, max_attempts, stateless, strategy, concurrency,
-        status, attempt, ready, due_at, started_at, thread_status, last_seq, events
+        status, attempt, ready, due_at, started_at, thread_status, last_seq, events, thread_metadata
     )
 ), thread AS (
     INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, hidden, last_seq, lease)
-    SELECT owner, thread_id, now, now, '\x7b7d', thread_status, 1, last_seq, attempt FROM wanted
+    SELECT owner, thread_id, now, now, thread_metadata, thread_status, 1, last_seq, attempt FROM wanted
 ), log AS (
     INSERT INTO events (owner, thread_id, last_seq, first_seq, run_id, at, body)
     SELECT owner, thread_id, last_seq, 1, run_id, now, events FROM wanted

@@ -6,12 +6,12 @@ CREATE TEMP VIEW begin_alone AS
 SELECT NULL AS owner, NULL AS thread_id, NULL AS run_id, NULL AS agent_id, NULL AS now, NULL AS metadata,
        NULL AS request, NULL AS max_attempts, NULL AS stateless, NULL AS strategy, NULL AS concurrency,
        NULL AS status, NULL AS attempt, NULL AS ready, NULL AS due_at, NULL AS started_at, NULL AS thread_status,
-       NULL AS last_seq, NULL AS events;
+       NULL AS last_seq, NULL AS events, NULL AS thread_metadata;
 
 -- A run on a new hidden thread. Its first attempt, if it has begun, holds lease 1.
 CREATE TEMP TRIGGER begin_alone_rows INSTEAD OF INSERT ON begin_alone BEGIN
     INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, hidden, last_seq, lease)
-    VALUES (NEW.owner, NEW.thread_id, NEW.now, NEW.now, x'7b7d', NEW.thread_status, 1, NEW.last_seq, NEW.attempt);
+    VALUES (NEW.owner, NEW.thread_id, NEW.now, NEW.now, NEW.thread_metadata, NEW.thread_status, 1, NEW.last_seq, NEW.attempt);
 
     INSERT INTO runs (run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
                       max_attempts, invocation, first_seq, stateless, line, due_at, started_at, strategy, ready,

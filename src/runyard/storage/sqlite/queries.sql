@@ -10,8 +10,9 @@ RETURNING 1
 
 -- name: begin_alone
 INSERT INTO begin_alone (owner, thread_id, run_id, agent_id, now, metadata, request, max_attempts, stateless, strategy,
-                         concurrency, status, attempt, ready, due_at, started_at, thread_status, last_seq, events)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                         concurrency, status, attempt, ready, due_at, started_at, thread_status, last_seq, events,
+                         thread_metadata)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: revive_thread
 -- A deleted id is used again: its numbers continue, everything else begins anew.
@@ -187,6 +188,8 @@ WHERE owner = :owner AND thread_id = :thread_id AND deleted_at IS NULL
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
   AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
   AND (:metadata IS NULL OR contains(metadata, :metadata))
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+                                  AND contains(t.metadata, :within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_of_agent
@@ -198,6 +201,8 @@ WHERE owner = :owner AND agent_id = :agent_id AND deleted_at IS NULL
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
   AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
   AND (:metadata IS NULL OR contains(metadata, :metadata))
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+                                  AND contains(t.metadata, :within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_of_status
@@ -209,6 +214,8 @@ FROM runs INDEXED BY runs_rare
 WHERE owner = :owner AND status = :status AND status <> 'success' AND deleted_at IS NULL
   AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
   AND (:metadata IS NULL OR contains(metadata, :metadata))
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+                                  AND contains(t.metadata, :within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs
@@ -220,6 +227,8 @@ WHERE owner = :owner AND deleted_at IS NULL
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
   AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
   AND (:metadata IS NULL OR contains(metadata, :metadata))
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+                                  AND contains(t.metadata, :within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_runs_labelled
@@ -233,6 +242,8 @@ WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value
   AND (:statuses IS NULL OR status IN (SELECT json_each.value FROM json_each(:statuses)))
   AND (:outcomes IS NULL OR outcome IN (SELECT json_each.value FROM json_each(:outcomes)))
   AND contains(metadata, :metadata)
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id
+                                  AND contains(t.metadata, :within)))
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 
 -- name: line
@@ -667,6 +678,7 @@ DELETE FROM items WHERE owner = ? AND namespace = ? AND key = ? AND (expires_at 
 -- Everything of an owner, updated last first.
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items INDEXED BY items_newest
 WHERE owner = :owner AND (expires_at IS NULL OR expires_at > :now) AND (:filter IS NULL OR passes(value, :filter))
+  AND (:within IS NULL OR contains(value, :within))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: search_items_below
@@ -674,6 +686,7 @@ ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at IS NULL OR expires_at > :now)
   AND (:filter IS NULL OR passes(value, :filter))
+  AND (:within IS NULL OR contains(value, :within))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
 
 -- name: next_namespace
@@ -683,6 +696,11 @@ SELECT namespace FROM items WHERE owner = ? AND namespace > ? AND namespace < ? 
 
 -- name: alive_in_namespace
 SELECT 1 FROM items WHERE owner = ? AND namespace = ? AND (expires_at IS NULL OR expires_at > ?) LIMIT 1
+
+-- name: alive_in_namespace_within
+SELECT 1 FROM items
+WHERE owner = :owner AND namespace = :namespace AND (expires_at IS NULL OR expires_at > :now)
+  AND contains(value, :within) LIMIT 1
 
 -- name: publish_agent
 INSERT INTO agents (agent_id, body, updated_at, published_at) VALUES (?1, ?2, ?3, ?3)
@@ -999,18 +1017,24 @@ WHERE delivery_id = ? AND owner = ?
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox INDEXED BY outbox_newest WHERE owner = :owner
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+                                  AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at AND contains(t.metadata, :within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_pending
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox INDEXED BY outbox_pending WHERE owner = :owner AND due_at IS NOT NULL
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+                                  AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at AND contains(t.metadata, :within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_parked
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox INDEXED BY outbox_parked WHERE owner = :owner AND parked_at IS NOT NULL
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+                                  AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at AND contains(t.metadata, :within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: search_deliveries_delivered
@@ -1018,13 +1042,17 @@ ORDER BY number DESC LIMIT :limit OFFSET :offset
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
 FROM outbox INDEXED BY outbox_newest WHERE owner = :owner AND delivered_at IS NOT NULL
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+                                  AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at AND contains(t.metadata, :within)))
 ORDER BY number DESC LIMIT :limit OFFSET :offset
 
 -- name: delivery_of_run
 -- One at most.
 SELECT delivery_id, owner, run_id, thread_id, url, host, created_at, began_at, due_at, lease, sending, attempts,
        attempted_at, delivered_at, parked_at, last_status, last_error
-FROM outbox WHERE owner = ? AND run_id = ?
+FROM outbox WHERE owner = :owner AND run_id = :run_id
+  AND (:within IS NULL OR EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = outbox.owner AND t.thread_id = outbox.thread_id
+                                  AND t.deleted_at IS NULL AND t.created_at <= outbox.created_at AND contains(t.metadata, :within)))
 
 -- name: settled_deliveries
 SELECT number FROM outbox INDEXED BY outbox_settled

@@ -14,6 +14,7 @@ from runyard.storage.contract import Taken
 from runyard.storage.verbs.rows import delivery_of, notice_of, notice_values
 from runyard.storage.verbs.transaction import Reads, Transaction
 
+_encode = msgspec.json.Encoder().encode
 _asked = msgspec.json.Decoder(Asked)
 
 
@@ -110,12 +111,14 @@ async def found_notice(t: Reads, owner: str, delivery_id: str) -> Notice:
 
 
 async def search_deliveries(t: Reads, owner: str, query: DeliveryFilter) -> list[Delivery]:
+    within = {"within": None if query.within is None else _encode(query.within)}
     if query.run_id is not None:
-        found = map(delivery_of, await t.all("delivery_of_run", (owner, query.run_id)))
+        found = map(delivery_of, await t.all("delivery_of_run", {"owner": owner, "run_id": query.run_id, **within}))
         wanted = [delivery for delivery in found if query.status in (None, delivery.status)]
         return wanted[query.offset : query.offset + query.limit]
     name = "search_deliveries" if query.status is None else f"search_deliveries_{query.status}"
-    return [*map(delivery_of, await t.all(name, {"owner": owner, "limit": query.limit, "offset": query.offset}))]
+    values = {"owner": owner, "limit": query.limit, "offset": query.offset, **within}
+    return [*map(delivery_of, await t.all(name, values))]
 
 
 async def purge_deliveries(t: Transaction, before: int) -> int:

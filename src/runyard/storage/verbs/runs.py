@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from runyard import threads
+from runyard.agents import contains
 from runyard.checkpoints import Asked, Checkpoint
 from runyard.errors import (
     CancelRequested,
@@ -112,6 +113,7 @@ async def _create_on_new_thread(t: Transaction, new: NewRun) -> Created:
             new.owner, thread_id, new.run_id, new.agent_id, now, new.metadata, new.request, new.max_attempts,
             int(new.stateless), new.strategy, new.concurrency, status, int(claimed), int(ready), due_at,
             now if claimed else None, "busy" if due_at is None else "idle", len(entries), encode(entries),
+            new.thread_metadata,
         ),
         thread_id,
     )  # fmt: skip
@@ -139,6 +141,7 @@ def may_begin_next(new: NewRun) -> bool:
         and new.base is None
         and new.due_at is None
         and new.concurrency is None
+        and new.within is None
     )
 
 
@@ -150,12 +153,13 @@ async def _create_on_thread(t: Transaction, new: NewRun) -> Created:
     row = await t.one("thread", (new.owner, new.thread_id))
     if row is None and new.create_thread:
         values = {
-            "owner": new.owner, "thread_id": new.thread_id, "now": new.created_at, "metadata": b"{}", "hidden": 0,
+            "owner": new.owner, "thread_id": new.thread_id, "now": new.created_at, "metadata": new.thread_metadata,
+            "hidden": 0,
         }  # fmt: skip
         if await t.one("insert_thread", values) is None:
             await revive(t, values)
         row = await t.one("thread", (new.owner, new.thread_id))
-    if row is None or row[9]:
+    if row is None or row[9] or (new.within is not None and not contains(msgspec.json.decode(row[4]), new.within)):
         raise thread_not_found(new.thread_id)
     if new.base is not None and not await _belongs(t, new.owner, new.thread_id, new.base):
         raise checkpoint_not_found(new.base, new.thread_id)

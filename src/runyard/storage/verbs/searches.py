@@ -81,6 +81,7 @@ def run_search(owner: str, query: RunFilter) -> tuple[str, dict[str, Any]]:
         "statuses": None if query.statuses is None else _encode(query.statuses).decode(),
         "outcomes": None if query.outcomes is None else _encode(query.outcomes).decode(),
         "metadata": None if query.metadata is None else _encode(query.metadata),
+        "within": None if query.within is None else _encode(query.within),
         "limit": query.limit,
         "offset": query.offset,
     }
@@ -110,16 +111,20 @@ async def namespaces(reader: Reads, owner: str, query: NamespaceQuery, now: int)
     named = tuple(takewhile(lambda label: label != "*", query.prefix))
     above = namespace_value(named)
     beyond = above + b"\xff"  # no label begins with this byte: it is none of UTF-8
-    alive = await reader.one("alive_in_namespace", (owner, above, now)) is not None
-    if alive and namespace_matches(named, query):
+    within = None if query.within is None else _encode(query.within)
+    if await _alive(reader, owner, above, now, within) and namespace_matches(named, query):
         found.add(named if query.max_depth is None else named[: query.max_depth])
     while (row := await reader.one("next_namespace", (owner, above, beyond))) is not None:
         above = row[0]
         namespace = namespace_of(above)
-        if (
-            not namespace_matches(namespace, query)
-            or await reader.one("alive_in_namespace", (owner, above, now)) is None
-        ):
+        if not namespace_matches(namespace, query) or not await _alive(reader, owner, above, now, within):
             continue
         found.add(namespace if query.max_depth is None else namespace[: query.max_depth])
     return sorted(found)[query.offset : query.offset + query.limit]
+
+
+async def _alive(reader: Reads, owner: str, namespace: bytes, now: int, within: bytes | None) -> bool:
+    if within is None:
+        return await reader.one("alive_in_namespace", (owner, namespace, now)) is not None
+    values = {"owner": owner, "namespace": namespace, "now": now, "within": within}
+    return await reader.one("alive_in_namespace_within", values) is not None

@@ -148,6 +148,10 @@ class VerbStorage(ABC):
             raise thread_not_found(thread_id)
         return thread_of(row)
 
+    async def metadata_of(self, owner: str, thread_id: str) -> tuple[bytes, int] | None:
+        row = await self._rows.one("thread", (owner, thread_id))
+        return None if row is None else (row[4], row[2])
+
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         return await self._read(lambda reader: searches.search_threads(reader, owner, query))
 
@@ -408,6 +412,7 @@ class VerbStorage(ABC):
         values = {
             "owner": owner, "now": now, "limit": query.limit, "offset": query.offset,
             "filter": _encode(query.filter) if query.filter else None,
+            "within": None if query.within is None else _encode(query.within),
         }  # fmt: skip
         name = "search_items"
         if low:

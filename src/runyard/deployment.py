@@ -1,0 +1,148 @@
+"""What the `langgraph.json` files among the targets say about the server, beside their graphs: who may do what, the
+user's own routes, which origins may call, what is not served, how long things are kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from runyard.api.gate import Cors
+from runyard.items import Lasting
+from runyard.runtime.langgraph import manifest as files
+from runyard.runtime.langgraph.manifest import Manifest, Minutes
+from runyard.runtime.langgraph.remarks import Remark, remarks
+from runyard.runtime.load import bad_target
+from runyard.telemetry import say
+
+_SECONDS_PER_MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is asked for, by all files together. Times are seconds; None and 0 ask for nothing."""
+
+    app: Any = None
+    """The user's ASGI app."""
+    app_place: str = ""
+    auth: Any = None
+    """An `Auth` object of LangGraph's SDK."""
+    auth_place: str = ""
+    custom_route_auth: bool = False
+    cors: Cors | None = None
+    disabled: frozenset[str] = frozenset()
+    webhooks: bool = True
+    prefix: str = ""
+    lasting: Lasting = field(default_factory=Lasting)
+    thread_retention: float | None = None
+    sweep_interval: float | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: the target that names it, where it is, and what stands in it."""
+
+    target: str
+    folder: Path
+    manifest: Manifest
+    remarks: Sequence[Remark]
+
+
+def sources(targets: Sequence[str], base: Path) -> list[Source]:
+    """The files among the targets. Imports nothing.
+
+    Raises:
+        InvalidInput: one cannot be read, or does not fit.
+    """
+    found: list[Source] = []
+    for target in targets:
+        if files.is_manifest(target):
+            manifest, document = files.read(target, base / target)
+            found.append(Source(target, (base / target).resolve().parent, manifest, remarks(document)))
+    return found
+
+
+def report(found: Sequence[Source]) -> None:
+    """Logs what is not obeyed, by its key."""
+    for source in found:
+        for remark in source.remarks:
+            if remark.weight == "warning":
+                say("langgraph.json key not obeyed", file=source.target, key=remark.key, why=remark.why)
+
+
+def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
+    """What the files ask for. Puts their environments and folders in place for the whole process, and imports the
+    user's app and auth where the server `serves` them.
+
+    Raises:
+        InvalidInput: something that is named is not there, or two files name different things of a kind.
+    """
+    for source in found:
+        files.put_in_place(source.target, source.folder, source.manifest)
+    http = [source.manifest.http for source in found if source.manifest.http is not None]
+    item_ttl = _one(found, "store.ttl", lambda one: one.store and one.store.ttl)
+    thread_ttl = _one(found, "checkpointer.ttl", lambda one: one.checkpointer and one.checkpointer.ttl)
+    keeps = thread_ttl is not None and thread_ttl[1].strategy == "delete"
+    sweeps = [ttl[1].sweep_interval_minutes for ttl in (item_ttl, thread_ttl) if ttl is not None]
+    app = _one(found, "http.app", lambda one: one.http and one.http.app) if serves else None
+    auth = _one(found, "auth.path", lambda one: one.auth and one.auth.path) if serves else None
+    return Deployment(
+        app=None if app is None else _app(*app),
+        app_place="" if app is None else f"http.app {app[1]}",
+        auth=None if auth is None else files.object_at(auth[0].target, auth[0].folder, "auth.path", auth[1]),
+        auth_place="" if auth is None else f"auth {auth[1]}",
+        custom_route_auth=any(one.enable_custom_route_auth for one in http),
+        cors=_cors(_one(found, "http.cors", lambda one: one.http and one.http.cors)),
+        disabled=frozenset[str]().union(*(one.disabled for one in http)),
+        webhooks=not any(one.disable_webhooks for one in http),
+        prefix=_prefix(_one(found, "http.mount_prefix", lambda one: one.http and one.http.mount_prefix)),
+        lasting=Lasting() if item_ttl is None else Lasting(item_ttl[1].default_ttl, item_ttl[1].refresh_on_read),
+        thread_retention=_seconds(thread_ttl[1].default_ttl) if thread_ttl is not None and keeps else None,
+        sweep_interval=min(filter(None, map(_seconds, sweeps)), default=None),
+    )
+
+
+def _one(found: Sequence[Source], key: str, look: Callable[[Manifest], Any]) -> tuple[Source, Any] | None:
+    """What one of the files says about something, and which: two that differ are a contradiction."""
+    said = [(source, value) for source in found if (value := look(source.manifest)) is not None]
+    for source, value in said[1:]:
+        if value != said[0][1] or (isinstance(value, str) and source.folder != said[0][0].folder):
+            raise bad_target(source.target, f"{key} is another one than in {said[0][0].target}: a server has one")
+    return said[0] if said else None
+
+
+def _app(source: Source, where: str) -> Any:
+    app: object = files.object_at(source.target, source.folder, "http.app", where)
+    if not callable(app):
+        raise bad_target(source.target, f"http.app: {where} is {type(app).__name__}, no ASGI app")
+    return app
+
+
+def _cors(said: tuple[Source, Any] | None) -> Cors | None:
+    if said is None:
+        return None
+    source, asked = said[0], cast(files.Cors, said[1])
+    try:
+        re.compile(asked.allow_origin_regex or "")
+    except re.error as error:
+        raise bad_target(source.target, f"http.cors.allow_origin_regex is no regular expression: {error}") from None
+    defaults = Cors()
+    return Cors(
+        origins=tuple(asked.allow_origins),
+        pattern=asked.allow_origin_regex,
+        methods=defaults.methods if asked.allow_methods is None else tuple(asked.allow_methods),
+        headers=defaults.headers if asked.allow_headers is None else tuple(asked.allow_headers),
+        exposed=tuple(asked.expose_headers),
+        credentials=asked.allow_credentials,
+        max_age=asked.max_age,
+    )
+
+
+def _prefix(said: tuple[Source, str] | None) -> str:
+    return "" if said is None else said[1].rstrip("/")
+
+
+def _seconds(minutes: Minutes | None) -> float | None:
+    return None if minutes is None else minutes * _SECONDS_PER_MINUTE
