@@ -25,8 +25,8 @@ EMBEDDED = "embedded (SQLite)"
 
 @dataclass(frozen=True)
 class PostgresRow:
-    """One set-up under one load: medians over the rounds; ratios are medians of each round's ratio. `transactions`: of a
-    run, all that the database counted."""
+    """One set-up under one load: medians over the rounds; ratios are medians of each round's ratio. `transactions`: of
+    a run, all that the database counted."""
 
     what: str
     concurrency: int
