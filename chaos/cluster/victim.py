@@ -20,8 +20,9 @@ STEPS, PAUSE_S = 40, 0.1
 
 _WHERE = """
 SELECT attempt, process FROM runs JOIN workers ON worker_id = worker
-WHERE run_id = $1 AND attempt > $2 AND status = 'running'
+WHERE run_id = $1 AND status = 'running'
 """
+_AGAIN = "SELECT 1 FROM runs WHERE run_id = $1 AND attempt > $2"
 _LIVES = "SELECT 1 FROM workers WHERE process = $1 AND expires_at > clock_timestamp()"
 
 
@@ -45,18 +46,19 @@ class Victim:
         while time.monotonic() < deadline:
             number += 1
             run_id = await _long_walk(crowd, f"{key}-{number}")
-            attempt, member = await _executes(fleet, run_id, but=0)
+            attempt, member = await _executes(fleet, run_id)
             if member in among:
                 return cls(run_id, member, attempt, fleet)
         raise Broken(f"no run executes on any of {among}")
 
     async def goes_on(self) -> None:
-        """Waits until another attempt of the run executes.
+        """Waits until another attempt of the run executes, or has done so: it may have little left to do.
 
         Raises:
             Broken: none does.
         """
-        await _executes(self._fleet, self.run_id, but=self.attempt)
+        otherwise = f"run {self.run_id} of {self.member} does not go on elsewhere"
+        await _found(self._fleet, _AGAIN, self.run_id, self.attempt, otherwise)
 
     async def notices(self) -> None:
         """Waits until its worker, whose lease has ended and which is back, has noticed: it lives again.
@@ -77,9 +79,9 @@ async def _long_walk(crowd: Clients, key: str) -> str:
     return crowd.journal.accepted(key, await crowd.caller.call("POST", "/runs", body, key=key))
 
 
-async def _executes(fleet: Fleet, run_id: str, but: int) -> tuple[int, str]:
-    """The attempt that executes, after that one, and its member."""
-    row = await _found(fleet, _WHERE, run_id, but, f"run {run_id} does not execute after attempt {but}")
+async def _executes(fleet: Fleet, run_id: str) -> tuple[int, str]:
+    """The attempt that executes, and its member."""
+    row = await _found(fleet, _WHERE, run_id, f"run {run_id} does not execute")
     return row["attempt"], next(name for name, member in fleet.members.items() if member.pid == row["process"])
 
 

@@ -61,8 +61,8 @@ async def introduce(connection: Any) -> None:
 
 
 async def end_session(connection: Any, session: Session) -> bool:
-    """Has the database end a session; whether it has ended, or a pooler has given it to this connection. Until then what
-    it was told may still be done."""
+    """Has the database end a session; whether it has ended, or a pooler has given it to this connection. Until then
+    what it was told may still be done."""
     with soon(connection):
         return not await connection.fetch(_END, *session)
 
