@@ -86,7 +86,7 @@ class App:
         self._custom_place = asked.app_place
         self._asgi = api_app.build(api, lambda _: self.running(), offered, custom, asked.prefix)
         # LangGraph's own clients ask from inside, whatever is offered outside.
-        engine.serve_inside = inside(api, api_app.LANGGRAPH.build)
+        engine.serve_inside = inside(api, lambda own: api_app.LANGGRAPH.build(own).app)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._asgi(scope, receive, send)

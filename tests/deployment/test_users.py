@@ -188,3 +188,45 @@ def test_a_user_says_little_of_itself_and_survives_a_copy() -> None:
     assert (user.token, dict(user)["token"], user.get("none")) == ("s3cr3t", "s3cr3t", None)
     with pytest.raises(AttributeError, match="no 'team'"):
         _ = user.team
+
+
+INSIDE = """
+from typing import Any, TypedDict
+
+from langgraph.graph import START, StateGraph
+from langgraph_sdk import get_client
+
+
+class State(TypedDict, total=False):
+    headers: dict[str, str]
+    told: Any
+
+
+async def ask(state: State) -> Any:
+    client = get_client(headers=state["headers"])
+    try:
+        return {"told": await client.threads.count()}
+    except Exception as error:
+        return {"told": error.response.status_code}
+
+
+asks = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile()
+"""
+
+
+def test_what_agents_ask_the_server_from_inside_is_asked_for_its_user_too(guard: Guard, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "inside.py").write_text(INSIDE)
+        async with guard("own", manifest={"graphs": {"asks": "./inside.py:asks"}}) as s:
+            for _ in range(3):
+                await s.thread("bob")
+
+            async def told(headers: dict[str, str]) -> Any:
+                run = {"agent_id": "asks", "input": {"headers": headers}}
+                return (await s.post("ada", "/runs/wait", run)).json()["values"]["told"]
+
+            assert await told({}) == 401
+            assert await told({"Authorization": "Bearer bob"}) == 3
+            assert await told({"Authorization": "Bearer ada"}) == 0
+
+    play(story())

@@ -1,6 +1,7 @@
 """The API for the code of agents that this server executes: the same table, without a network, keys and foreign hosts.
 
-Whoever runs code here may do what its owner may.
+Whoever runs code here may do what its owner may. Where the deployment has rules of its own, they are asked as they are
+for every request: who the user is stands in the headers that the code sends.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class _Exchange:
     def _scope(self) -> Scope:
         headers = [(name.lower(), value) for name, value in self._request.headers if name.lower() not in _UNSENT]
         length = str(len(self._request.body)).encode()
+        headers += [(b"host", b"api"), (b"content-length", length), (_OWNER, self._owner.encode())]
         return {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -79,12 +81,11 @@ class _Exchange:
             "raw_path": self._request.path.encode(),
             "query_string": self._request.query,
             "root_path": "",
-            "headers": [
-                *headers, (b"host", b"api"), (b"content-length", length), (_OWNER, self._owner.encode()),
-            ],
+            "headers": headers,
+            "runyard.headers": dict(headers),
             "client": None,
             "server": None,
-        }  # fmt: skip
+        }
 
     async def _receive(self) -> Message:
         if not self._asked:
