@@ -27,7 +27,7 @@ GROUPS_S = {
     ("domain", "contract"): 60.0,
     ("api", "fuzz"): 60.0,
     ("stories",): 90.0,
-    ("langgraph",): 45.0,
+    ("langgraph", "dialect", "deployment"): 45.0,
     ("postgres",): 75.0,
     ("chaos", "cli", "client", "docs", "engine", "outbound"): 60.0,
 }

@@ -23,8 +23,9 @@ from runyard.storage.postgres.statements import statements
 STATEMENTS = statements(PACKAGE)
 SHORT, LONG = 200, 2000
 THREAD = {"owner": "", "thread_id": "t1"}
-LIST = {"owner": "", "statuses": None, "metadata": None, "limit": 10, "offset": 0}
-LABELLED = {"owner": "", "metadata": b'{"user":"u7"}', "name": "user", "value": "u7", "limit": 10, "offset": 0}
+ANY = {"owner": "", "statuses": None, "outcomes": None, "within": None, "limit": 10, "offset": 0}
+LIST = {**ANY, "metadata": None}
+LABELLED = {**ANY, "metadata": b'{"user":"u7"}', "name": "user", "value": "u7"}
 
 READS: dict[str, Any] = {
     "search_runs": LIST,
@@ -78,7 +79,7 @@ READS: dict[str, Any] = {
     "outliving_run": THREAD,
     "started_later": {**THREAD, "run_id": "r7"},
     "delivery": ("d7", ""),
-    "delivery_of_run": ("", "r7"),
+    "delivery_of_run": {"owner": "", "run_id": "r7", "within": None},
     "notice": ("d7", ""),
 }
 WRITES: dict[str, Any] = {
@@ -115,8 +116,8 @@ WRITES: dict[str, Any] = {
     },
 }  # fmt: skip
 WHOLE = {
-    "active_by_agent", "agents", "due_hosts", "executing", "figures", "forget_workers", "lost", "next_due", "offered",
-    "on_probation", "pending", "ready_apart", "ready_by_agent", "recall_deliveries", "settled_deliveries",
+    "active_by_agent", "agents", "due_hosts", "executing", "figures", "forget_workers", "lost", "next_due", "next_firing",
+    "offered", "on_probation", "pending", "published_at", "ready_apart", "ready_by_agent", "recall_deliveries", "settled_deliveries",
     "suspects_by_agent", "unswept_threads", "waiting_by_agent",
 }  # fmt: skip
 """Those that read an index to its end: it holds what is active or to be done and nothing else, or the table is a small

@@ -26,7 +26,7 @@ NOW = 10
 ALL_BEFORE = Keep(keys_before=NOW, runs_before=NOW, events_before=NOW, threads_before=NOW)
 MOST = BATCH + 4 * PAGE
 """Rows of a transaction: a candidate costs a few beside those that go with it, its mark, its thread's header."""
-LASTING = {"schema_versions", "agents"}
+LASTING = {"schema_versions", "agents", "assistants", "assistant_versions"}
 """Tables whose rows stay."""
 
 _TOUCHED = """

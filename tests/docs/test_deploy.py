@@ -121,7 +121,7 @@ def test_who_is_stopped_gets_the_time_that_a_drain_takes(tmp_path: Path) -> None
 
 
 def test_probes_ask_what_is_answered_without_a_key(tmp_path: Path) -> None:
-    health = {path for path, _ in api_app.HEALTH} - {"/metrics"}
+    health = {path for path, _ in api_app.HEALTH.table} - {"/metrics"}
     ports = {each.name: settings_of(each, tmp_path).port for each in STARTED}
     for name, deployment in of_kind("Deployment").items():
         container = container_of(deployment)

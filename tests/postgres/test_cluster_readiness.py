@@ -136,4 +136,4 @@ def test_a_worker_executes_many_runs_at_once(on_cluster: OnCluster) -> None:
 
 
 def test_a_worker_answers_for_its_health_only() -> None:
-    assert sorted(path for path, _ in api_app.HEALTH) == ["/metrics", "/ok", "/ready"]
+    assert sorted(path for path, _ in api_app.HEALTH.table) == ["/metrics", "/ok", "/ready"]

@@ -44,7 +44,7 @@ class _Exchange:
     def __init__(self, app: ASGIApp, owner: str, request: ServerRequest, tell: Callable[[ServerPiece], None]) -> None:
         self._app = app
         self._request = request
-        self._tell = tell
+        self._give = tell
         self._owner = owner
         self._start: Message = {}
         self._asked = False
@@ -65,7 +65,7 @@ class _Exchange:
     async def _work(self) -> None:
         await self._app(self._scope(), self._receive, self._send)
         if not self._ended:
-            self._tell(ServerPiece(last=True, error="the answer broke off"))
+            self._give(ServerPiece(last=True, error="the answer broke off"))
 
     def _scope(self) -> Scope:
         headers = [(name.lower(), value) for name, value in self._request.headers if name.lower() not in _UNSENT]
@@ -103,4 +103,4 @@ class _Exchange:
         self._ended = not message.get("more_body", False)
         body, start = message.get("body", b""), self._start
         self._start = {}
-        self._tell(ServerPiece(start.get("status", 0), list(start.get("headers", ())), bytes(body), self._ended))
+        self._give(ServerPiece(start.get("status", 0), list(start.get("headers", ())), bytes(body), self._ended))

@@ -25,3 +25,6 @@ CREATE TABLE crons (
 CREATE INDEX crons_due ON crons (next_at, owner, cron_id) WHERE next_at IS NOT NULL;
 CREATE INDEX crons_of_thread ON crons (owner, thread_id) WHERE thread_id IS NOT NULL;
 CREATE INDEX crons_of_assistant ON crons (owner, assistant_id);
+
+-- Each firing replaces a row.
+ALTER TABLE crons SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
