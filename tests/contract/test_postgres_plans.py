@@ -116,9 +116,9 @@ WRITES: dict[str, Any] = {
     },
 }  # fmt: skip
 WHOLE = {
-    "active_by_agent", "agents", "due_hosts", "executing", "figures", "forget_workers", "lost", "next_due", "next_firing",
-    "offered", "on_probation", "pending", "published_at", "ready_apart", "ready_by_agent", "recall_deliveries", "settled_deliveries",
-    "suspects_by_agent", "unswept_threads", "waiting_by_agent",
+    "active_by_agent", "agents", "due_hosts", "executing", "figures", "forget_workers", "lost", "next_due",
+    "next_firing", "offered", "on_probation", "pending", "published_at", "ready_apart", "ready_by_agent",
+    "recall_deliveries", "settled_deliveries", "suspects_by_agent", "unswept_threads", "waiting_by_agent",
 }  # fmt: skip
 """Those that read an index to its end: it holds what is active or to be done and nothing else, or the table is a small
 one; and the figures, for people, which count everything."""
