@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -18,11 +18,13 @@ _BROKEN = (aiohttp.ClientError, OSError, asyncio.TimeoutError, json.JSONDecodeEr
 
 @dataclass(frozen=True)
 class Answer:
-    """What came: the status, the JSON body, and whether the server said that it had known the key."""
+    """What came: the status, the JSON body, whether the server said that it had known the key, and whether it was sent
+    before and not answered."""
 
     status: int
     body: Any
     replayed: bool = False
+    again: bool = False
 
 
 class Caller:
@@ -51,11 +53,12 @@ class Caller:
 
     async def call(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Answer:
         """Sends it until it is answered with something else than 503."""
+        again = False
         while True:
             try:
-                return await self.once(self.url, method, path, body, key=key)
+                return replace(await self.once(self.url, method, path, body, key=key), again=again)
             except _BROKEN:
-                pass
+                again = True
             self.unanswered += 1
             await asyncio.sleep(PAUSE_S)
 

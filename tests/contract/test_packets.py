@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from runyard.checkpoints import Asked, Checkpoint, PendingWrite, Question, Snapshot, append, remove, set_to
 from runyard.events import Entry
-from runyard.items import Item, ItemSearch, NamespaceQuery
+from runyard.items import Item, ItemSearch, Lasting, NamespaceQuery
 from runyard.runtime import packets
 from runyard.runtime.chores import Change, Chore, Draw, ListSubgraphs, ReadHistory, ReadState, UpdateState
 from runyard.runtime.contract import (
@@ -88,6 +88,7 @@ STARTS: dict[str, Start] = {
         apart=True,
         injected=[Injected(1, b"{}")],
         max_value_bytes=2000,
+        lasting=Lasting(5.0, True),
     ),
     **{
         f"chore {n}: {type(chore).__name__}": Start(
@@ -112,8 +113,8 @@ FROM_AGENT: dict[str, FromAgent] = {
     "write": WRITE,
     "empty write": Write([], None, [], [], []),
     "put": StoreCall(1, "put", ("a", "b"), "k", b"{}", 2.5),
-    "search": StoreCall(2, "search", search=ItemSearch(("a",), {"x": {"$gt": 1}}, 5, 6), refresh=True),
-    "namespaces": StoreCall(3, "namespaces", query=NamespaceQuery(("a",), ("*",), 2, 3, 4)),
+    "search": StoreCall(2, "search", search=ItemSearch(("a",), {"x": {"$gt": 1}}, 5, 6, {"o": 1}), refresh=True),
+    "namespaces": StoreCall(3, "namespaces", query=NamespaceQuery(("a",), ("*",), 2, 3, 4, {"o": 1})),
     "history": StateCall(4, "history", "n", "c", 20),
     "completed": Ended("completed", WRITE, [], exceptions=[]),
     "asked": Ended("asked", None, [QUESTION], exceptions=[]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attempts import FACES, Attempt, attempts, things_of, tried
+from auth_attempts import FACES, Attempt, attempts, things_of, tried
 from live_server import play
 from projects import Guard
 

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from attempts import FACES, SECRET, STREAMS, Attempt, Watch, attempts, sockets, things_of, tried, world
+from auth_attempts import FACES, SECRET, STREAMS, Attempt, Watch, attempts, sockets, things_of, tried, world
 from live_server import play
 from projects import Guard, Guarded
 

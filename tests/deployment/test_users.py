@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempts import Attempt, Watch
+from auth_attempts import Attempt, Watch
 from live_server import play
 from projects import Guard
 

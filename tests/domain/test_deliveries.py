@@ -16,7 +16,7 @@ from runyard import runs
 from runyard.deliveries import Delivery, Try, Verdict, host_of, id_of, pause, retry_after, verdict
 from runyard.errors import InvalidInput
 from runyard.outbound.signing import Secret, parse_secret, signed_headers
-from runyard.runs import Command, Config, Dialect, Request
+from runyard.runs import Acting, Command, Config, Dialect, Request
 
 DAY = 86_400.0
 NOW = 1_800_000_000_000_000
@@ -145,6 +145,7 @@ def test_a_webhook_is_seen_from_the_first_bytes_of_a_request(has: bool) -> None:
         durability="exit",
         stream_subgraphs=True,
         langgraph=Dialect("webhook"),
+        acting=Acting("webhook", [], {"webhook": 1}),
         webhook="http://a.example/" if has else msgspec.UNSET,
     )
     assert [field for field in everything.__struct_fields__ if getattr(everything, field) is msgspec.UNSET] == (

@@ -24,7 +24,7 @@ async def here() -> None: ...
 
 
 def place_and_lease(app: App) -> tuple[type, float]:
-    return type(app.engine._host), app.engine._terms.lease  # pyright: ignore[reportPrivateUsage]
+    return type(app.engine._host), app.engine.terms.lease  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize(
