@@ -387,6 +387,23 @@ def test_parameters_that_mean_nothing_are_passed_over_and_named(server: Starter)
     play(story())
 
 
+@both
+def test_who_reads_on_from_an_answer_is_told_the_whole_run_that_it_began(server: Starter, transport: str) -> None:
+    async def story() -> None:
+        async with server(adds) as s:
+            thread = await s.thread()
+            ask = await asker(s, thread, transport)
+            for _ in range(2):
+                begun = await ask("run.start", assistantId="adds", input={"n": 1})
+                await ended(s, begun)
+                behind = begun["meta"]["appliedThroughSeq"]
+                told = [frame["params"]["data"]["event"] for frame in await log_of(s, thread, since=behind)
+                        if frame["method"] == "lifecycle"]  # fmt: skip
+                assert told == ["started", "running", "completed"]
+
+    play(story())
+
+
 def test_fields_of_a_subscription_that_mean_nothing_are_passed_over_and_named(server: Starter) -> None:
     async def story() -> None:
         async with server(adds) as s:

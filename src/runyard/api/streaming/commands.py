@@ -156,6 +156,7 @@ _STATE, _LIST, _FORK, _CREATE = Shape(StateGet), Shape(ListCheckpoints), Shape(F
 _CONFIGURED = frozenset({"thread_id", "checkpoint_id"})
 """Keys of `config.configurable` that clients of LangGraph send, and that have a field of their own here."""
 _READS = frozenset({"agent.getTree", "state.get", "state.listCheckpoints"})
+_BEGINS = frozenset({"run.start", "input.respond", "state.fork"})
 
 ERRORS: tuple[tuple[type[RunyardError], str], ...] = (
     (Unsupported, "not_supported"),
@@ -213,13 +214,17 @@ class Commands:
         return await verb(command)
 
     async def respond(self, command: Command, case: Case) -> bytes:
-        """Does a command; the response to it, with the number of the last event that is in its result.
+        """Does a command; the response to it, with a number behind which a client misses nothing when it reads on from
+        there: that of the last event that is in its result, or that was there before it began a run.
 
         Raises:
             RunyardError: it failed (see `refusal`).
         """
+        # A run may be over before its client is told of it.
+        begins = command.method in _BEGINS
+        before = await self.api.storage.last_seq(self.owner, self._thread_id) if begins else 0
         result = await self.do(command)
-        through = await self.api.storage.last_seq(self.owner, self._thread_id)
+        through = before if begins else await self.api.storage.last_seq(self.owner, self._thread_id)
         return success(command, result, case, through, ignored(command))
 
     # runs
