@@ -35,6 +35,16 @@ def installed(name: str, requirement: str, python: str = sys.executable) -> Path
     return place / "bin"
 
 
+def python312() -> str | None:
+    """An interpreter that Aegra runs on, or None: nothing is downloaded for it."""
+    candidates = [sys.executable, *filter(None, map(shutil.which, ("python3.12", "python3.13", "python3.14")))]
+    probe = "import sys; sys.exit(sys.version_info < (3, 12))"
+    for candidate in candidates:
+        if subprocess.run([candidate, "-c", probe], capture_output=True).returncode == 0:
+            return candidate
+    return None
+
+
 def version(programs: Path, distribution: str) -> str:
     """Of what an environment has."""
     asked = f"import importlib.metadata; print(importlib.metadata.version({distribution!r}))"
@@ -68,6 +78,22 @@ def vendor(folder: Path, programs: Path) -> Generator[Server]:
         QUIET,
     ) as server:  # fmt: skip
         server.answers("/ok")
+        yield server
+
+
+@contextmanager
+def aegra(folder: Path, programs: Path, database: str) -> Generator[Server]:
+    """Aegra without Redis, on a PostgreSQL database."""
+    _graphs(folder)
+    with running(
+        lambda port: [
+            str(programs / "python"), "-m", "uvicorn", "aegra_api.main:app",
+            "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
+        ],
+        folder,
+        {**QUIET, "DATABASE_URL": database, "AEGRA_CONFIG": "langgraph.json"},
+    ) as server:  # fmt: skip
+        server.answers("/ready")
         yield server
 
 

@@ -37,7 +37,7 @@ def test_the_table_has_each_server_and_says_who_is_left_out() -> None:
     row = report.row("wait", 1, {"runyard": figures(2000), "peer": figures(8)})
     lines = list(report.tables(report.Report([row], {"peer": "2.0"}, {"other": "no Python 3.12"})))
     assert lines[:3] == ["peer: 2.0", "other is left out: no Python 3.12", ""]
-    assert lines[-1] == "| wait | 1 | 2,000.0 | 0.5 | 1.0 | 8.0 | 125.0 | 250.0 | 250.0 |"
+    assert lines[-1] == "| wait | 1 | 2,000.0 | 0.5 | 8.0 | 125.0 | 250.00 |"
     assert len({line.count("|") for line in lines[3:]}) == 1
 
 
