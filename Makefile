@@ -62,6 +62,10 @@ bench-threads: $(READY) ## Measure the streaming protocol, over SSE and over Web
 bench-large: $(READY) ## Measure what operations cost on a file with a million finished runs
 	@$(BIN)/python -m bench.large $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: $(READY) ## Measure LangGraph's dialect beside other servers of it, on the same graphs
+	@$(BIN)/python -m bench.peers $(ARGS)
+
 .PHONY: chaos
 chaos: $(READY) ## Kill servers, break disks, crowd, soak, upset clusters, for 40 minutes (ARGS="kill --minutes 1")
 	@$(BIN)/python -m chaos $(ARGS)

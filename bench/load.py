@@ -15,21 +15,21 @@ async def connection(port: int, request: bytes, until: float, took: list[float])
         begun = time.perf_counter()
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
+        if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 204")):
             raise RuntimeError(head.decode())
         _, known, rest = head.lower().partition(b"content-length: ")
         if known:
             await reader.readexactly(int(rest.split(b"\r\n")[0]))
-        else:  # a wait that lasted is answered in chunks
+        elif not head.startswith(b"HTTP/1.1 204"):  # a wait that lasted is answered in chunks, as streams are
             await reader.readuntil(b"\r\n0\r\n\r\n")
         took.append(time.perf_counter() - begun)
     writer.close()
 
 
-async def main(port: int, path: str, body: str, concurrency: int, seconds: float) -> None:
+async def main(port: int, path: str, body: str, concurrency: int, seconds: float, method: str = "POST") -> None:
     payload = body.encode()
     request = (
-        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
         f"content-length: {len(payload)}\r\n\r\n"
     ).encode() + payload
     took: list[float] = []
@@ -52,5 +52,5 @@ async def main(port: int, path: str, body: str, concurrency: int, seconds: float
 if __name__ == "__main__":
     import uvloop
 
-    port, path, body, concurrency, seconds = sys.argv[1:]
-    uvloop.run(main(int(port), path, body, int(concurrency), float(seconds)))
+    port, path, body, concurrency, seconds, *method = sys.argv[1:]
+    uvloop.run(main(int(port), path, body, int(concurrency), float(seconds), *method))

@@ -19,17 +19,22 @@ HERE = Path(__file__).parent
 
 
 class Server:
-    """One process that listens."""
+    """One process that listens; in `folder`, and with what `environment` adds to this process's own."""
 
-    def __init__(self, command: Callable[[int], list[str]]) -> None:
+    def __init__(
+        self, command: Callable[[int], list[str]], folder: Path = HERE.parent, environment: dict[str, str] | None = None
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._command = command(self.port)
+        self._folder, self._environment = folder, {**os.environ, **(environment or {})}
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, cwd=HERE.parent, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            self._command, cwd=self._folder, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def answers(self, path: str = "/ok") -> float:
         """Seconds until a path is answered with 200."""
@@ -120,9 +125,11 @@ def bare(folder: Path) -> Generator[Server]:
 
 
 @contextmanager
-def running(command: Callable[[int], list[str]]) -> Generator[Server]:
+def running(
+    command: Callable[[int], list[str]], folder: Path = HERE.parent, environment: dict[str, str] | None = None
+) -> Generator[Server]:
     """A server of a command that takes its port."""
-    server = Server(command)
+    server = Server(command, folder, environment)
     try:
         yield server
     finally:
