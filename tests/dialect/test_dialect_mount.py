@@ -25,7 +25,7 @@ def test_either_face_is_at_the_root(server: Starter) -> None:
             async with server(echoes, root=root) as s:
                 assert (await s.get(f"{dialect}/info")).json()["host"]["kind"] == "runyard"
                 assert (await s.get(f"{native}/info")).json()["name"] == "runyard"
-                assert (await s.get(f"{native}/ready")).status_code == 200
+                assert [(await s.get(f"{face}/ready")).json()["ready"] for face in (native, dialect)] == [True, True]
                 waited = await s.post(f"{dialect}/runs/wait", {"assistant_id": "echoes", "input": 1})
                 assert waited.json() == {"echo": 1}
                 waited = await s.post(f"{native}/runs/wait", {"agent_id": "echoes", "input": 1})

@@ -13,6 +13,7 @@ from runyard.api.faces import Table, without
 from runyard.api.langgraph import assistants, crons, runs, states, store, streaming, system, threads
 from runyard.api.langgraph.problems import ErrorDetail
 from runyard.api.operation import operation
+from runyard.api.system import ready
 
 
 @operation("System", needs="nothing", answer=dict[str, Any])
@@ -84,6 +85,7 @@ ROUTES: Table = (
     ("/store/namespaces", {"POST": store.list_namespaces}),
     ("/", {"GET": system.ok.named("root")}),
     ("/ok", {"GET": system.ok}),
+    ("/ready", {"GET": ready}),
     ("/info", {"GET": system.info}),
     ("/metrics", {"GET": system.metrics}),
     ("/openapi.json", {"GET": openapi_document}),
