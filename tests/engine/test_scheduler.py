@@ -317,6 +317,7 @@ def test_an_assistant_is_asked_as_it_is_when_its_cron_fires(server: Starter, clo
     play(story())
 
 
+@pytest.mark.sqlite("where servers share a database, an agent that was published stays one")
 def test_a_cron_whose_agent_is_gone_says_so_and_can_be_switched_off(server: Starter, clock: MovableClock) -> None:
     async def story() -> None:
         async with server(echo, other, clock=clock) as s:

@@ -85,6 +85,7 @@ def test_after_the_outcome_the_store_of_a_run_is_stale(server: Starter) -> None:
     play(story())
 
 
+@pytest.mark.sqlite("it names a file, and opens that again")
 @pytest.mark.parametrize("method", ["put", "delete", "get"])
 def test_an_attempt_that_lost_its_lease_changes_nothing(method: str, server: Starter, tmp_path: Path) -> None:
     """A read extends the time of an item, which is a write too."""
