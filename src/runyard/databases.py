@@ -110,7 +110,7 @@ def migrate_postgres(url: str) -> int:
 
 
 def inspect_sqlite(path: Path) -> dict[str, Any]:
-    """What there is to tell of a file (see `runyard.server.inspect`)."""
+    """What there is to tell of a file (see `runyard.offline.inspect`)."""
     facts: dict[str, Any] = {
         "path": str(path),
         "exists": path.exists(),
@@ -139,7 +139,7 @@ def inspect_sqlite(path: Path) -> dict[str, Any]:
 
 
 def inspect_postgres(url: str, name: str) -> dict[str, Any]:
-    """What there is to tell of a database (see `runyard.server.inspect`)."""
+    """What there is to tell of a database (see `runyard.offline.inspect`)."""
     facts: dict[str, Any] = {
         "path": name, "exists": False, "schema": 0, "latest": 0, "holder": None, "problem": None,
         "workers": [], "unoffered": {}, "unsafe": (),

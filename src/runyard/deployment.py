@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+
+import msgspec
 
 from runyard.api.gate import Cors
 from runyard.items import Lasting
@@ -18,6 +20,9 @@ from runyard.runtime.load import bad_target
 from runyard.telemetry import say
 
 _SECONDS_PER_MINUTE = 60.0
+
+S = TypeVar("S", bound=msgspec.Struct)
+"""Settings."""
 
 
 @dataclass(frozen=True)
@@ -146,3 +151,24 @@ def _prefix(said: tuple[Source, str] | None) -> str:
 
 def _seconds(minutes: Minutes | None) -> float | None:
     return None if minutes is None else minutes * _SECONDS_PER_MINUTE
+
+
+def settled(settings: S, asked: Deployment) -> S:
+    """The settings, of which those that nobody has changed are as `langgraph.json` wants them."""
+    wanted = {"thread_retention": asked.thread_retention, "sweep_interval": asked.sweep_interval}
+    defaults = type(settings)()
+    changes = {
+        name: value
+        for name, value in wanted.items()
+        if value is not None and getattr(settings, name) == getattr(defaults, name)
+    }
+    return msgspec.structs.replace(settings, **changes)
+
+
+def is_guarded(targets: Sequence[str], base: Path) -> bool:
+    """Whether a `langgraph.json` among the targets says who may do what.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    return any(source.manifest.auth is not None for source in sources(targets, base))

@@ -749,9 +749,12 @@ class Lifecycle:
         for run_id in here:
             await self._slots.stopped(run_id, self._cancel_grace)
 
-    async def copy_thread(self, owner: str, thread_id: str) -> tuple[Thread, State, list[Question]]:
-        """A new thread with the same state and history."""
-        copy = await self.storage.copy_thread(owner, thread_id, self.clock.new_id(), self.clock.now())
+    async def copy_thread(
+        self, owner: str, thread_id: str, metadata: dict[str, Any] | None = None
+    ) -> tuple[Thread, State, list[Question]]:
+        """A new thread with the same state and history, and the same metadata or those that are given."""
+        given = None if metadata is None else _encode(metadata)
+        copy = await self.storage.copy_thread(owner, thread_id, self.clock.new_id(), self.clock.now(), given)
         return await self._with_state(copy)
 
     async def history(self, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:

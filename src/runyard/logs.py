@@ -103,7 +103,7 @@ def configure_logging(form: Literal["text", "json"], level: str) -> None:
 
 def _repeated(record: logging.LogRecord) -> dict[str, Any]:
     """How often the line was kept back since it was told last."""
-    return {"repeated": getattr(record, "repeated")} if hasattr(record, "repeated") else {}  # noqa: B009
+    return {name: value for name, value in vars(record).items() if name == "repeated"}
 
 
 def _fields_of_run(record: logging.LogRecord) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +18,6 @@ from typing import Any, Literal
 import msgspec
 import uvicorn
 
-from runyard import databases, moving
-from runyard.agents import Agent
 from runyard.api import app as api_app
 from runyard.api.auth import Keys
 from runyard.api.authorization.admit import admitting
@@ -35,10 +33,10 @@ from runyard.clock import Clock
 from runyard.connections import guarded
 from runyard.crons import Cron
 from runyard.databases import Adapters, postgres_adapters, sqlite_adapters
-from runyard.deployment import Deployment, Source, deployment, report, sources
+from runyard.deployment import Deployment, deployment, report, settled, sources
 from runyard.doorway import Doorway
 from runyard.engine import Engine, Terms
-from runyard.errors import InvalidInput, RunyardError, Unavailable, Unsupported
+from runyard.errors import InvalidInput, Unavailable, Unsupported
 from runyard.lifecycle import CreateRun
 from runyard.logs import configure_logging
 from runyard.outbound.guard import parse_allowed
@@ -49,9 +47,8 @@ from runyard.runtime.contract import Host, LoadedAgent
 from runyard.runtime.load import load_targets
 from runyard.runtime.packets import Setup
 from runyard.runtime.processes import ProcessHost
-from runyard.settings import POSTGRES, SQLITE, Settings, check_processes, check_role, is_loopback, without_password
+from runyard.settings import Settings, check_processes, check_role, is_loopback
 from runyard.sockets import Sockets
-from runyard.storage.sqlite.backup import copy_database
 from runyard.telemetry import Spans, say
 
 BACKLOG = 4096
@@ -60,12 +57,6 @@ WORKER: api_app.Faces = {"": api_app.HEALTH}
 """What a worker offers."""
 STRAGGLERS = 2.0
 """Seconds that connections have to end after the drain, before they are cut."""
-OTHER_WAYS = {
-    (False, False): "`runyard backup` copies a file",
-    (True, True): "PostgreSQL's own pg_dump and pg_restore copy one of theirs",
-    (True, False): "there is no way back into a file",
-}
-"""What is there instead of a copy, by whether source and target are PostgreSQL databases."""
 
 
 class App:
@@ -154,7 +145,7 @@ def _app(
     files = sources(settings.agents, Path.cwd())
     report(files)
     asked = deployment(files, serves=offered != WORKER)
-    settings = _settled(settings, asked)
+    settings = settled(settings, asked)
     found = [*load_targets(settings.agents, Path.cwd()), *agents] if settings.workers else []
     loaded = {agent.agent.agent_id: agent for agent in found}
     if len(loaded) < len(found):
@@ -211,18 +202,6 @@ def _app(
     admit = admitting(api, api_app.LANGGRAPH.words) if asked.custom_route_auth else None
     custom = None if asked.app is None else Custom(asked.app, admit)
     return App(engine, api, offered, custom, asked)
-
-
-def _settled(settings: Settings, asked: Deployment) -> Settings:
-    """The settings, of which those that nobody has changed are as `langgraph.json` wants them."""
-    wanted = {"thread_retention": asked.thread_retention, "sweep_interval": asked.sweep_interval}
-    defaults = Settings()
-    changes = {
-        name: value
-        for name, value in wanted.items()
-        if value is not None and getattr(settings, name) == getattr(defaults, name)
-    }
-    return msgspec.structs.replace(settings, **changes)
 
 
 def _cors(settings: Settings, asked: Deployment) -> Cors:
@@ -490,107 +469,3 @@ class _Server(uvicorn.Server):
         if self.should_exit:
             os._exit(1)
         super().handle_exit(sig, frame)
-
-
-def migrate(settings: Settings) -> int:
-    """Brings the database to this version's schema; how many migrations were applied.
-
-    Raises:
-        Unavailable: a server holds the database.
-        StorageError: it was written by a newer version.
-    """
-    if settings.shared:
-        return databases.migrate_postgres(settings.database)
-    return databases.migrate_sqlite(settings.database_path, settings.synchronous)
-
-
-def backup(settings: Settings, file: Path, *, overwrite: bool, progress: Callable[[int, int], None]) -> dict[str, int]:
-    """Copies the database to `file`, whether it is being served or not; what the copy holds: `threads`, `runs`,
-    `unfinished` ones among them, `items`, `bytes`. `progress` is told pages done and pages in all.
-
-    Raises:
-        InvalidInput: the file exists and is not to be overwritten, or cannot be made; or there is no database.
-        StorageError: the copy failed, or is not sound.
-    """
-    if settings.shared:
-        raise InvalidInput("the database is a PostgreSQL one: PostgreSQL's own pg_dump copies it", field="database")
-    return copy_database(settings.database_path, file, overwrite=overwrite, progress=progress)
-
-
-def copy(source: str, target: str, *, restart: bool, progress: moving.Progress) -> moving.Moved:
-    """Copies an SQLite database (its URL, or the path of its file) into a PostgreSQL one, which is empty or holds what
-    an earlier copy of the same has brought; the copy is compared with its source. With `restart` what was copied
-    earlier is removed first. `progress` is told what goes on, rows done and rows in all.
-
-    Raises:
-        InvalidInput: that direction is not copied, there is no such file, or the target holds something else.
-        Unavailable: a server has the source, the target cannot be reached, or another copy is under way.
-        StorageError: a schema does not fit, a row is refused, or the two are not the same in the end.
-    """
-    way = source.startswith(POSTGRES), target.startswith(POSTGRES)
-    if way in OTHER_WAYS:
-        raise InvalidInput(f"only an SQLite database is copied, into a PostgreSQL one: {OTHER_WAYS[way]}")
-    path = Settings(database=source).database_path if source.startswith(SQLITE) else Path(source)
-    return moving.move(path, target, restart=restart, progress=progress)
-
-
-def inspect(settings: Settings) -> dict[str, Any]:
-    """What `runyard doctor` looks at: the database (`path`, `exists`, `schema`, `latest`, `holder`, `problem`), for
-    one that is shared its `workers`, what runs wait for none of them (`unoffered`: agent id -> runs) and its settings
-    by which something may be lost (`unsafe`), the agents (`agents`, `agents_problem`), and what the `langgraph.json`
-    files among the targets say (`told`: key, `ok` or `warning`, text; `told_problem`). Changes nothing."""
-    if settings.shared:
-        facts = databases.inspect_postgres(settings.database, without_password(settings.database))
-    else:
-        facts = databases.inspect_sqlite(settings.database_path)
-    agents: list[Agent] = []
-    try:
-        agents = [loaded.agent for loaded in load_targets(settings.agents, Path.cwd())]
-        facts["agents_problem"] = None
-    except RunyardError as error:
-        facts["agents_problem"] = error.message
-    facts |= {"told": [], "told_problem": None}
-    try:
-        found = sources(settings.agents, Path.cwd())
-        facts["told"] = [remark for source in found for remark in source.remarks]
-        facts["told"] += _obeyed(settings, found)
-    except RunyardError as error:
-        facts["told_problem"] = error.message
-    return {**facts, "agents": sorted(agent.agent_id for agent in agents)}
-
-
-def _obeyed(settings: Settings, found: Sequence[Source]) -> list[tuple[str, str, str]]:
-    """What of the files is obeyed, in words; where a setting says otherwise, that it does."""
-    asked = deployment(found)
-    told: list[tuple[str, str, str]] = []
-    if asked.auth is not None:
-        Authority(asked.auth, asked.auth_place)
-        told.append(
-            ("auth", "ok", "its `authenticate` is asked by every request, and its handlers say who may do what")
-        )
-    if asked.app is not None:
-        told.append(("http.app", "ok", "its routes are served before the API's own"))
-    if asked.cors is not None:
-        told.append(("http.cors", "ok", f"pages of {', '.join(asked.cors.origins) or asked.cors.pattern} may call"))
-    if asked.disabled:
-        told.append(("http.disable_*", "ok", f"not served are {', '.join(sorted(asked.disabled))}"))
-    if asked.prefix:
-        told.append(("http.mount_prefix", "ok", f"everything is served below {asked.prefix}"))
-    if asked.lasting.minutes is not None:
-        told.append(("store.ttl", "ok", f"items are kept {asked.lasting.minutes:g} minutes where nobody says how long"))
-    settled = _settled(settings, asked)
-    for key, name in (("checkpointer.ttl", "thread_retention"), ("sweep_interval_minutes", "sweep_interval")):
-        wanted, is_ = getattr(asked, name), getattr(settled, name)
-        if wanted is not None:
-            wins = "" if wanted == is_ else f"; the setting {name} wins over {wanted:g}"
-            told.append((key, "ok", f"{name} is {is_:g} seconds{wins}"))
-    return told
-
-
-def is_guarded(settings: Settings) -> bool:
-    """Whether a `langgraph.json` among the targets says who may do what.
-
-    Raises:
-        InvalidInput: it cannot be read.
-    """
-    return any(source.manifest.auth is not None for source in sources(settings.agents, Path.cwd()))

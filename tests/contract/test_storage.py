@@ -176,6 +176,18 @@ def test_a_copy_keeps_its_state_and_history_when_the_original_is_gone(on_storage
     on_storage(case)
 
 
+def test_a_copy_has_the_metadata_that_it_is_given_and_the_original_keeps_its_own(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await storage.create_thread("", "t", b'{"owner":"ada","a":1}', 1, if_exists="raise")
+        assert (await storage.copy_thread("", "t", "same", 2)).metadata == b'{"owner":"ada","a":1}'
+        assert (await storage.copy_thread("", "t", "other", 3, b'{"owner":"bob"}')).metadata == b'{"owner":"bob"}'
+        assert (await storage.thread("", "t")).metadata == b'{"owner":"ada","a":1}'
+        found = await storage.search_threads("", ThreadFilter(metadata={"owner": "ada"}))
+        assert {thread.thread_id for thread, _ in found} == {"t", "same"}
+
+    on_storage(case)
+
+
 def test_a_deleted_id_that_is_used_again_continues_its_numbers(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")

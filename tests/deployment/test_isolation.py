@@ -265,6 +265,20 @@ def test_nothing_is_made_that_its_maker_could_not_see_or_that_another_could(guar
     play(story())
 
 
+def test_a_copy_is_its_makers_from_the_first_moment(guard: Guard) -> None:
+    async def story() -> None:
+        async with guard({"threads": "own", "threads.read": None}) as s:
+            thread_id = await s.thread("ada", metadata={"a": 1})
+            for base in ("", "/langgraph"):
+                copy = (await s.post("bob", f"{base}/threads/{thread_id}/copy")).json()
+                assert copy["metadata"] == {"a": 1, "owner": "bob"}
+                found = (await s.post("bob", "/threads/search")).json()
+                assert copy["thread_id"] in [thread["thread_id"] for thread in found]
+            assert [thread["thread_id"] for thread in (await s.post("ada", "/threads/search")).json()] == [thread_id]
+
+    play(story())
+
+
 def test_members_of_a_list_share_what_names_them(guard: Guard) -> None:
     async def story() -> None:
         async with guard({"*": lambda ctx, value: {"members": {"$contains": ctx.user.identity}}}) as s:

@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 import threading
-from typing import Annotated, Any
+from typing import Any
 
-from langgraph.graph import START, StateGraph
-from langgraph.types import interrupt
-from typing_extensions import TypedDict
+from asking_graphs import AROUND, ASKING
 
 from runyard import graph
 
-
-class Count(TypedDict):
-    n: Annotated[int, operator.add]
-    log: Annotated[list[str], operator.add]
-
-
-def step(name: str) -> Any:
-    def node(state: Count) -> dict[str, Any]:
-        return {"n": 1, "log": [name]}
-
-    return node
-
-
-def ask(state: Count) -> dict[str, Any]:
-    return {"log": [f"answered {interrupt({'sure': state['n']})}"]}
-
-
-def chain(*steps: tuple[str, Any]) -> Any:
-    builder = StateGraph(Count)
-    before = START
-    for name, node in steps:
-        builder.add_node(name, node)
-        builder.add_edge(before, name)
-        before = name
-    return builder
-
-
-ASKING = chain(("a", step("a")), ("ask", ask), ("b", step("b")))
-AGENTS = [
-    graph(ASKING, id="asking"),
-    graph(chain(("first", step("first")), ("inner", ASKING.compile()), ("last", step("last"))), id="around"),
-]
+AGENTS = [graph(ASKING, id="asking"), graph(AROUND, id="around")]
 
 HELPS = threading.Event()
 """Lets the helper of a deep agent answer."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import asking_graphs
 import pytest
 import remote_graphs
 from dialect_server import Dialect, dialect_server
@@ -96,7 +97,7 @@ def test_a_remote_graph_is_drawn(served: Dialect) -> None:
 
 def test_a_remote_graph_is_a_node_of_another_graph(served: Dialect) -> None:
     async def story() -> None:
-        builder = StateGraph(remote_graphs.Count).add_node("remote", remote(served)).add_edge(START, "remote")
+        builder = StateGraph(asking_graphs.Count).add_node("remote", remote(served)).add_edge(START, "remote")
         graph, config = builder.compile(checkpointer=InMemorySaver()), on(served)
         asked: Any = await graph.ainvoke(GO, config)
         assert [one.value for one in asked["__interrupt__"]] == [{"sure": 2}]

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
-from chore_graphs import AROUND, ASKING, Count, chain, step
+from asking_graphs import AROUND, ASKING, Count, chain, step
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from live_server import MovableClock, Server, Starter, play

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Literal
 
-import msgspec
 from starlette.routing import Router as StarletteRouter
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from runyard.api import agents, openapi, page, runs, store, system, threads, webhooks
-from runyard.api.call import Call
+from runyard.api import agents, runs, store, system, threads, webhooks
 from runyard.api.context import ApiContext
 from runyard.api.custom import Custom
-from runyard.api.faces import Face, Mounts, Prefixed, Table, without
+from runyard.api.described import described
+from runyard.api.faces import Face, Mounts, Prefixed, Table
 from runyard.api.gate import Gate
 from runyard.api.langgraph import app as langgraph
 from runyard.api.langgraph import problems as langgraph_problems
-from runyard.api.operation import operation
 from runyard.api.streaming import routes as streaming
 
-
-@operation("System", needs="nothing", answer=dict[str, Any])
-async def openapi_document(call: Call) -> None:
-    """This document"""
-    await call.answer(_document(call.api.version, call.api.disabled)[0])
-
-
-@operation("System", needs="nothing", answer=str, media="text/html")
-async def docs(call: Call) -> None:
-    """This document, to read"""
-    await call.page(_document(call.api.version, call.api.disabled)[1], page.HEADERS)
-
+openapi_document, docs = described(lambda: ROUTES)
 
 ROUTES: Table = (
     ("/runs/wait", {"POST": runs.create_and_wait_run}),
@@ -127,10 +113,3 @@ def build(
         await (life if scope["type"] == "lifespan" else gate)(scope, receive, send)
 
     return app
-
-
-@lru_cache(maxsize=2)
-def _document(version: str, disabled: frozenset[str]) -> tuple[bytes, bytes]:
-    """What describes the table above, as JSON and as a page: made when first asked for."""
-    described = openapi.document(without(ROUTES, disabled), version)
-    return msgspec.json.encode(described), page.render(described)

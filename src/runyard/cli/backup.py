@@ -32,7 +32,7 @@ def command(file: Path, force: bool, **flags: Any) -> None:
     with nothing beside it, and served.
     """
     settings = read_settings(flags).settings
-    from runyard.server import backup
+    from runyard.offline import backup
 
     os.nice(10)  # whoever serves comes first
     with _progress() as progress:

@@ -29,7 +29,7 @@ def command(source: str, target: str, restart: bool) -> None:
     A copy that was cut goes on where it stopped when the same command is given again. In the end both are read and
     compared; then servers may begin on TARGET. Runs that waited are executed there, and the numbers of events stay.
     """
-    from runyard.server import copy
+    from runyard.offline import copy
 
     try:
         with _progress() as progress:

@@ -79,7 +79,7 @@ def command(targets: tuple[str, ...], as_json: bool, **flags: Any) -> int:
 
 def examine(resolved: Resolved, environ: Mapping[str, str]) -> Generator[Finding]:
     """Everything that is looked at, in the order in which a server would stumble over it."""
-    from runyard.server import inspect
+    from runyard.offline import inspect
 
     settings = resolved.settings
     yield from _variables(environ)

@@ -25,7 +25,7 @@ def command(**flags: Any) -> None:
     running. A database of a newer version is refused.
     """
     settings = read_settings(flags).settings
-    from runyard.server import migrate
+    from runyard.offline import migrate
 
     migrate(settings)
     name = without_password(settings.database) if settings.shared else settings.database_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,8 +33,9 @@ def command(targets: tuple[str, ...], **flags: Any) -> int:
     when the server is started again.
     """
     settings = read_settings(flags, targets).settings
-    from runyard.server import is_guarded, serve
+    from runyard.deployment import is_guarded
+    from runyard.server import serve
 
-    if not is_guarded(settings):
+    if not is_guarded(settings.agents, Path.cwd()):
         check_exposure(settings)
     return serve(settings)

@@ -233,10 +233,12 @@ class Storage(Protocol):
         not (read again and retry). Raises `Conflict` thread_busy when there is a checkpoint and a run is active."""
         ...
 
-    async def copy_thread(self, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
-        """A thread with the same metadata, head and history; runs are not copied, no states are copied. It has what
-        there is of subgraphs' states and pending writes at this moment, and keeps it whatever becomes of the original.
-        """
+    async def copy_thread(
+        self, owner: str, thread_id: str, new_id: str, now: int, metadata: bytes | None = None
+    ) -> Thread:
+        """A thread with the same metadata (or `metadata` instead), head and history; runs are not copied, no states are
+        copied. It has what there is of subgraphs' states and pending writes at this moment, and keeps it whatever
+        becomes of the original."""
         ...
 
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:

@@ -236,11 +236,10 @@ class GuardedVerbs(Closed):
         value = {"thread_id": None, "metadata": dict(before)}
         pattern = await guard.ask("threads", "create", value)
         metadata = made_under(changed(value, before), pattern)
-        thread, state, questions = await self._verbs.copy_thread(owner, thread_id)
-        guard.owns(thread.thread_id)
-        if metadata != before:
-            return await self._verbs.patch_thread(owner, thread.thread_id, PatchThread(metadata=metadata))
-        return thread, state, questions
+        # Patched afterwards, it would be there for a moment as somebody else's; for ever, if the server died then.
+        copy = await self._verbs.copy_thread(owner, thread_id, None if metadata == before else metadata)
+        guard.owns(copy[0].thread_id)
+        return copy
 
     async def history(self, owner: str, thread_id: str, before: str | None, limit: int) -> list[Snapshot]:
         await self._guard.read(owner, thread_id)

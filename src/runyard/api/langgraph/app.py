@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
-
-import msgspec
-
-from runyard.api import openapi, page
-from runyard.api.call import Call
-from runyard.api.faces import Table, without
+from runyard.api import openapi
+from runyard.api.described import described
+from runyard.api.faces import Table
 from runyard.api.langgraph import assistants, crons, runs, states, store, streaming, system, threads
 from runyard.api.langgraph.problems import ErrorDetail
-from runyard.api.operation import operation
 from runyard.api.system import ready
 
-
-@operation("System", needs="nothing", answer=dict[str, Any])
-async def openapi_document(call: Call) -> None:
-    """This document"""
-    await call.answer(_document(call.api.version, call.api.disabled)[0])
-
-
-@operation("System", needs="nothing", answer=str, media="text/html")
-async def docs(call: Call) -> None:
-    """This document, to read"""
-    await call.page(_document(call.api.version, call.api.disabled)[1], page.HEADERS)
-
+ABOUT = openapi.About(
+    "Runyard: LangGraph dialect",
+    "The API of LangGraph servers, for clients that speak it.",
+    ErrorDetail,
+)
+openapi_document, docs = described(lambda: ROUTES, ABOUT)
 
 ROUTES: Table = (
     ("/assistants", {"POST": assistants.create_assistant}),
@@ -91,16 +79,3 @@ ROUTES: Table = (
     ("/openapi.json", {"GET": openapi_document}),
     ("/docs", {"GET": docs}),
 )  # fmt: skip
-
-ABOUT = openapi.About(
-    "Runyard: LangGraph dialect",
-    "The API of LangGraph servers, for clients that speak it.",
-    ErrorDetail,
-)
-
-
-@lru_cache(maxsize=2)
-def _document(version: str, disabled: frozenset[str]) -> tuple[bytes, bytes]:
-    """What describes the table above, as JSON and as a page: made when first asked for."""
-    described = openapi.document(without(ROUTES, disabled), version, ABOUT)
-    return msgspec.json.encode(described), page.render(described)

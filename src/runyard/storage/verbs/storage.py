@@ -170,8 +170,10 @@ class VerbStorage(ABC):
     ) -> Thread | None:
         return await self._do(thread_verbs.patch_thread, owner, thread_id, now, metadata, checkpoint, expected_head)
 
-    async def copy_thread(self, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
-        return await self._do(thread_verbs.copy_thread, owner, thread_id, new_id, now)
+    async def copy_thread(
+        self, owner: str, thread_id: str, new_id: str, now: int, metadata: bytes | None = None
+    ) -> Thread:
+        return await self._do(thread_verbs.copy_thread, owner, thread_id, new_id, now, metadata)
 
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
         return await self._do(thread_verbs.delete_thread, owner, thread_id, now)

@@ -98,12 +98,16 @@ async def patch_thread(
     return await visible_thread(t, owner, thread_id)
 
 
-async def copy_thread(t: Transaction, owner: str, thread_id: str, new_id: str, now: int) -> Thread:
+async def copy_thread(
+    t: Transaction, owner: str, thread_id: str, new_id: str, now: int, metadata: bytes | None
+) -> Thread:
     await visible_thread(t, owner, thread_id)
     await t.run("copy_thread", {"owner": owner, "thread_id": thread_id, "new_id": new_id, "now": now})
     inherits = {"owner": owner, "thread_id": thread_id, "new_id": new_id}
     await t.run("copy_inherited", inherits)
     await t.run("copy_pending", inherits)
+    if metadata is not None:
+        await t.run("merge_thread_metadata", (metadata, now, owner, new_id))
     return await visible_thread(t, owner, new_id)
 
 
