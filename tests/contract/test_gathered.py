@@ -110,3 +110,25 @@ def test_who_gives_up_takes_nobody_along() -> None:
             await gone
 
     run(story)
+
+
+@pytest.mark.parametrize("later", range(6))
+def test_who_asks_at_the_moment_when_all_statements_come_back_is_answered(later: int) -> None:
+    """In each turn of the loop around that one."""
+
+    async def story(finder: Finder, gathered: Gathered[int, str]) -> None:
+        asking: list[asyncio.Future[str | None]] = []
+        for key in range(AT_ONCE):
+            asking.append(asyncio.ensure_future(gathered.ask(key)))
+            await turns()
+        assert len(finder.asked) == AT_ONCE
+        for answer in finder.answers:
+            answer.set_result({})
+        await turns(later)
+        asking.append(asyncio.ensure_future(gathered.ask(99)))
+        await turns()
+        assert finder.asked[-1] == [99]
+        finder.answers[-1].set_result({99: "late"})
+        assert await asyncio.wait_for(asyncio.gather(*asking), 5) == [None] * AT_ONCE + ["late"]
+
+    run(story)

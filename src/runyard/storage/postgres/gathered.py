@@ -26,6 +26,7 @@ class Gathered(Generic[K, V]):
         self._most = most
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
         self._asking: set[asyncio.Task[None]] = set()
+        """Those that will look again at what waits."""
 
     async def ask(self, key: K) -> V | None:
         """What is found for a key after it was asked for; None where there is nothing.
@@ -40,23 +41,31 @@ class Gathered(Generic[K, V]):
             if len(self._asking) < AT_ONCE:
                 task = loop.create_task(self._ask())
                 self._asking.add(task)
-                task.add_done_callback(self._asking.discard)
         return await asyncio.shield(answer)
 
     async def _ask(self) -> None:
-        while self._waiting:
-            keys = [*self._waiting][: self._most]
-            answers = {key: self._waiting.pop(key) for key in keys}
-            try:
-                found = await self._find(keys)
-            except asyncio.CancelledError:
-                for answer in answers.values():
-                    answer.cancel()
-                raise
-            except Exception as error:
-                for answer in answers.values():
-                    answer.set_exception(error)
-                    answer.exception()  # whoever asked may be gone
-            else:
-                for key, answer in answers.items():
-                    answer.set_result(found.get(key))
+        task = asyncio.current_task()
+        assert task is not None  # it is one
+        try:
+            while self._waiting:
+                await self._answer()
+        finally:
+            # At once, not by a callback: who asks before that ran would count on a task that looks no more.
+            self._asking.discard(task)
+
+    async def _answer(self) -> None:
+        keys = [*self._waiting][: self._most]
+        answers = {key: self._waiting.pop(key) for key in keys}
+        try:
+            found = await self._find(keys)
+        except asyncio.CancelledError:
+            for answer in answers.values():
+                answer.cancel()
+            raise
+        except Exception as error:
+            for answer in answers.values():
+                answer.set_exception(error)
+                answer.exception()  # whoever asked may be gone
+        else:
+            for key, answer in answers.items():
+                answer.set_result(found.get(key))
