@@ -20,7 +20,7 @@ from runyard.runtime.contract import Record
 from runyard.storage.contract import Batch, Ending
 from runyard.storage.migrate import Migration, migrations
 from runyard.storage.postgres import PostgresStorage, schema
-from runyard.storage.postgres.connection import PACKAGE
+from runyard.storage.postgres.connection import PACKAGE, connect
 from runyard.storage.postgres.schema import migrate, schema_version
 
 ALL = migrations(PACKAGE)
@@ -159,13 +159,17 @@ def test_every_older_database_ends_with_the_layout_of_a_new_one_and_keeps_its_ro
     on_server(case)
 
 
-def test_of_servers_that_start_at_once_each_migration_is_done_by_one(on_server: OnServer) -> None:
+@pytest.mark.parametrize("_", range(6))
+def test_of_servers_that_start_at_once_each_migration_is_done_by_one(on_server: OnServer, _: int) -> None:
+    """Who has seen an empty database, and waits for the one that migrates, must see what that has done."""
+
     async def case(databases: Databases) -> None:
         url = await databases.new()
-        connections = [await databases.connect(url) for _ in range(4)]
+        connections = [await connect(url, "tests") for _ in range(6)]  # as servers do
         applied = await asyncio.gather(*map(migrate, connections))
         numbers = [migration.number for each in applied for migration in each]
         assert sorted(numbers) == list(range(1, len(ALL) + 1))
+        await asyncio.gather(*(connection.close() for connection in connections))
 
     on_server(case)
 

@@ -16,8 +16,7 @@ from live_server import Starter
 from postgres_server import Postgres
 from test_cluster import events_of
 
-from runyard import Context, agent
-from runyard import server as composition
+from runyard import Context, agent, offline
 from runyard.errors import InvalidInput, RunyardError, StorageError, Unavailable
 from runyard.moving import Moved, move
 from runyard.storage import copying
@@ -422,7 +421,7 @@ def test_a_row_that_postgresql_cannot_hold_is_named(source: Path, target: str) -
 )
 def test_other_ways_are_refused_with_what_there_is_instead(way: tuple[str, str], told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
-        composition.copy(*way, restart=False, progress=quietly)
+        offline.copy(*way, restart=False, progress=quietly)
 
 
 def test_a_database_that_goes_away_meanwhile_is_told_with_what_to_do(source: Path, target: str) -> None:

@@ -34,7 +34,12 @@ SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_i
 
 async def schema_version(connection: Any) -> int:
     """The number of the last migration that the database has; 0 for an empty one."""
-    there = await connection.fetchval("SELECT to_regclass('schema_versions') IS NOT NULL")
+    # Not `to_regclass`: that may go by what the session remembers, and who waited for its turn to migrate would still
+    # believe that there is nothing.
+    there = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class "
+        "WHERE relname = 'schema_versions' AND pg_catalog.pg_table_is_visible(oid))"
+    )
     return int(await connection.fetchval("SELECT max(number) FROM schema_versions") or 0) if there else 0
 
 
