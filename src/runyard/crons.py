@@ -31,6 +31,8 @@ NAMED = {
 }
 ACTING = "__acting__"
 """The key of a payload that is no client's."""
+_DAYS = (2, 4)
+"""The places of day of month and day of week, one of which may be `?`: any."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
 _encode = msgspec.json.Encoder().encode
@@ -138,10 +140,11 @@ def next_firing(schedule: str, timezone: str | None, after: int) -> int | None:
         raise _no_schedule(schedule, f"{len(fields)} fields")
     zone = _zone(timezone)
     start = (_EPOCH + timedelta(microseconds=after) - _MINUTE).astimezone(zone)
+    five = ["*" if field == "?" and place in _DAYS else field for place, field in enumerate(fields[:5])]
     try:
         # Seconds are looked at here: so six fields have the same rules where clocks are changed as five.
-        seconds = sorted(CronSim(" ".join(fields), start).seconds) if len(fields) == 6 else [0]
-        minutes = CronSim(" ".join(fields[-5:]), start)
+        seconds = sorted(CronSim(" ".join([fields[5], *five]), start).seconds) if len(fields) == 6 else [0]
+        minutes = CronSim(" ".join(five), start)
     except CronSimError as error:
         raise _no_schedule(schedule, str(error)) from None
     for minute in minutes:
@@ -155,7 +158,7 @@ def next_firing(schedule: str, timezone: str | None, after: int) -> int | None:
 def _no_schedule(schedule: str, why: str) -> InvalidInput:
     return InvalidInput(
         f"schedule is {schedule[:80]!r}: {why}; it has five fields (minute, hour, day of month, month, day of week), "
-        "or six with seconds before them",
+        "or six with seconds behind them",
         field="schedule",
     )
 

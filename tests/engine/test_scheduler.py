@@ -260,7 +260,7 @@ def test_the_loop_wakes_by_itself_and_tries_again_soon(
     async def story() -> None:
         async with server(echo, clock=clock) as s:
             await asyncio.sleep(0)  # it sleeps, for there is nothing to do
-            cron = await made(s, "*/2 * * * * *")
+            cron = await made(s, "* * * * * */2")
             create, tries = s.app.engine.scheduler._create, list[int]()  # pyright: ignore[reportPrivateUsage]
 
             async def failing(owner: str, wish: CreateRun) -> Created:
@@ -290,7 +290,7 @@ def test_changes_count_for_the_next_firing(server: Starter, clock: MovableClock)
             assert await s.app.engine.scheduler.run_once()
             assert await runs(s) == []
             await timetable.patch(
-                "", cron.cron_id, CronPatch(enabled=True, schedule="*/10 * * * * *", payload={"input": {"n": 2}})
+                "", cron.cron_id, CronPatch(enabled=True, schedule="* * * * * */10", payload={"input": {"n": 2}})
             )
             clock.move(10)
             await fired(s, cron)

@@ -39,7 +39,7 @@ Schedule = Annotated[
     Meta(
         min_length=1,
         max_length=1000,
-        description="Minute, hour, day of month, month, day of week; with a field of seconds before them, or without.",
+        description="Minute, hour, day of month, month, day of week; with a field of seconds behind them, or without.",
     ),
 ]
 TimeZone = Annotated[str, Meta(max_length=255, description="A name of the IANA database; null is UTC.")]
