@@ -13,10 +13,11 @@ import msgspec
 
 from runyard.api.gate import Cors
 from runyard.items import Lasting
+from runyard.runtime.index import Index
 from runyard.runtime.langgraph import manifest as files
 from runyard.runtime.langgraph.manifest import Manifest, Minutes
 from runyard.runtime.langgraph.remarks import Remark, remarks
-from runyard.runtime.load import bad_target
+from runyard.runtime.load import bad_target, make_index
 from runyard.telemetry import say
 
 _SECONDS_PER_MINUTE = 60.0
@@ -41,6 +42,8 @@ class Deployment:
     webhooks: bool = True
     prefix: str = ""
     lasting: Lasting = field(default_factory=Lasting)
+    index: Index | None = None
+    """What makes vectors of texts, for searches of the store by meaning."""
     thread_retention: float | None = None
     sweep_interval: float | None = None
 
@@ -79,10 +82,11 @@ def report(found: Sequence[Source]) -> None:
 
 def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
     """What the files ask for. Puts their environments and folders in place for the whole process, and imports the
-    user's app and auth where the server `serves` them.
+    user's embedding, and the user's app and auth where the server `serves` them.
 
     Raises:
         InvalidInput: something that is named is not there, or two files name different things of a kind.
+        Unsupported: something that it needs is not installed.
     """
     for source in found:
         files.put_in_place(source.target, source.folder, source.manifest)
@@ -92,6 +96,7 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
     keeps = thread_ttl is not None and thread_ttl[1].strategy == "delete"
     sweeps = [ttl[1].sweep_interval_minutes for ttl in (item_ttl, thread_ttl) if ttl is not None]
     app = _one(found, "http.app", lambda one: one.http and one.http.app) if serves else None
+    index = _one(found, "store.index", lambda one: one.store and one.store.index)
     auth = _one(found, "auth.path", lambda one: one.auth and one.auth.path) if serves else None
     return Deployment(
         app=None if app is None else _app(*app),
@@ -104,6 +109,7 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
         webhooks=not any(one.disable_webhooks for one in http),
         prefix=_prefix(_one(found, "http.mount_prefix", lambda one: one.http and one.http.mount_prefix)),
         lasting=Lasting() if item_ttl is None else Lasting(item_ttl[1].default_ttl, item_ttl[1].refresh_on_read),
+        index=None if index is None else make_index(index[0].target, index[0].folder, index[1]),
         thread_retention=_seconds(thread_ttl[1].default_ttl) if thread_ttl is not None and keeps else None,
         sweep_interval=min(filter(None, map(_seconds, sweeps)), default=None),
     )

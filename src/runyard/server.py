@@ -24,7 +24,9 @@ from runyard.api.authorization.admit import admitting
 from runyard.api.authorization.authority import Authority
 from runyard.api.context import ApiContext
 from runyard.api.custom import Custom
+from runyard.api.embedding import Embedding
 from runyard.api.gate import LOOPBACK_HOSTS, Cors
+from runyard.api.indexed import IndexedItems
 from runyard.api.inside import inside
 from runyard.api.langgraph import crons
 from runyard.api.lifespan import lifespan
@@ -174,6 +176,7 @@ def _app(
         terms=_terms(settings, asked),
         version=version("runyard"),
         spans=spans,
+        index=asked.index,
     )
     authority = None if asked.auth is None else Authority(asked.auth, asked.auth_place, settings.max_body_bytes)
     hosts = settings.allowed_hosts or (LOOPBACK_HOSTS if is_loopback(settings.host) else ())
@@ -181,6 +184,7 @@ def _app(
         verbs=engine.verbs,
         streams=engine.streams,
         storage=engine.storage,
+        items=IndexedItems(engine.storage, None if asked.index is None else Embedding(asked.index)),
         inspection=engine.inspection,
         catalog=engine.catalog,
         timetable=engine.timetable,
