@@ -148,6 +148,16 @@ class Retention(msgspec.Struct, frozen=True):
         return Retention(*(one + other for one, other in pairs))
 
 
+class ThreadSizes(msgspec.Struct, frozen=True):
+    """How much the states of a thread take, those of subgraphs too; without what a copy shares with its original."""
+
+    checkpoints: int
+    checkpoint_bytes: int
+    writes: int
+    """Of tasks, which no checkpoint holds yet."""
+    write_bytes: int
+
+
 class Standing(msgspec.Struct, frozen=True):
     """What is active now, and how large the database is."""
 
@@ -217,6 +227,10 @@ class Storage(Protocol):
 
     async def count_threads(self, owner: str, query: ThreadFilter) -> int:
         """How many there are, whatever limit and offset say."""
+        ...
+
+    async def thread_sizes(self, owner: str, thread_id: str) -> ThreadSizes:
+        """Raises `NotFound`; hidden threads are not found."""
         ...
 
     async def patch_thread(

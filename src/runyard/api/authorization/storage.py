@@ -16,7 +16,7 @@ from runyard.deliveries import Delivery, DeliveryFilter, Notice
 from runyard.errors import NotFound, delivery_not_found, run_not_found
 from runyard.events import Event
 from runyard.runs import Run
-from runyard.storage.contract import Standing
+from runyard.storage.contract import Standing, ThreadSizes
 from runyard.threads import Thread, ThreadFilter
 
 
@@ -36,6 +36,10 @@ class GuardedStorage(GuardedItems, Closed):
     async def count_threads(self, owner: str, query: ThreadFilter) -> int:
         asked = await searched(self._guard, query)
         return 0 if asked is None else await self._storage.count_threads(owner, asked)
+
+    async def thread_sizes(self, owner: str, thread_id: str) -> ThreadSizes:
+        await self._guard.read(owner, thread_id)
+        return await self._storage.thread_sizes(owner, thread_id)
 
     async def patch_thread(
         self,

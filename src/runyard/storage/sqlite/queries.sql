@@ -407,6 +407,16 @@ SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, ki
        namespace
 FROM checkpoints WHERE checkpoint_id = ? AND owner = ?
 
+-- name: checkpoint_sizes
+-- What a thread's checkpoints take, in rows and bytes.
+SELECT count(*), coalesce(sum(length(body) + coalesce(length(asked), 0)), 0)
+FROM checkpoints WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+
+-- name: write_sizes
+-- The same of what tasks gave on top of them.
+SELECT count(*), coalesce(sum(length(value)), 0)
+FROM pending_writes WHERE owner = :owner AND thread_id = :thread_id AND aside = ''
+
 -- name: place_of_checkpoint
 -- What reading on from a checkpoint needs to know.
 SELECT rowid, thread_id, namespace, gone, parent_id FROM checkpoints WHERE checkpoint_id = ? AND owner = ?

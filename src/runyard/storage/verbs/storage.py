@@ -35,6 +35,7 @@ from runyard.storage.contract import (
     Retention,
     Standing,
     Taken,
+    ThreadSizes,
 )
 from runyard.storage.verbs import assistants as assistant_verbs
 from runyard.storage.verbs import crons as cron_verbs
@@ -157,6 +158,9 @@ class VerbStorage(ABC):
 
     async def count_threads(self, owner: str, query: ThreadFilter) -> int:
         return await self._read(lambda reader: searches.count_threads(reader, owner, query))
+
+    async def thread_sizes(self, owner: str, thread_id: str) -> ThreadSizes:
+        return await self._read(lambda reader: states.sizes(reader, owner, thread_id))
 
     async def patch_thread(
         self,
