@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from runyard.api.gate import Cors
+from runyard.headers import Copied
 from runyard.items import Lasting
 from runyard.runtime.langgraph import manifest as files
 from runyard.runtime.langgraph.manifest import Manifest, Minutes
@@ -37,6 +38,8 @@ class Deployment:
     auth_place: str = ""
     custom_route_auth: bool = False
     cors: Cors | None = None
+    copied: Copied | None = None
+    """Which headers of requests agents are told."""
     disabled: frozenset[str] = frozenset()
     webhooks: bool = True
     prefix: str = ""
@@ -100,6 +103,9 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
         auth_place="" if auth is None else f"auth {auth[1]}",
         custom_route_auth=any(one.enable_custom_route_auth for one in http),
         cors=_cors(_one(found, "http.cors", lambda one: one.http and one.http.cors)),
+        copied=_copied(
+            _one(found, "http.configurable_headers", lambda one: one.http and one.http.configurable_headers)
+        ),
         disabled=frozenset[str]().union(*(one.disabled for one in http)),
         webhooks=not any(one.disable_webhooks for one in http),
         prefix=_prefix(_one(found, "http.mount_prefix", lambda one: one.http and one.http.mount_prefix)),
@@ -143,6 +149,13 @@ def _cors(said: tuple[Source, Any] | None) -> Cors | None:
         credentials=asked.allow_credentials,
         max_age=asked.max_age,
     )
+
+
+def _copied(said: tuple[Source, files.Headers] | None) -> Copied | None:
+    if said is None:
+        return None
+    asked = said[1]
+    return Copied((*asked.includes, *asked.include), (*asked.excludes, *asked.exclude))
 
 
 def _prefix(said: tuple[Source, str] | None) -> str:

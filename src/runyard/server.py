@@ -192,6 +192,7 @@ def _app(
         cors=_cors(settings, asked),
         disabled=asked.disabled,
         lasting=asked.lasting,
+        copied=asked.copied,
         allowed_hosts=hosts,
         max_body_bytes=settings.max_body_bytes,
         body_timeout=settings.body_timeout,

@@ -36,7 +36,8 @@ def test_every_key_is_obeyed_or_told_by_its_name() -> None:
         "checkpointer": {"ttl": {"strategy": "keep_latest"}, "path": "c.py:c"},
         "http": {
             "app": "a.py:a", "cors": {"allow_origins": ["*"], "allow_origin": "x"}, "disable_mcp": True,
-            "disable_ui": False, "configurable_headers": {"includes": ["x-*"]}, "middleware_order": "auth_first",
+            "disable_ui": False, "configurable_headers": {"includes": ["x-*", "X-API-Key"]},
+            "middleware_order": "auth_first",
         },
         "auth": {"path": "a.py:auth", "disable_studio_auth": False, "openapi": {}},
         "ui": None,
@@ -45,7 +46,7 @@ def test_every_key_is_obeyed_or_told_by_its_name() -> None:
     assert told == {
         "python_version": "ok", "encryption": "warning", "storee": "warning", "store.index": "warning",
         "store.ttl.sweep_limit": "ok", "checkpointer.path": "warning", "http.cors.allow_origin": "warning",
-        "http.disable_mcp": "ok", "http.configurable_headers": "warning", "auth.openapi": "ok",
+        "http.disable_mcp": "ok", "http.configurable_headers.includes": "warning", "auth.openapi": "ok",
         "graphs.chat.colour": "warning", "http.middleware_order": "warning", "auth.disable_studio_auth": "ok",
         "checkpointer.ttl.strategy": "warning",
     }  # fmt: skip

@@ -64,11 +64,25 @@ class Cors(msgspec.Struct):
     max_age: Annotated[int, Meta(ge=0)] = 600
 
 
+HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+
+
+class Headers(msgspec.Struct):
+    """Which headers of requests come into the configuration of runs; `*` in a name stands for any characters. Both
+    spellings have been the vendor's."""
+
+    includes: list[HeaderName] = []
+    excludes: list[HeaderName] = []
+    include: list[HeaderName] = []
+    exclude: list[HeaderName] = []
+
+
 class Http(msgspec.Struct):
     """What is served beside and around the graphs. `app` names an ASGI app of the user."""
 
     app: str | None = None
     cors: Cors | None = None
+    configurable_headers: Headers | None = None
     mount_prefix: HttpPath | None = None
     enable_custom_route_auth: bool = False
     disable_assistants: bool = False
