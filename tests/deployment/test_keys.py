@@ -82,6 +82,14 @@ def test_the_start_names_what_is_not_obeyed(write: Write, serve: Serve, caplog: 
         ({"store": {"ttl": {"default_ttl": -1}}}, "default_ttl"),
         ({"checkpointer": {"ttl": {"strategy": "burn"}}}, "strategy"),
         ({"env": ".env"}, "env names"),
+        ({"webhooks": {"url": {"allowed_domains": ["https://x"]}}}, "webhooks.url.allowed_domains: 'https://x' must"),
+        ({"webhooks": {"url": {"allowed_ports": [0]}}}, "allowed_ports"),
+        ({"webhooks": {"headers": {"x y": "v"}}}, "no name of a header"),
+        ({"webhooks": {"headers": {"Host": "v"}}}, "every webhook has already"),
+        ({"webhooks": {"headers": {"Webhook-Signature": "v"}}}, "every webhook has already"),
+        ({"webhooks": {"headers": {"x": "${{ env.HOME }}"}}}, "does not begin with LG_WEBHOOK_"),
+        ({"webhooks": {"headers": {"x": "${{ env.LG_WEBHOOK_GONE }}"}}}, "the environment does not have"),
+        ({"webhooks": {"headers": {"x": ""}}}, "webhooks.headers.x is empty"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_stops_the_start(write: Write, manifest: Any, said: str) -> None:

@@ -28,10 +28,6 @@ _REASONS: dict[str, tuple[Literal["ok", "warning"], str]] = {
     "auth.openapi": ("ok", "the served document describes no security schemes"),
     "auth.cache": ("ok", "`authenticate` is called for every request"),
     "encryption": ("warning", "what is stored is not encrypted by the server: encrypt the disk, or the database"),
-    "webhooks": (
-        "warning",
-        "the settings webhook_allow, webhook_https_only and webhook_secrets say where webhooks may go, and sign them",
-    ),
     "ui": ("warning", "components of user interfaces are not served"),
     "ui_config": ("warning", "components of user interfaces are not served"),
     "http.logging_headers": ("ok", "headers are never logged"),
@@ -41,12 +37,16 @@ _REASONS: dict[str, tuple[Literal["ok", "warning"], str]] = {
 }  # fmt: skip
 
 _OBEYED: dict[str, frozenset[str]] = {
-    "": frozenset({"$schema", "graphs", "dependencies", "env", "store", "checkpointer", "http", "auth"}),
+    "": frozenset({"$schema", "graphs", "dependencies", "env", "store", "checkpointer", "http", "auth", "webhooks"}),
     "store": frozenset({"ttl"}),
     "store.ttl": frozenset({"default_ttl", "refresh_on_read", "sweep_interval_minutes"}),
     "checkpointer": frozenset({"ttl"}),
     "checkpointer.ttl": frozenset({"strategy", "default_ttl", "sweep_interval_minutes"}),
     "auth": frozenset({"path", "disable_studio_auth"}),
+    "webhooks": frozenset({"env_prefix", "url", "headers"}),
+    "webhooks.url": frozenset({
+        "require_https", "allowed_domains", "allowed_ports", "max_url_length", "disable_loopback",
+    }),
     "http": frozenset({
         "app", "cors", "mount_prefix", "enable_custom_route_auth", "middleware_order", "disable_assistants",
         "disable_threads", "disable_runs", "disable_store", "disable_meta", "disable_webhooks", "configurable_headers",
@@ -109,6 +109,10 @@ def _of_values(document: Mapping[str, Any]) -> Iterator[Remark]:
     if _at(document, "auth", "disable_studio_auth") is False:
         yield Remark(
             "auth.disable_studio_auth", "ok", "there are no keys of Studio: everybody is asked by `authenticate`"
+        )
+    if _at(document, "webhooks", "url", "disable_loopback") is False:
+        yield Remark(
+            "webhooks.url.disable_loopback", "warning", "a webhook is a whole URL: one without a host is refused"
         )
     ttl = _at(document, "checkpointer", "ttl")
     if isinstance(ttl, dict) and cast("dict[str, Any]", ttl).get("strategy") == "keep_latest":
