@@ -165,7 +165,7 @@ def _app(
         storage=adapters.storage,
         hints=adapters.hints,
         host=host,
-        outbound=_outbound(settings),
+        outbound=_outbound(settings, asked),
         render=posted,
         cron_wish=cron_wish,
         cron_made=cron_made,
@@ -192,6 +192,7 @@ def _app(
         cors=_cors(settings, asked),
         disabled=asked.disabled,
         lasting=asked.lasting,
+        copied=asked.copied,
         allowed_hosts=hosts,
         max_body_bytes=settings.max_body_bytes,
         body_timeout=settings.body_timeout,
@@ -261,14 +262,16 @@ def _host(settings: Settings) -> Host:
     return ProcessHost(settings.agent_processes, setup)
 
 
-def _outbound(settings: Settings) -> HttpOutbound:
+def _outbound(settings: Settings, asked: Deployment) -> HttpOutbound:
     return HttpOutbound(
         user_agent=f"Runyard/{version('runyard')}",
         allowed=parse_allowed(settings.webhook_allow),
         secrets=settings.webhook_secrets,
         timeout=settings.webhook_timeout,
         redirects=settings.webhook_redirects,
-        https_only=settings.webhook_https_only,
+        https_only=settings.webhook_https_only or asked.webhook_https_only,
+        bounds=asked.webhook_bounds,
+        headers=asked.webhook_headers,
     )
 
 

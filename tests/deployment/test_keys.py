@@ -36,7 +36,8 @@ def test_every_key_is_obeyed_or_told_by_its_name() -> None:
         "checkpointer": {"ttl": {"strategy": "keep_latest"}, "path": "c.py:c"},
         "http": {
             "app": "a.py:a", "cors": {"allow_origins": ["*"], "allow_origin": "x"}, "disable_mcp": True,
-            "disable_ui": False, "configurable_headers": {"includes": ["x-*"]}, "middleware_order": "auth_first",
+            "disable_ui": False, "configurable_headers": {"includes": ["x-*", "X-API-Key"]},
+            "middleware_order": "auth_first",
         },
         "auth": {"path": "a.py:auth", "disable_studio_auth": False, "openapi": {}},
         "ui": None,
@@ -45,7 +46,7 @@ def test_every_key_is_obeyed_or_told_by_its_name() -> None:
     assert told == {
         "python_version": "ok", "encryption": "warning", "storee": "warning", "store.index": "warning",
         "store.ttl.sweep_limit": "ok", "checkpointer.path": "warning", "http.cors.allow_origin": "warning",
-        "http.disable_mcp": "ok", "http.configurable_headers": "warning", "auth.openapi": "ok",
+        "http.disable_mcp": "ok", "http.configurable_headers.includes": "warning", "auth.openapi": "ok",
         "graphs.chat.colour": "warning", "http.middleware_order": "warning", "auth.disable_studio_auth": "ok",
         "checkpointer.ttl.strategy": "warning",
     }  # fmt: skip
@@ -81,6 +82,14 @@ def test_the_start_names_what_is_not_obeyed(write: Write, serve: Serve, caplog: 
         ({"store": {"ttl": {"default_ttl": -1}}}, "default_ttl"),
         ({"checkpointer": {"ttl": {"strategy": "burn"}}}, "strategy"),
         ({"env": ".env"}, "env names"),
+        ({"webhooks": {"url": {"allowed_domains": ["https://x"]}}}, "webhooks.url.allowed_domains: 'https://x' must"),
+        ({"webhooks": {"url": {"allowed_ports": [0]}}}, "allowed_ports"),
+        ({"webhooks": {"headers": {"x y": "v"}}}, "no name of a header"),
+        ({"webhooks": {"headers": {"Host": "v"}}}, "every webhook has already"),
+        ({"webhooks": {"headers": {"Webhook-Signature": "v"}}}, "every webhook has already"),
+        ({"webhooks": {"headers": {"x": "${{ env.HOME }}"}}}, "does not begin with LG_WEBHOOK_"),
+        ({"webhooks": {"headers": {"x": "${{ env.LG_WEBHOOK_GONE }}"}}}, "the environment does not have"),
+        ({"webhooks": {"headers": {"x": ""}}}, "webhooks.headers.x is empty"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_stops_the_start(write: Write, manifest: Any, said: str) -> None:

@@ -13,6 +13,7 @@ from runyard.api.gate import Cors
 from runyard.api.pulse import Pulse
 from runyard.api.streaming.detached import Detached
 from runyard.catalog import Catalog
+from runyard.headers import Copied
 from runyard.inspection import Inspection
 from runyard.items import Lasting
 from runyard.lifecycle import Lifecycle
@@ -61,6 +62,8 @@ class ApiContext:
     guard: Guard | None = None
     """What a request was let at, where that has to be asked; the API is one request's then."""
     renew: Callable[[], ApiContext] | None = None
+    copied: Copied | None = None
+    """Which headers of requests agents are told."""
     version: str = "0"
     spans: Spans | None = None
     """What makes spans of requests, where traces are on."""
