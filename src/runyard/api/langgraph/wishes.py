@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, UnsetType
 from runyard import runs
 from runyard.agents import Agent
 from runyard.api.context import ApiContext
-from runyard.api.langgraph import assistants
+from runyard.api.langgraph import assistants, labels
 from runyard.api.langgraph.assistants import Assistant
 from runyard.api.langgraph.messages import from_dialect
 from runyard.api.langgraph.wire import Checkpoint, Config, RunCommand, StatelessRun, StreamMode, ThreadRun
@@ -76,6 +76,10 @@ async def wish(
         langgraph=Dialect(assistant.assistant_id, asked, body.stream_resumable),
         idempotency=idempotency,
     )
+    if thread_id is not None or body.on_completion == "keep":
+        created = msgspec.structs.replace(
+            created, thread_metadata=labels.of(assistant.agent_id, assistant.assistant_id)
+        )
     if isinstance(body, ThreadRun):
         created = msgspec.structs.replace(
             created,
