@@ -17,7 +17,7 @@ from runyard.headers import Copied
 from runyard.items import Lasting
 from runyard.outbound.guard import MAX_URL, Bounds, parse_domains
 from runyard.runtime.langgraph import manifest as files
-from runyard.runtime.langgraph.manifest import Manifest, Minutes
+from runyard.runtime.langgraph.manifest import AuthCache, Manifest, Minutes, OpenApi
 from runyard.runtime.langgraph.remarks import Remark, remarks
 from runyard.runtime.load import bad_target
 from runyard.telemetry import say
@@ -38,6 +38,8 @@ class Deployment:
     auth: Any = None
     """An `Auth` object of LangGraph's SDK."""
     auth_place: str = ""
+    auth_cache: AuthCache | None = None
+    auth_openapi: OpenApi | None = None
     custom_route_auth: bool = False
     cors: Cors | None = None
     copied: Copied | None = None
@@ -108,6 +110,8 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
         app_place="" if app is None else f"http.app {app[1]}",
         auth=None if auth is None else files.object_at(auth[0].target, auth[0].folder, "auth.path", auth[1]),
         auth_place="" if auth is None else f"auth {auth[1]}",
+        auth_cache=_value(_one(found, "auth.cache", lambda one: one.auth and one.auth.cache)),
+        auth_openapi=_value(_one(found, "auth.openapi", lambda one: one.auth and one.auth.openapi)),
         custom_route_auth=any(one.enable_custom_route_auth for one in http),
         cors=_cors(_one(found, "http.cors", lambda one: one.http and one.http.cors)),
         copied=_copied(
@@ -132,6 +136,10 @@ def _one(found: Sequence[Source], key: str, look: Callable[[Manifest], Any]) -> 
         if value != said[0][1] or (isinstance(value, str) and source.folder != said[0][0].folder):
             raise bad_target(source.target, f"{key} is another one than in {said[0][0].target}: a server has one")
     return said[0] if said else None
+
+
+def _value(said: tuple[Source, Any] | None) -> Any:
+    return None if said is None else said[1]
 
 
 def _app(source: Source, where: str) -> Any:

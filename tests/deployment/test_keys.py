@@ -39,14 +39,14 @@ def test_every_key_is_obeyed_or_told_by_its_name() -> None:
             "disable_ui": False, "configurable_headers": {"includes": ["x-*", "X-API-Key"]},
             "middleware_order": "auth_first",
         },
-        "auth": {"path": "a.py:auth", "disable_studio_auth": False, "openapi": {}},
+        "auth": {"path": "a.py:auth", "disable_studio_auth": False, "cache": {"cache_keys": ["authorization"]}},
         "ui": None,
     }  # fmt: skip
     told = {remark.key: remark.weight for remark in remarks(document)}
     assert told == {
         "python_version": "ok", "encryption": "warning", "storee": "warning", "store.index": "warning",
         "store.ttl.sweep_limit": "ok", "checkpointer.path": "warning", "http.cors.allow_origin": "warning",
-        "http.disable_mcp": "ok", "http.configurable_headers.includes": "warning", "auth.openapi": "ok",
+        "http.disable_mcp": "ok", "http.configurable_headers.includes": "warning", "auth.cache": "warning",
         "graphs.chat.colour": "warning", "http.middleware_order": "warning", "auth.disable_studio_auth": "ok",
         "checkpointer.ttl.strategy": "warning",
     }  # fmt: skip

@@ -59,6 +59,8 @@ class ApiContext:
     """How long items of the store are kept of which nobody says so."""
     authority: Authority | None = None
     """The deployment's own code that says who may do what."""
+    security: bytes = b""
+    """What the served documents say of who may ask, where the deployment says so (see `runyard.api.openapi`)."""
     guard: Guard | None = None
     """What a request was let at, where that has to be asked; the API is one request's then."""
     renew: Callable[[], ApiContext] | None = None

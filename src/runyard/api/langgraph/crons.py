@@ -179,20 +179,22 @@ async def wish(api: ApiContext, cron: Cron) -> CreateRun:
     given = {**cron.wished, "assistant_id": cron.assistant_id}
     on_thread = cron.thread_id is not None
     body = msgspec.convert(given, ThreadRun if on_thread else StatelessRun)
-    made, _ = await wishes.wish(api, cron.owner, body, cron.thread_id)
+    made, assistant = await wishes.wish(api, cron.owner, body, cron.thread_id)
     dialect = made.langgraph
     assert dialect is not UNSET
+    keeps = on_thread or cron.on_run_completed == "keep"
+    noted = labels.of(assistant.agent_id, assistant.assistant_id) if keeps else {}
     bound = cron.acting
     if bound is not None:
         acting = msgspec.convert(bound["acting"], Acting)
-        made = msgspec.structs.replace(
-            made, acting=acting, within=bound["within"], thread_metadata=_decode(cron.metadata)
-        )
+        made = msgspec.structs.replace(made, acting=acting, within=bound["within"])
+        noted = {**_decode(cron.metadata), **noted}
     return msgspec.structs.replace(
         made,
         metadata={**made.metadata, **_decode(cron.metadata), "cron_id": cron.cron_id},
         on_completion=UNSET if cron.on_run_completed is None else cron.on_run_completed,
         langgraph=msgspec.structs.replace(dialect, cron_id=cron.cron_id),
+        thread_metadata=noted,
     )
 
 

@@ -50,6 +50,13 @@ class Checkpoint(Wire, kw_only=True):
     checkpoint_map: JsonObject | None = None
 
 
+class LangSmithTracer(Wire, kw_only=True):
+    """How the run's trace is to be known, where runs are traced by LangSmith."""
+
+    project_name: str | None = None
+    example_id: Uuid | None = None
+
+
 class StatelessRun(Wire, kw_only=True):
     """A run on no thread."""
 
@@ -71,7 +78,7 @@ class StatelessRun(Wire, kw_only=True):
     interrupt_before: Nodes | None = None
     interrupt_after: Nodes | None = None
     feedback_keys: list[str] | None = None
-    langsmith_tracer: JsonObject | None = None
+    langsmith_tracer: LangSmithTracer | None = None
     strict_resume: bool | None = None
 
 

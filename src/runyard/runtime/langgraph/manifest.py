@@ -112,11 +112,34 @@ class Http(msgspec.Struct):
         return frozenset(name for name in names if getattr(self, f"disable_{name}"))
 
 
+class AuthCache(msgspec.Struct):
+    """For how many seconds, and by which headers, somebody is known whom `authenticate` has let in."""
+
+    cache_keys: list[HeaderName] = []
+    ttl_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] | None = None
+    max_size: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+
+
+Requirements = list[dict[str, list[str]]]
+
+
+class OpenApi(msgspec.Struct):
+    """What the served documents say of who may ask, as OpenAPI has it. `paths`: path -> method -> requirements."""
+
+    schemes: dict[str, dict[str, Any]] = msgspec.field(
+        name="securitySchemes", default_factory=dict[str, dict[str, Any]]
+    )
+    security: Requirements | None = None
+    paths: dict[str, dict[str, Requirements]] = {}
+
+
 class Auth(msgspec.Struct):
     """Who may do what: `path` names an `Auth` object of LangGraph's SDK."""
 
     path: str
     disable_studio_auth: bool | None = None
+    cache: AuthCache | None = None
+    openapi: OpenApi | None = None
 
 
 class WebhookUrls(msgspec.Struct):

@@ -25,8 +25,6 @@ _REASONS: dict[str, tuple[Literal["ok", "warning"], str]] = {
     "checkpointer.ttl.sweep_limit": ("ok", "a sweep removes all that has expired, in small batches"),
     "checkpointer.path": ("warning", "states are kept in the server's database; a saver of one's own is not used"),
     "checkpointer.serde": ("warning", "states are kept as plain JSON; the classes are those of the graph's own code"),
-    "auth.openapi": ("ok", "the served document describes no security schemes"),
-    "auth.cache": ("ok", "`authenticate` is called for every request"),
     "encryption": ("warning", "what is stored is not encrypted by the server: encrypt the disk, or the database"),
     "ui": ("warning", "components of user interfaces are not served"),
     "ui_config": ("warning", "components of user interfaces are not served"),
@@ -42,7 +40,9 @@ _OBEYED: dict[str, frozenset[str]] = {
     "store.ttl": frozenset({"default_ttl", "refresh_on_read", "sweep_interval_minutes"}),
     "checkpointer": frozenset({"ttl"}),
     "checkpointer.ttl": frozenset({"strategy", "default_ttl", "sweep_interval_minutes"}),
-    "auth": frozenset({"path", "disable_studio_auth"}),
+    "auth": frozenset({"path", "disable_studio_auth", "cache", "openapi"}),
+    "auth.cache": frozenset({"cache_keys", "ttl_seconds", "max_size"}),
+    "auth.openapi": frozenset({"securitySchemes", "security", "paths"}),
     "webhooks": frozenset({"env_prefix", "url", "headers"}),
     "webhooks.url": frozenset({
         "require_https", "allowed_domains", "allowed_ports", "max_url_length", "disable_loopback",
@@ -106,6 +106,10 @@ def _of_values(document: Mapping[str, Any]) -> Iterator[Remark]:
         if never:
             why = "is never copied: it would be stored with the run, for all who may read that to see"
             yield Remark(f"http.configurable_headers.{key}", "warning", f"{', '.join(never)} {why}")
+    cached = [_at(document, "auth", "cache", key) for key in ("cache_keys", "ttl_seconds")]
+    if _at(document, "auth", "cache") is not None and not all(cached):
+        why = "nobody is remembered without cache_keys and ttl_seconds: `authenticate` is asked by every request"
+        yield Remark("auth.cache", "warning", why)
     if _at(document, "auth", "disable_studio_auth") is False:
         yield Remark(
             "auth.disable_studio_auth", "ok", "there are no keys of Studio: everybody is asked by `authenticate`"
