@@ -18,6 +18,7 @@ from runyard.runtime.langgraph.manifest import Manifest, Minutes
 from runyard.runtime.langgraph.remarks import Remark, remarks
 from runyard.runtime.load import bad_target
 from runyard.telemetry import say
+from runyard.threads import Expiry
 
 _SECONDS_PER_MINUTE = 60.0
 
@@ -42,6 +43,7 @@ class Deployment:
     prefix: str = ""
     lasting: Lasting = field(default_factory=Lasting)
     thread_retention: float | None = None
+    thread_retention_strategy: Expiry | None = None
     sweep_interval: float | None = None
 
 
@@ -89,7 +91,6 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
     http = [source.manifest.http for source in found if source.manifest.http is not None]
     item_ttl = _one(found, "store.ttl", lambda one: one.store and one.store.ttl)
     thread_ttl = _one(found, "checkpointer.ttl", lambda one: one.checkpointer and one.checkpointer.ttl)
-    keeps = thread_ttl is not None and thread_ttl[1].strategy == "delete"
     sweeps = [ttl[1].sweep_interval_minutes for ttl in (item_ttl, thread_ttl) if ttl is not None]
     app = _one(found, "http.app", lambda one: one.http and one.http.app) if serves else None
     auth = _one(found, "auth.path", lambda one: one.auth and one.auth.path) if serves else None
@@ -104,7 +105,8 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
         webhooks=not any(one.disable_webhooks for one in http),
         prefix=_prefix(_one(found, "http.mount_prefix", lambda one: one.http and one.http.mount_prefix)),
         lasting=Lasting() if item_ttl is None else Lasting(item_ttl[1].default_ttl, item_ttl[1].refresh_on_read),
-        thread_retention=_seconds(thread_ttl[1].default_ttl) if thread_ttl is not None and keeps else None,
+        thread_retention=None if thread_ttl is None else _seconds(thread_ttl[1].default_ttl),
+        thread_retention_strategy=None if thread_ttl is None else thread_ttl[1].strategy,
         sweep_interval=min(filter(None, map(_seconds, sweeps)), default=None),
     )
 
@@ -155,7 +157,8 @@ def _seconds(minutes: Minutes | None) -> float | None:
 
 def settled(settings: S, asked: Deployment) -> S:
     """The settings, of which those that nobody has changed are as `langgraph.json` wants them."""
-    wanted = {"thread_retention": asked.thread_retention, "sweep_interval": asked.sweep_interval}
+    names = ("thread_retention", "thread_retention_strategy", "sweep_interval")
+    wanted = {name: getattr(asked, name) for name in names}
     defaults = type(settings)()
     changes = {
         name: value

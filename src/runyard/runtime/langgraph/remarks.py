@@ -105,13 +105,6 @@ def _of_values(document: Mapping[str, Any]) -> Iterator[Remark]:
         yield Remark(
             "auth.disable_studio_auth", "ok", "there are no keys of Studio: everybody is asked by `authenticate`"
         )
-    ttl = _at(document, "checkpointer", "ttl")
-    if isinstance(ttl, dict) and cast("dict[str, Any]", ttl).get("strategy") == "keep_latest":
-        yield Remark(
-            "checkpointer.ttl.strategy",
-            "warning",
-            "keep_latest is not done by age: threads are kept; `POST /threads/prune` does it for those it is given",
-        )
 
 
 def _at(document: Mapping[str, Any], *keys: str) -> Any:
