@@ -21,6 +21,7 @@ from runyard.runtime.langgraph.manifest import AuthCache, Manifest, Minutes, Ope
 from runyard.runtime.langgraph.remarks import Remark, remarks
 from runyard.runtime.load import bad_target
 from runyard.telemetry import say
+from runyard.threads import Expiry
 
 _SECONDS_PER_MINUTE = 60.0
 
@@ -53,6 +54,7 @@ class Deployment:
     prefix: str = ""
     lasting: Lasting = field(default_factory=Lasting)
     thread_retention: float | None = None
+    thread_retention_strategy: Expiry | None = None
     sweep_interval: float | None = None
 
 
@@ -100,7 +102,6 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
     http = [source.manifest.http for source in found if source.manifest.http is not None]
     item_ttl = _one(found, "store.ttl", lambda one: one.store and one.store.ttl)
     thread_ttl = _one(found, "checkpointer.ttl", lambda one: one.checkpointer and one.checkpointer.ttl)
-    keeps = thread_ttl is not None and thread_ttl[1].strategy == "delete"
     sweeps = [ttl[1].sweep_interval_minutes for ttl in (item_ttl, thread_ttl) if ttl is not None]
     app = _one(found, "http.app", lambda one: one.http and one.http.app) if serves else None
     auth = _one(found, "auth.path", lambda one: one.auth and one.auth.path) if serves else None
@@ -124,7 +125,8 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
         webhook_headers={} if hooks is None else files.webhook_headers(hooks[0].target, hooks[1]),
         prefix=_prefix(_one(found, "http.mount_prefix", lambda one: one.http and one.http.mount_prefix)),
         lasting=Lasting() if item_ttl is None else Lasting(item_ttl[1].default_ttl, item_ttl[1].refresh_on_read),
-        thread_retention=_seconds(thread_ttl[1].default_ttl) if thread_ttl is not None and keeps else None,
+        thread_retention=None if thread_ttl is None else _seconds(thread_ttl[1].default_ttl),
+        thread_retention_strategy=None if thread_ttl is None else thread_ttl[1].strategy,
         sweep_interval=min(filter(None, map(_seconds, sweeps)), default=None),
     )
 
@@ -197,7 +199,8 @@ def _seconds(minutes: Minutes | None) -> float | None:
 
 def settled(settings: S, asked: Deployment) -> S:
     """The settings, of which those that nobody has changed are as `langgraph.json` wants them."""
-    wanted = {"thread_retention": asked.thread_retention, "sweep_interval": asked.sweep_interval}
+    names = ("thread_retention", "thread_retention_strategy", "sweep_interval")
+    wanted = {name: getattr(asked, name) for name in names}
     defaults = type(settings)()
     changes = {
         name: value

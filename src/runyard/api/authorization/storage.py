@@ -17,7 +17,7 @@ from runyard.errors import NotFound, delivery_not_found, run_not_found
 from runyard.events import Event
 from runyard.runs import Run
 from runyard.storage.contract import Standing, ThreadSizes
-from runyard.threads import Thread, ThreadFilter
+from runyard.threads import Thread, ThreadFilter, Ttl
 
 
 class GuardedStorage(GuardedItems, Closed):
@@ -28,6 +28,10 @@ class GuardedStorage(GuardedItems, Closed):
     async def thread(self, owner: str, thread_id: str) -> Thread:
         await self._guard.read(owner, thread_id)
         return await self._storage.thread(owner, thread_id)
+
+    async def thread_ttl(self, owner: str, thread_id: str) -> Ttl | None:
+        await self._guard.read(owner, thread_id)
+        return await self._storage.thread_ttl(owner, thread_id)
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         asked = await searched(self._guard, query)
@@ -50,10 +54,11 @@ class GuardedStorage(GuardedItems, Closed):
         metadata: dict[str, Any] | None = None,
         checkpoint: Checkpoint | None = None,
         expected_head: str | None = None,
+        ttl: Ttl | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> Thread | None:
         await self._let_write(owner, thread_id)
         return await self._storage.patch_thread(
-            owner, thread_id, now, metadata=metadata, checkpoint=checkpoint, expected_head=expected_head
+            owner, thread_id, now, metadata=metadata, checkpoint=checkpoint, expected_head=expected_head, ttl=ttl
         )
 
     async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:

@@ -118,13 +118,6 @@ def _of_values(document: Mapping[str, Any]) -> Iterator[Remark]:
         yield Remark(
             "webhooks.url.disable_loopback", "warning", "a webhook is a whole URL: one without a host is refused"
         )
-    ttl = _at(document, "checkpointer", "ttl")
-    if isinstance(ttl, dict) and cast("dict[str, Any]", ttl).get("strategy") == "keep_latest":
-        yield Remark(
-            "checkpointer.ttl.strategy",
-            "warning",
-            "keep_latest is not done by age: threads are kept; `POST /threads/prune` does it for those it is given",
-        )
 
 
 def _at(document: Mapping[str, Any], *keys: str) -> Any:
