@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ap_client.models import SearchItemsResponse, StorePutRequest, StoreSearchRequest
 from live_server import Server, play
+from postgres_server import Postgres
 from projects import Guard, Serve, Write, module_in
 
 from runyard.api.embedding import Embedding
@@ -41,13 +43,17 @@ async def found(s: Server, items: str, query: str | None = None, **more: Any) ->
     return [(item["key"], round(item["score"], 3) if "score" in item else None) for item in answer.json()["items"]]
 
 
-FORMS = ["./toy.py:embed", "./toy.py:aembed", "./toy.py:words", "toy_module:embed"]
+FORMS = [
+    ("./toy.py:embed", DIALECT),
+    ("./toy.py:aembed", NATIVE),
+    ("./toy.py:words", DIALECT),
+    ("toy_module:embed", NATIVE),
+]
 
 
-@FACES
-@pytest.mark.parametrize("embed", FORMS)
+@pytest.mark.parametrize(("embed", "items"), FORMS)
 def test_items_are_found_by_what_they_mean(
-    write: Write, serve: Serve, items: str, embed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Write, serve: Serve, embed: str, items: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "toy_module.py").write_text(TOY)
     monkeypatch.delitem(sys.modules, "toy_module", raising=False)
@@ -236,6 +242,33 @@ def test_functions_are_told_that_there_is_no_index(write: Write, serve: Serve) -
                 "Unsupported: query: there is no index of meanings here: store.index of langgraph.json makes one",
                 "Unsupported: index: there is no index of meanings here: store.index of langgraph.json makes one",
             ]
+
+    play(story())
+
+
+def test_the_client_searches_by_meaning(write: Write, serve: Serve, tmp_path: Path) -> None:
+    sent = StorePutRequest(namespace=["facts"], key="tea", value={"text": "green tea", "b": "sea"}, index=["b"])
+    asked = StoreSearchRequest(namespace_prefix=["facts"], query="sea")
+
+    async def story() -> None:
+        async with serve(indexed(write, fields=["text"])) as s:
+            assert (await s.http.put(NATIVE, json=sent.to_dict())).status_code == 204
+            answer = (await s.http.post(f"{NATIVE}/search", json=asked.to_dict())).json()
+            assert SearchItemsResponse.from_dict(answer).items[0].score == pytest.approx(1.0)
+
+    play(story())
+
+
+def test_an_api_server_on_postgresql_embeds_without_executing_anything(
+    write: Write, serve: Serve, postgres: Postgres
+) -> None:
+    async def story() -> None:
+        settings = {"workers": 0, "database": await postgres.emptied(), "default_agent": None}
+        async with serve(indexed(write, "./toy.py:aembed", ["text"]), **settings) as s:
+            await put(s, DIALECT, "tea", {"text": "green tea"})
+            await put(s, NATIVE, "sea", {"text": "sea"})
+            for items in (DIALECT, NATIVE):
+                assert await found(s, items, "tea", filter={"text": {"$ne": "x"}}) == [("tea", 0.707), ("sea", 0.0)]
 
     play(story())
 

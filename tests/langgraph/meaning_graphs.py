@@ -38,28 +38,28 @@ def told(found: Sequence[SearchItem]) -> list[Any]:
 
 
 async def _awaits(state: Log, *, store: BaseStore) -> dict[str, Any]:
-    await store.aput(("own",), "tea", {"text": "green tea", "n": 1})
-    await store.aput(("own",), "sea", {"text": "green sea", "n": 2})
-    await store.aput(("own",), "left out", {"text": "green tea"}, index=False)
-    await store.aput(("own",), "other", {"text": "red", "title": "green tea"}, index=["title"])
-    found = await store.asearch(("own",), query="green tea")
-    pages = await store.asearch(("own",), query="green tea", filter={"n": {"$gt": 0}}, limit=1, offset=1)
-    all_of_them = await store.asearch(("own",))
+    await store.aput(("meant",), "tea", {"text": "green tea", "n": 1})
+    await store.aput(("meant",), "sea", {"text": "green sea", "n": 2})
+    await store.aput(("meant",), "left out", {"text": "green tea"}, index=False)
+    await store.aput(("meant",), "other", {"text": "red", "title": "green tea"}, index=["title"])
+    found = await store.asearch(("meant",), query="green tea")
+    pages = await store.asearch(("meant",), query="green tea", filter={"n": {"$gt": 0}}, limit=1, offset=1)
+    all_of_them = await store.asearch(("meant",))
     return {"log": [os.getpid(), told(found), told(pages), len(all_of_them), told(all_of_them)[0][1]]}
 
 
 def _blocks(state: Log) -> dict[str, Any]:
     store = get_store()
     ops = [
-        SearchOp(("own",), query="green sea", limit=2),
-        PutOp(("own",), "tea", {"text": "coffee"}),
-        SearchOp(("own",), query="coffee", limit=1),
-        PutOp(("own",), "other", None),
+        SearchOp(("meant",), query="green sea", limit=2),
+        PutOp(("meant",), "tea", {"text": "coffee"}),
+        SearchOp(("meant",), query="coffee", limit=1),
+        PutOp(("meant",), "other", None),
     ]
     before, _, nothing, _ = store.batch(ops)
     assert isinstance(before, list)
     assert isinstance(nothing, list)
-    return {"log": [told(before), told(nothing), told(store.search(("own",), query="coffee"))]}
+    return {"log": [told(before), told(nothing), told(store.search(("meant",), query="coffee"))]}
 
 
 means = (
@@ -77,12 +77,12 @@ def kept(runtime: Any) -> Any:
     store = runtime.store
 
     async def awaits(state: Log) -> dict[str, Any]:
-        await store.aput(("server",), "sea", {"text": "blue sea"})
-        return {"log": [told(await store.asearch(("server",), query="blue sea"))]}
+        await store.aput(("kept",), "sea", {"text": "blue sea"})
+        return {"log": [told(await store.asearch(("kept",), query="blue sea"))]}
 
     def blocks(state: Log) -> dict[str, Any]:
-        store.put(("server",), "tea", {"text": "blue tea"})
-        return {"log": [told(store.search(("server",), query="tea"))]}
+        store.put(("kept",), "tea", {"text": "blue tea"})
+        return {"log": [told(store.search(("kept",), query="tea"))]}
 
     builder = StateGraph(Log).add_node("awaits", awaits).add_node("blocks", blocks)
     return builder.add_edge(START, "awaits").add_edge("awaits", "blocks")

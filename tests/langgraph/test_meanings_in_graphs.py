@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from indexed_graphs import indexed, searches_by_meaning
 from langgraph.store.base import PutOp
 from langgraph.store.memory import InMemoryStore
 from live_server import Server, play
@@ -27,38 +28,16 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 GRAPHS = Path(__file__).with_name("meaning_graphs.py")
 
 
-@pytest.mark.parametrize(("processes", "embed"), [(0, "embed"), (0, "aembed"), (1, "aembed")])
-def test_graphs_search_by_meaning_where_they_execute(tmp_path: Path, processes: int, embed: str) -> None:
-    manifest = {
-        "graphs": {"means": f"{GRAPHS}:means", "kept": f"{GRAPHS}:kept"},
-        "store": {"index": {"embed": f"{GRAPHS}:{embed}", "dims": 32, "fields": ["text"]}},
-    }
-    (tmp_path / "langgraph.json").write_text(json.dumps(manifest))
+def test_graphs_search_by_meaning(tmp_path: Path) -> None:
+    """In a process of their own, and awaiting their embedding: see the tests of graphs in processes."""
 
     async def story() -> None:
-        settings = Settings(
-            agents=(str(tmp_path / "langgraph.json"),), processes=processes, database=f"sqlite:///{tmp_path}/runyard.db"
-        )
-        app = create_app(settings)
+        target = indexed(tmp_path, "embed")
+        app = create_app(Settings(agents=(target,), database=f"sqlite:///{tmp_path}/runyard.db"))
         await app.engine.start()
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://testserver") as http:
-            s = Server(app, http)
-            run = await s.run(agent_id="means", input={"log": []})
-            process, *log = (await s.wait(run["run_id"]))["values"]["log"]
-            assert (process == os.getpid()) is (processes == 0)
-            assert log == [
-                [["other", 1.0], ["tea", 1.0], ["sea", 0.5]],
-                [["sea", 0.5]],
-                4,
-                None,
-                [["sea", 1.0], ["other", 0.5]],
-                [["other", 0.0]],
-                [["tea", 1.0], ["sea", 0.0]],
-            ]
-            run = await s.run(agent_id="kept", input={"log": []})
-            log = (await s.wait(run["run_id"]))["values"]["log"]
-            assert log == [[["sea", 1.0]], [["tea", 0.707], ["sea", 0.0]]]
-            found = await http.post("/store/items/search", json={"namespace_prefix": ["own"], "query": "unheard of"})
+            await searches_by_meaning(Server(app, http), os.getpid())
+            found = await http.post("/store/items/search", json={"namespace_prefix": ["meant"], "query": "unheard of"})
             assert [(item["key"], item["score"]) for item in found.json()["items"]] == [("tea", 0.0), ("sea", 0.0)]
         assert await app.engine.close()
 

@@ -139,9 +139,11 @@ def test_what_langgraph_json_asks_for_is_told_key_by_key(tmp_path: Path) -> None
     (tmp_path / "app.py").write_text("from starlette.applications import Starlette\n\napp = Starlette()\n")
     manifest = {
         "http": {"app": "app.py:app", "disable_store": True, "cors": {"allow_origins": ["https://a.example"]}},
-        "checkpointer": {"ttl": {"default_ttl": 2}}, "store": {"ttl": {"default_ttl": 5}}, "encryption": {},
+        "checkpointer": {"ttl": {"default_ttl": 2}}, "encryption": {},
+        "store": {"ttl": {"default_ttl": 5}, "index": {"embed": "embed.py:embed", "dims": 3}},
         "python_version": "3.12", "webhooks": {"headers": {"X-Team": "red"}},
     }  # fmt: skip
+    (tmp_path / "embed.py").write_text("def embed(texts):\n    return [[1, 2, 3] for _ in texts]\n")
     manifest["http"]["configurable_headers"] = {"includes": ["x-user-id"]}
     (tmp_path / "langgraph.json").write_text(json.dumps(manifest))
     told = found(diagnosis(tmp_path, ECHO, "langgraph.json", RUNYARD_THREAD_RETENTION="7"), "langgraph.json")
@@ -149,7 +151,7 @@ def test_what_langgraph_json_asks_for_is_told_key_by_key(tmp_path: Path) -> None
     assert weights == {
         "http.app": "ok", "http.disable_*": "ok", "http.cors": "ok", "checkpointer.ttl": "ok", "store.ttl": "ok",
         "encryption": "warning", "python_version": "ok", "webhooks.headers": "warning",
-        "http.configurable_headers": "ok",
+        "http.configurable_headers": "ok", "store.index": "ok",
     }  # fmt: skip
     assert "checkpointer.ttl: thread_retention is 7 seconds; the setting thread_retention wins over 120" in [
         text for _, text in told
