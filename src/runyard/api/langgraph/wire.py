@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from runyard.api.validation import Shape
-from runyard.api.wire import Durability, JsonObject, Nodes, Uuid, Webhook, Wire
+from runyard.api.wire import Durability, ItemFields, JsonObject, Nodes, Uuid, Webhook, Wire
 
 _LARGEST = 2**53 - 1
 _CENTURY_SECONDS = 3_155_760_000
@@ -284,7 +284,7 @@ class ItemPut(Wire, kw_only=True):
     namespace: list[str]
     key: str
     value: JsonObject
-    index: bool | list[str] | None = None
+    index: ItemFields | None = None
     ttl: Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes until it expires.")] | None = None
 
 
@@ -304,7 +304,7 @@ class ItemQuery(Wire, kw_only=True):
 
 
 class StoreSearch(Wire, kw_only=True):
-    """Which items to list, updated last first."""
+    """Which items to list, updated last first; with a query, the nearest to what that means."""
 
     namespace_prefix: list[str] | None = None
     filter: JsonObject | None = None
