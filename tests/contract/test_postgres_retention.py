@@ -101,10 +101,13 @@ def test_one_long_run_goes_in_batches_too(on_database: OnDatabase) -> None:
 def test_histories_are_cut_in_batches_too(on_database: OnDatabase) -> None:
     async def case(connection: Any) -> None:
         await connection.execute(
-            "INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, head, ttl, ttl_strategy) "
-            "SELECT '', 't' || n, 1, 1, '{}', 'idle', 'c' || n || '-599', 1, 'keep_latest' FROM generate_series(0, 1) n;"
-            "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, parent_id, created_at, step, source, kind, body, "
-            "full_size, chain_size) SELECT 'c' || n || '-' || i, '', 't' || n, 'c' || n || '-' || (i - 1), 1, 0, 'step', "
+            "INSERT INTO threads "
+            "(owner, thread_id, created_at, updated_at, metadata, status, head, ttl, ttl_strategy) "
+            "SELECT '', 't' || n, 1, 1, '{}', 'idle', 'c' || n || '-599', 1, 'keep_latest' "
+            "FROM generate_series(0, 1) n; "
+            "INSERT INTO checkpoints "
+            "(checkpoint_id, owner, thread_id, parent_id, created_at, step, source, kind, body, full_size, chain_size) "
+            "SELECT 'c' || n || '-' || i, '', 't' || n, 'c' || n || '-' || (i - 1), 1, 0, 'step', "
             "CASE i WHEN 0 THEN 'full' ELSE 'delta' END, '{}', 2, 0 "
             "FROM generate_series(0, 1) n, generate_series(0, 599) i ORDER BY n, i"
         )

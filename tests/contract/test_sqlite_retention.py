@@ -211,9 +211,10 @@ def long_threads(path: Path, threads: int, states: int) -> Any:
             [(n, states - 1) for n in range(threads)],
         )
         connection.executemany(
-            "INSERT INTO checkpoints (checkpoint_id, owner, thread_id, parent_id, created_at, step, source, kind, body, "
-            "full_size, chain_size) VALUES ('c' || ?1 || '-' || ?2, '', 't' || ?1, 'c' || ?1 || '-' || (?2 - 1), 1, 0, "
-            "'step', CASE ?2 WHEN 0 THEN 'full' ELSE 'delta' END, x'7b7d', 2, 0)",
+            "INSERT INTO checkpoints "
+            "(checkpoint_id, owner, thread_id, parent_id, created_at, step, source, kind, body, full_size, chain_size) "
+            "VALUES ('c' || ?1 || '-' || ?2, '', 't' || ?1, 'c' || ?1 || '-' || (?2 - 1), 1, 0, 'step', "
+            "CASE ?2 WHEN 0 THEN 'full' ELSE 'delta' END, x'7b7d', 2, 0)",
             [(n, state) for n in range(threads) for state in range(states)],
         )
     return connection

@@ -140,7 +140,8 @@ def test_what_langgraph_json_asks_for_is_told_key_by_key(tmp_path: Path) -> None
     (tmp_path / "app.py").write_text("from starlette.applications import Starlette\n\napp = Starlette()\n")
     manifest = {
         "http": {"app": "app.py:app", "disable_store": True, "cors": {"allow_origins": ["https://a.example"]}},
-        "checkpointer": {"ttl": {"default_ttl": 2, "strategy": "keep_latest"}}, "store": {"ttl": {"default_ttl": 5}}, "encryption": {},
+        "checkpointer": {"ttl": {"default_ttl": 2, "strategy": "keep_latest"}},
+        "store": {"ttl": {"default_ttl": 5}}, "encryption": {},
         "python_version": "3.12",
     }  # fmt: skip
     (tmp_path / "langgraph.json").write_text(json.dumps(manifest))
