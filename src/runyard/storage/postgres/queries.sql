@@ -350,6 +350,9 @@ SELECT min(due_at) FROM runs WHERE due_at IS NOT NULL AND status = 'pending'
 -- name: request_cancel
 UPDATE runs SET cancel = $1, updated_at = $2 WHERE run_id = $3 AND status || '' = 'running'
 
+-- name: note_request
+UPDATE runs SET request = $1 WHERE run_id = $2
+
 -- name: attempt_standing
 -- All that the end of an attempt needs to know, while the attempt holds its lease: the run, its thread's last number and
 -- head, and whether other runs of the thread are active.

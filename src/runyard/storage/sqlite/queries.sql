@@ -333,6 +333,9 @@ INSERT INTO move_on (owner, thread_id, run_id, head, now) VALUES (?, ?, ?, ?, ?)
 -- name: request_cancel
 UPDATE runs SET cancel = ?, updated_at = ? WHERE run_id = ? AND status = 'running'
 
+-- name: note_request
+UPDATE runs SET request = ? WHERE run_id = ?
+
 -- name: attempt_standing
 -- All that the end of an attempt needs to know, while the attempt holds its lease: the run, its thread's last number and
 -- head, and whether other runs of the thread are active.

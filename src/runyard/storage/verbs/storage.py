@@ -295,9 +295,15 @@ class VerbStorage(ABC):
         return await self._do(run_verbs.requeue, attempt, batch, requeue, now)
 
     async def cancel(
-        self, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
+        self,
+        owner: str,
+        run_id: str,
+        action: CancelAction,
+        now: int,
+        expires_at: int | None,
+        reason: str | None = None,
     ) -> Cancelled:
-        return await self._do(run_verbs.cancel, owner, run_id, action, now, expires_at)
+        return await self._do(run_verbs.cancel, owner, run_id, action, now, expires_at, reason)
 
     async def abandon(self, attempt: Attempt, now: int, expires_at: int | None) -> Run:
         return await self._do(run_verbs.abandon, attempt, now, expires_at)
