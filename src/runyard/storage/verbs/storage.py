@@ -259,9 +259,7 @@ class VerbStorage(ABC):
         return run_of(row)
 
     async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
-        name, values = searches.run_search(owner, query)
-        rows = await self._read(lambda reader: reader.all(name, values))
-        return [run_of(row) for row in rows]
+        return await self._read(lambda reader: searches.search_runs(reader, owner, query))
 
     async def pending(self, owner: str | None) -> int:
         name, values = ("pending", ()) if owner is None else ("pending_of_owner", (owner, owner))
