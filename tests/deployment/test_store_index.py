@@ -301,6 +301,7 @@ def test_rules_say_what_is_searched_and_embedded(guard: Guard, write: Write, tmp
 BAD = [
     ({"embed": "./toy.py:gone", "dims": 64}, "store.index.embed: .*has no gone"),
     ({"embed": "./gone.py:embed", "dims": 64}, "gone.py does not exist"),
+    ({"embed": "gone.module:embed", "dims": 64}, "No module named 'gone'"),
     ({"embed": "./toy.py:NUMBER", "dims": 64}, "is int: neither a function nor an Embeddings object"),
     ({"embed": "./toy.py:embed", "dims": 0}, "dims"),
     ({"embed": "./toy.py:embed", "dims": 16_001}, "dims"),

@@ -68,7 +68,11 @@ def fitting(chance: random.Random, table: str, number: int) -> dict[str, Any]:
         case "threads":
             return {
                 "thread_id": unique, "status": chance.choice(("idle", "busy", "interrupted", "error")),
-                "floor_seq": number, "last_seq": 2**60 + number,
+                "floor_seq": number, "last_seq": 2**60 + number, "updated_at": 2**61,
+                **chance.choice(
+                    ({"ttl": None, "ttl_strategy": None}, {"ttl": 2**60, "ttl_strategy": "delete"},
+                     {"ttl": 1, "ttl_strategy": "keep_latest", "cut_at": 2**61})
+                ),
             }  # fmt: skip
         case "runs":
             return {

@@ -103,5 +103,8 @@ def in_thread(work: Callable[[], T], ended: Callable[[], None]) -> asyncio.Futur
         except RuntimeError:
             pass  # the server has stopped: nobody waits
 
-    threading.Thread(target=run, name="runyard-embedding", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="runyard-embedding", daemon=True).start()
+    except RuntimeError as error:  # the system has no room for it
+        settle(None, error)
     return result

@@ -245,12 +245,12 @@ def import_module(target: str, name: str, base: Path) -> ModuleType:
 
 
 def is_importable(name: str, base: Path) -> bool:
-    """Whether there is a module of that name; those above it are imported."""
+    """Whether there is a module of that name, which has no dot. Imports nothing."""
     try:
         with _on_path(base.resolve()):
-            return _MODULE.fullmatch(name) is not None and importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
+            return name.isidentifier() and importlib.util.find_spec(name) is not None
+    except ValueError:  # one that was made by hand
+        return name in sys.modules
 
 
 @contextlib.contextmanager

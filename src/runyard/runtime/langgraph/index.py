@@ -76,7 +76,7 @@ class EmbeddingIndex:
         _check_queries(texts.queries)
         flat = _flat(texts.items)
         documents: Any = await self._embeddings.aembed_documents(flat) if flat else []
-        queries = [await self._embeddings.aembed_query(query) for query in texts.queries]
+        queries = await asyncio.gather(*map(self._embeddings.aembed_query, texts.queries))
         return self._checked(texts, flat, documents, queries)
 
     def meanings_now(self, texts: Texts, loop: asyncio.AbstractEventLoop | None = None) -> Meanings:
@@ -140,15 +140,13 @@ def index_of(target: str, folder: Path, wanted: StoreIndex) -> EmbeddingIndex:
 
 
 def _object(target: str, folder: Path, key: str, where: str) -> Any:
-    """What a path or a module names; None where it rather names a provider's model. `ollama:llama3` may be a module
-    that is installed, but that has no such thing in it."""
+    """What a path or a module names; None where it rather names a provider's model. No provider has a dot in its name.
+    `ollama:llama3` may begin with a module that is installed, but that has no such thing in it."""
     place, _, name = where.rpartition(":")
-    if place.endswith(".py") or not place:
+    if place.endswith(".py") or ("." in place and name.isidentifier()):
         return object_at(target, folder, key, where)
     if not name.isidentifier() or not is_importable(place, folder):
         return None
-    if "." in place:
-        return object_at(target, folder, key, where)
     return getattr(import_module(target, place, folder), name, None)
 
 
