@@ -26,12 +26,14 @@ from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent, UsesStore
+from runyard.runtime.index import Index
 from runyard.runtime.inside import ServerAnswer, UsesServer
 from runyard.scheduler import Made, Scheduler, Wish
 from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans, Telemetry
+from runyard.threads import Expiry
 from runyard.timetable import Timetable
 from runyard.worker import Worker
 
@@ -50,6 +52,7 @@ class Terms(msgspec.Struct, frozen=True):
     run_retention: float = 0.0
     event_retention: float = 0.0
     thread_retention: float = 0.0
+    thread_retention_strategy: Expiry = "delete"
     idempotency_retention: float = 86400.0
     sweep_interval: float = 60.0
     reader_queue_bytes: int = 4_000_000
@@ -86,7 +89,16 @@ class Engine:
         terms: Terms,
         version: str = "0",
         spans: Spans | None = None,
+        index: Index | None = None,
     ) -> None:
+        """`index` makes vectors of texts, for agents' code that executes in this process.
+
+        Raises:
+            InvalidInput: the default agent is none of the agents.
+            Unsupported: there is an index, and the storage cannot search by it.
+        """
+        if index is not None:
+            storage.check_meanings()
         if terms.default_agent is not None and terms.default_agent not in agents and not storage.shared:
             raise InvalidInput(
                 f"default_agent is {terms.default_agent!r}; agents here: {', '.join(sorted(agents)) or 'none'}",
@@ -101,6 +113,7 @@ class Engine:
         self._spans = spans
         self._hints = hints
         self._host = host
+        self._index = index
         self._agents = agents
         self.terms = terms
         self._state = "new"
@@ -203,6 +216,7 @@ class Engine:
             runs_kept=terms.run_retention,
             events_kept=terms.event_retention,
             threads_kept=terms.thread_retention,
+            threads_by=terms.thread_retention_strategy,
         )
         self.courier = Courier(
             storage=storage,
@@ -239,7 +253,7 @@ class Engine:
         answer = answering(self.storage, self.clock, self.terms.lasting)
         for user in (self._host, *self._agents.values()):
             if isinstance(user, UsesStore):
-                user.attach(answer)
+                user.attach(answer, self._index)
             if isinstance(user, UsesServer) and self.serve_inside is not None:
                 user.attach_server(self.serve_inside)
         if self.terms.works:

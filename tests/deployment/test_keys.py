@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_server import play
+from live_server import MovableClock, play
 from projects import Serve, Write
 
 from runyard.api.gate import Cors
@@ -32,7 +32,7 @@ def test_every_key_is_obeyed_or_told_by_its_name() -> None:
         "$schema": "https://langgra.ph/schema.json",
         "graphs": {"chat": {"path": "a.py:g", "description": "d", "colour": "red"}},
         "dependencies": ["."], "env": {}, "python_version": "3.12", "encryption": {"path": "e.py:e"}, "storee": {},
-        "store": {"index": {"embed": "e", "dims": 3}, "ttl": {"default_ttl": 5, "sweep_limit": 3}},
+        "store": {"index": {"embed": "a:e", "dims": 3, "metric": "l2"}, "ttl": {"default_ttl": 5, "sweep_limit": 3}},
         "checkpointer": {"ttl": {"strategy": "keep_latest"}, "path": "c.py:c"},
         "http": {
             "app": "a.py:a", "cors": {"allow_origins": ["*"], "allow_origin": "x"}, "disable_mcp": True,
@@ -44,16 +44,14 @@ def test_every_key_is_obeyed_or_told_by_its_name() -> None:
     }  # fmt: skip
     told = {remark.key: remark.weight for remark in remarks(document)}
     assert told == {
-        "python_version": "ok", "encryption": "warning", "storee": "warning", "store.index": "warning",
+        "python_version": "ok", "encryption": "warning", "storee": "warning", "store.index.metric": "warning",
         "store.ttl.sweep_limit": "ok", "checkpointer.path": "warning", "http.cors.allow_origin": "warning",
         "http.disable_mcp": "ok", "http.configurable_headers.includes": "warning", "auth.cache": "warning",
         "graphs.chat.colour": "warning", "http.middleware_order": "warning", "auth.disable_studio_auth": "ok",
-        "checkpointer.ttl.strategy": "warning",
     }  # fmt: skip
     whys = {remark.key: remark.why for remark in remarks(document)}
     assert "did you mean store?" in whys["storee"]
     assert "allow_origins" in whys["http.cors.allow_origin"]
-    assert "namespace and a filter" in whys["store.index"]
 
 
 def test_the_start_names_what_is_not_obeyed(write: Write, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -129,10 +127,30 @@ def test_times_become_the_settings_that_nobody_has_changed(write: Write, serve: 
     play(story())
 
 
-def test_threads_are_kept_where_only_their_states_were_to_go(write: Write) -> None:
-    assert (
-        asked(write({"checkpointer": {"ttl": {"strategy": "keep_latest", "default_ttl": 2}}})).thread_retention is None
-    )
+def test_histories_are_cut_by_their_age_where_the_file_says_so(write: Write, serve: Serve) -> None:
+    target = write({"checkpointer": {"ttl": {"strategy": "keep_latest", "default_ttl": 2}}})
+
+    async def story() -> None:
+        clock = MovableClock()
+        async with serve(target, clock=clock) as s:
+            thread_id = await s.thread()
+            for number in range(3):
+                body = {"thread_id": thread_id, "input": number}
+                assert (await s.post("/runs/wait", body)).status_code == 200
+
+            async def told() -> list[Any]:
+                clock.move(90)
+                await s.app.engine.reaper.run_once()
+                history = (await s.get(f"/threads/{thread_id}/history")).json()
+                return [state["values"]["heard"] for state in history]
+
+            assert await told() == [2, 1, 0]
+            assert await told() == [2]
+            assert (await s.get(f"/threads/{thread_id}")).json()["values"] == {"heard": 2}
+        async with serve(target, thread_retention_strategy="keep_latest", thread_retention=7.0) as s:
+            assert s.app.engine.terms.thread_retention == 7.0
+
+    play(story())
 
 
 def test_items_are_kept_as_long_as_the_file_says_unless_somebody_does(write: Write, serve: Serve) -> None:

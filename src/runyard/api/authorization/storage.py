@@ -8,26 +8,33 @@ from typing import Any
 import msgspec
 
 from runyard.api.authorization.closed import Closed
-from runyard.api.authorization.guard import as_uuid
-from runyard.api.authorization.items import GuardedItems
+from runyard.api.authorization.guard import Guard, as_uuid
 from runyard.api.authorization.threads import searched
 from runyard.checkpoints import Checkpoint, Snapshot, State
 from runyard.deliveries import Delivery, DeliveryFilter, Notice
 from runyard.errors import NotFound, delivery_not_found, run_not_found
 from runyard.events import Event
 from runyard.runs import Run
-from runyard.storage.contract import Standing, ThreadSizes
-from runyard.threads import Thread, ThreadFilter
+from runyard.storage.contract import Standing, Storage, ThreadSizes
+from runyard.threads import Thread, ThreadFilter, Ttl
 
 
-class GuardedStorage(GuardedItems, Closed):
-    """`Storage`, for one request."""
+class GuardedStorage(Closed):
+    """`Storage`, for one request. Items are elsewhere (`GuardedItems`)."""
+
+    def __init__(self, guard: Guard, storage: Storage) -> None:
+        self._guard = guard
+        self._storage = storage
 
     # threads
 
     async def thread(self, owner: str, thread_id: str) -> Thread:
         await self._guard.read(owner, thread_id)
         return await self._storage.thread(owner, thread_id)
+
+    async def thread_ttl(self, owner: str, thread_id: str) -> Ttl | None:
+        await self._guard.read(owner, thread_id)
+        return await self._storage.thread_ttl(owner, thread_id)
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         asked = await searched(self._guard, query)
@@ -50,10 +57,11 @@ class GuardedStorage(GuardedItems, Closed):
         metadata: dict[str, Any] | None = None,
         checkpoint: Checkpoint | None = None,
         expected_head: str | None = None,
+        ttl: Ttl | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> Thread | None:
         await self._let_write(owner, thread_id)
         return await self._storage.patch_thread(
-            owner, thread_id, now, metadata=metadata, checkpoint=checkpoint, expected_head=expected_head
+            owner, thread_id, now, metadata=metadata, checkpoint=checkpoint, expected_head=expected_head, ttl=ttl
         )
 
     async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from runyard import checkpoints, items, runs, threads
 from runyard.api.answers import Time
@@ -18,6 +18,7 @@ from runyard.api.wire import JsonObject, Uuid
 from runyard.checkpoints import Question, State
 from runyard.clock import rfc3339
 from runyard.deliveries import Notice
+from runyard.threads import Expiry
 
 _encode = msgspec.json.Encoder().encode
 _CLASS = re.compile(r"([A-Za-z_][\w.]*): (.*)", re.DOTALL)
@@ -53,6 +54,20 @@ class Thread(msgspec.Struct, kw_only=True):
     extracted: JsonObject = {}
 
 
+class ThreadTtl(msgspec.Struct, kw_only=True):
+    """A thread's own time to live."""
+
+    strategy: Expiry
+    ttl_minutes: float
+    expires_at: Annotated[Time, Meta(description="When its time is over, if it does not change before.")]
+
+
+class ThreadAlone(Thread, kw_only=True):
+    """A conversation, and how long it is kept."""
+
+    ttl: Annotated[ThreadTtl | UnsetType | None, Meta(description="Only with `include=ttl`.")] = UNSET
+
+
 class CheckpointName(msgspec.Struct, kw_only=True):
     """A state's place."""
 
@@ -85,10 +100,16 @@ class Item(msgspec.Struct, kw_only=True):
     updated_at: Time
 
 
+class FoundItem(Item, kw_only=True):
+    """A document that was found; `score` where it was searched for by meaning."""
+
+    score: float | UnsetType = UNSET
+
+
 class FoundItems(msgspec.Struct, kw_only=True):
     """The items that a search found."""
 
-    items: list[Item]
+    items: list[FoundItem]
 
 
 class Namespaces(msgspec.Struct, kw_only=True):
@@ -118,7 +139,7 @@ def run(run: runs.Run) -> dict[str, Any]:
         kwargs.pop(own, None)
     told: dict[str, Any] = dict(kwargs)
     told["stream_mode"] = modes_of(request)
-    if request.langgraph is not msgspec.UNSET and request.langgraph.resumable is not None:
+    if request.langgraph is not UNSET and request.langgraph.resumable is not None:
         told["stream_resumable"] = request.langgraph.resumable
     return {
         "run_id": run.run_id,
@@ -129,22 +150,22 @@ def run(run: runs.Run) -> dict[str, Any]:
         "status": status_of(run),
         "metadata": Raw(run.metadata),
         "kwargs": told,
-        "multitask_strategy": "enqueue" if request.multitask_strategy is msgspec.UNSET else request.multitask_strategy,
-        "cancel_reason": None if request.cancel_reason is msgspec.UNSET else request.cancel_reason,
+        "multitask_strategy": "enqueue" if request.multitask_strategy is UNSET else request.multitask_strategy,
+        "cancel_reason": None if request.cancel_reason is UNSET else request.cancel_reason,
     }
 
 
 def assistant_of(run: runs.Run, request: runs.Request) -> str:
     """The assistant that was asked: the agent's default one where the run was created under the other face."""
-    return default_id(run.agent_id) if request.langgraph is msgspec.UNSET else request.langgraph.assistant_id
+    return default_id(run.agent_id) if request.langgraph is UNSET else request.langgraph.assistant_id
 
 
 def modes_of(request: runs.Request) -> list[str]:
     """The stream modes that a run was created with."""
     said, asked = request.langgraph, request.stream_mode
-    if said is not msgspec.UNSET:
+    if said is not UNSET:
         return said.stream_mode or _DEFAULT_MODES
-    return _DEFAULT_MODES if asked is msgspec.UNSET else [asked] if isinstance(asked, str) else [*asked]
+    return _DEFAULT_MODES if asked is UNSET else [asked] if isinstance(asked, str) else [*asked]
 
 
 def values(state: State) -> bytes:
@@ -207,6 +228,14 @@ def thread(thread: threads.Thread, state: State, questions: Sequence[Question] =
     }
 
 
+def thread_ttl(thread: threads.Thread, ttl: threads.Ttl | None) -> ThreadTtl | None:
+    """A thread's own time to live, where it has one."""
+    if ttl is None:
+        return None
+    expires_at = rfc3339(thread.updated_at + ttl.length)
+    return ThreadTtl(strategy=ttl.strategy, ttl_minutes=ttl.minutes, expires_at=expires_at)
+
+
 def item(item: items.Item) -> dict[str, Any]:
     """An item, by fields."""
     return {
@@ -216,6 +245,12 @@ def item(item: items.Item) -> dict[str, Any]:
         "created_at": rfc3339(item.created_at),
         "updated_at": rfc3339(item.updated_at),
     }
+
+
+def found_item(found: items.Item) -> dict[str, Any]:
+    """An item that was found, by fields."""
+    fields = item(found)
+    return fields if found.score is None else {**fields, "score": found.score}
 
 
 def selected(fields: Mapping[str, Any], select: Sequence[str] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from runyard.api.validation import Shape
-from runyard.api.wire import Durability, JsonObject, Nodes, Uuid, Webhook, Wire
+from runyard.api.wire import Durability, ItemFields, JsonObject, Nodes, Uuid, Webhook, Wire
 
 _LARGEST = 2**53 - 1
 _CENTURY_SECONDS = 3_155_760_000
@@ -161,10 +161,14 @@ class ThreadStreamQuery(Wire, kw_only=True):
     stream_modes: list[str] | UnsetType = UNSET
 
 
-class Ttl(Wire, kw_only=True):
-    """How long a thread is kept on which nothing happens."""
+ThreadMinutes = Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes without any change.")]
 
-    ttl: Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes.")] | None = None
+
+class Ttl(Wire, kw_only=True):
+    """How long a thread is kept on which nothing happens, and what becomes of it then: it goes, or its history is cut
+    to the newest state. `ttl` null: it has no time of its own."""
+
+    ttl: ThreadMinutes | None
     strategy: Literal["delete", "keep_latest"] | None = None
 
 
@@ -188,15 +192,15 @@ class ThreadCreate(Wire, kw_only=True):
     thread_id: Uuid | None = None
     metadata: JsonObject | None = None
     if_exists: Literal["raise", "do_nothing"] | None = None
-    ttl: int | float | Ttl | None = None
+    ttl: ThreadMinutes | Ttl | None = None
     supersteps: list[Superstep] | None = None
 
 
 class ThreadPatch(Wire, kw_only=True):
-    """A change to a thread's metadata."""
+    """A change to a thread's metadata, or to how long it is kept: `ttl` null takes its own time away."""
 
     metadata: JsonObject | None = None
-    ttl: int | float | Ttl | None = None
+    ttl: ThreadMinutes | Ttl | UnsetType | None = UNSET
 
 
 class ThreadSearch(Wire, kw_only=True):
@@ -286,7 +290,7 @@ class ItemPut(Wire, kw_only=True):
     namespace: list[str]
     key: str
     value: JsonObject
-    index: bool | list[str] | None = None
+    index: ItemFields | None = None
     ttl: Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes until it expires.")] | None = None
 
 
@@ -306,7 +310,7 @@ class ItemQuery(Wire, kw_only=True):
 
 
 class StoreSearch(Wire, kw_only=True):
-    """Which items to list, updated last first."""
+    """Which items to list, updated last first; with a query, the nearest to what that means."""
 
     namespace_prefix: list[str] | None = None
     filter: JsonObject | None = None

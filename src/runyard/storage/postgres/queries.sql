@@ -148,10 +148,19 @@ UPDATE threads SET hidden = 0 WHERE owner = $1 AND thread_id = $2
 -- name: merge_thread_metadata
 UPDATE threads SET metadata = $1, updated_at = $2 WHERE owner = $3 AND thread_id = $4
 
+-- name: set_ttl
+-- A time of its own, from now on, or none.
+UPDATE threads SET ttl = :ttl, ttl_strategy = :strategy, cut_at = NULL, updated_at = :now
+WHERE owner = :owner AND thread_id = :thread_id
+
+-- name: ttl_of_thread
+SELECT ttl, ttl_strategy FROM threads WHERE owner = $1 AND thread_id = $2 AND ttl IS NOT NULL
+
 -- name: bury_thread
 -- Out of sight at once; rows go later, by reachability. The events of a run that is kept are not below the floor.
 UPDATE threads
 SET deleted_at = :now, lease = lease + 1, head = NULL, asking = 0, metadata = '\x7b7d', status = 'idle', unswept = 1,
+    ttl = NULL, ttl_strategy = NULL, cut_at = NULL,
     floor_seq = coalesce((SELECT first_seq FROM runs WHERE run_id = :keep), last_seq)
 WHERE owner = :owner AND thread_id = :thread_id
 
@@ -723,6 +732,34 @@ UPDATE inherited SET gone = 1
 WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
   AND checkpoint_id NOT IN (SELECT jsonb_array_elements_text(:keep::jsonb))
 
+-- name: lasting_states
+-- What later runs go on from: the head, and the newest state of each subgraph that has one from run to run. The
+-- namespaces of the others name a task, which is over.
+SELECT '', head FROM threads WHERE owner = :owner AND thread_id = :thread_id AND head IS NOT NULL
+UNION ALL
+SELECT namespace, max(checkpoint_id) FROM checkpoints
+WHERE owner = :owner AND thread_id = :thread_id AND namespace > '' AND gone = 0 AND strpos(namespace, ':') = 0
+GROUP BY namespace
+UNION ALL
+SELECT namespace, max(checkpoint_id) FROM inherited
+WHERE owner = :owner AND thread_id = :thread_id AND gone = 0 AND strpos(namespace, ':') = 0
+GROUP BY namespace
+
+-- name: cut_checkpoints
+-- The newest of a namespace first: nothing that is left is built on them, but what is kept.
+UPDATE checkpoints SET gone = 1 WHERE checkpoint_id = ANY (ARRAY(
+    SELECT checkpoint_id FROM checkpoints
+    WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+      AND checkpoint_id NOT IN (SELECT jsonb_array_elements_text(:keep::jsonb))
+    ORDER BY namespace DESC, number DESC LIMIT :limit))
+
+-- name: cut_inherited
+UPDATE inherited SET gone = 1 WHERE (checkpoint_id, owner, thread_id) IN (
+    SELECT checkpoint_id, owner, thread_id FROM inherited
+    WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+      AND checkpoint_id NOT IN (SELECT jsonb_array_elements_text(:keep::jsonb))
+    LIMIT :limit)
+
 -- name: built_on_undone
 -- Checkpoints that are there, on top of one that was undone.
 SELECT c.checkpoint_id, c.kind FROM checkpoints AS c
@@ -799,6 +836,14 @@ SET value = excluded.value, updated_at = excluded.updated_at, expires_at = exclu
     ttl = excluded.ttl,
     created_at = CASE WHEN items.expires_at <= excluded.updated_at THEN excluded.created_at ELSE items.created_at END
 
+-- name: put_vectors
+-- As many vectors of an item as are given behind one another.
+INSERT INTO vectors (owner, namespace, key, number, vector)
+SELECT :owner, :namespace, :key, number,
+    (:vectors::real[])[(number - 1) * cardinality(:vectors::real[]) / :count + 1 :
+                       number * cardinality(:vectors::real[]) / :count]
+FROM generate_series(1, :count::integer) AS numbers (number)
+
 -- name: get_item
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = $1 AND namespace = $2 AND key = $3 AND (expires_at IS NULL OR expires_at > $4)
@@ -828,6 +873,47 @@ SELECT namespace, key, value, created_at, updated_at, ttl FROM (
     OFFSET 0
 ) AS below
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
+
+-- name: search_by_meaning
+-- The items below a namespace that have vectors of the same length, nearest first. The best of an item's vectors counts.
+SELECT items.namespace, items.key, value, created_at, updated_at, ttl, near.score
+FROM (
+    SELECT namespace, key, max(nearness(vector, :meaning::real[])) AS score FROM vectors
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high
+      AND cardinality(vector) = cardinality(:meaning::real[])
+    GROUP BY namespace, key
+    OFFSET 0
+) AS near
+JOIN items ON items.owner = :owner AND items.namespace = near.namespace AND items.key = near.key
+WHERE (expires_at IS NULL OR expires_at > :now)
+  AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
+ORDER BY near.score DESC, updated_at DESC, items.namespace, items.key LIMIT :limit OFFSET :offset
+
+-- name: rank_by_meaning
+-- The same without what is in them, for whoever has more to ask of that than what fields are equal to.
+SELECT items.namespace, items.key, near.score
+FROM (
+    SELECT namespace, key, max(nearness(vector, :meaning::real[])) AS score FROM vectors
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high
+      AND cardinality(vector) = cardinality(:meaning::real[])
+    GROUP BY namespace, key
+    OFFSET 0
+) AS near
+JOIN items ON items.owner = :owner AND items.namespace = near.namespace AND items.key = near.key
+WHERE (expires_at IS NULL OR expires_at > :now)
+  AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
+  AND (:equal::bytea IS NULL OR readable_json(value) @> readable_json(:equal))
+ORDER BY near.score DESC, updated_at DESC, items.namespace, items.key LIMIT :limit OFFSET :offset
+
+-- name: pgvector
+-- Where the database has pgvector, as it stands in statements.
+SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'vector'
+
+-- name: items_at
+SELECT namespace, key, value, created_at, updated_at, ttl
+FROM items JOIN unnest(:namespaces::bytea[], :keys::text[]) AS wanted (namespace, key) USING (namespace, key)
+WHERE owner = :owner AND (expires_at IS NULL OR expires_at > :now)
 
 -- name: next_namespace
 -- The first namespace above another and below a limit: listing jumps from one to the next and never reads the items
@@ -962,12 +1048,27 @@ SELECT 1 FROM threads WHERE owner = :owner AND thread_id = :thread_id AND hidden
 DELETE FROM threads WHERE owner = :owner AND thread_id = :thread_id AND hidden = 1
 
 -- name: idle_threads
--- Threads on which nothing has happened for long, oldest first, from a place on.
+-- Threads without a time of their own on which nothing has happened for long, oldest first, from a place on: those that
+-- have been cut since, or the others.
 SELECT updated_at, owner, thread_id FROM threads
-WHERE deleted_at IS NULL AND hidden = 0 AND status IN ('idle', 'error')
+WHERE deleted_at IS NULL AND hidden = 0 AND status IN ('idle', 'error') AND ttl IS NULL
+  AND (CASE WHEN cut_at = updated_at THEN 1 ELSE 0 END) = :cut
   AND updated_at <= :before AND updated_at >= :updated_at
   AND (updated_at, owner, thread_id) > (:updated_at, :owner, :thread_id)
 ORDER BY updated_at, owner, thread_id LIMIT :limit
+
+-- name: expired_threads
+-- Threads whose own time is over, in its order, from a place on.
+SELECT updated_at + ttl, owner, thread_id, ttl_strategy FROM threads
+WHERE ttl IS NOT NULL AND deleted_at IS NULL AND (cut_at IS NULL OR cut_at <> updated_at)
+  AND (status IN ('idle', 'error') OR (status = 'interrupted' AND ttl_strategy = 'delete'))
+  AND updated_at + ttl <= :now AND updated_at + ttl >= :expires_at
+  AND (updated_at + ttl, owner, thread_id) > (:expires_at, :owner, :thread_id)
+ORDER BY updated_at + ttl, owner, thread_id LIMIT :limit
+
+-- name: mark_cut
+-- Its history is its newest state, until it changes.
+UPDATE threads SET cut_at = updated_at WHERE owner = :owner AND thread_id = :thread_id
 
 -- name: expire_runs_of_thread
 UPDATE runs SET deleted_at = :now, expires_at = :now WHERE number = ANY (ARRAY(

@@ -130,10 +130,19 @@ UPDATE threads SET hidden = 0 WHERE owner = ? AND thread_id = ?
 -- name: merge_thread_metadata
 UPDATE threads SET metadata = ?, updated_at = ? WHERE owner = ? AND thread_id = ?
 
+-- name: set_ttl
+-- A time of its own, from now on, or none.
+UPDATE threads SET ttl = :ttl, ttl_strategy = :strategy, cut_at = NULL, updated_at = :now
+WHERE owner = :owner AND thread_id = :thread_id
+
+-- name: ttl_of_thread
+SELECT ttl, ttl_strategy FROM threads WHERE owner = ? AND thread_id = ? AND ttl IS NOT NULL
+
 -- name: bury_thread
 -- Out of sight at once; rows go later, by reachability. The events of a run that is kept are not below the floor.
 UPDATE threads
 SET deleted_at = :now, lease = lease + 1, head = NULL, asking = 0, metadata = x'7b7d', status = 'idle', unswept = 1,
+    ttl = NULL, ttl_strategy = NULL, cut_at = NULL,
     floor_seq = coalesce((SELECT first_seq FROM runs WHERE run_id = :keep), last_seq)
 WHERE owner = :owner AND thread_id = :thread_id
 
@@ -616,6 +625,34 @@ UPDATE inherited INDEXED BY inherited_of_thread SET gone = 1
 WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
   AND checkpoint_id NOT IN (SELECT value FROM json_each(:keep))
 
+-- name: lasting_states
+-- What later runs go on from: the head, and the newest state of each subgraph that has one from run to run. The
+-- namespaces of the others name a task, which is over.
+SELECT '', head FROM threads WHERE owner = :owner AND thread_id = :thread_id AND head IS NOT NULL
+UNION ALL
+SELECT namespace, max(checkpoint_id) FROM checkpoints INDEXED BY checkpoints_inner
+WHERE owner = :owner AND thread_id = :thread_id AND namespace > '' AND gone = 0 AND instr(namespace, ':') = 0
+GROUP BY namespace
+UNION ALL
+SELECT namespace, max(checkpoint_id) FROM inherited INDEXED BY inherited_of_thread
+WHERE owner = :owner AND thread_id = :thread_id AND gone = 0 AND instr(namespace, ':') = 0
+GROUP BY namespace
+
+-- name: cut_checkpoints
+-- The newest of a namespace first: nothing that is left is built on them, but what is kept.
+UPDATE checkpoints SET gone = 1 WHERE rowid IN (
+    SELECT rowid FROM checkpoints INDEXED BY checkpoints_of_thread
+    WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+      AND checkpoint_id NOT IN (SELECT value FROM json_each(:keep))
+    ORDER BY namespace DESC, rowid DESC LIMIT :limit)
+
+-- name: cut_inherited
+UPDATE inherited SET gone = 1 WHERE (checkpoint_id, owner, thread_id) IN (
+    SELECT checkpoint_id, owner, thread_id FROM inherited INDEXED BY inherited_of_thread
+    WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+      AND checkpoint_id NOT IN (SELECT value FROM json_each(:keep))
+    LIMIT :limit)
+
 -- name: built_on_undone
 -- Checkpoints that are there, on top of one that was undone.
 SELECT c.checkpoint_id, c.kind FROM checkpoints AS c INDEXED BY checkpoints_of_thread
@@ -695,6 +732,14 @@ ON CONFLICT DO UPDATE SET value = excluded.value, updated_at = excluded.updated_
     ttl = excluded.ttl,
     created_at = CASE WHEN items.expires_at <= excluded.updated_at THEN excluded.created_at ELSE items.created_at END
 
+-- name: put_vectors
+-- As many vectors of an item as are given behind one another.
+INSERT INTO vectors (owner, namespace, key, number, vector)
+WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < :count)
+SELECT :owner, :namespace, :key, number,
+    substr(:vectors, (number - 1) * length(:vectors) / :count + 1, length(:vectors) / :count)
+FROM numbers
+
 -- name: get_item
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
@@ -721,6 +766,20 @@ WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at
   AND (:filter IS NULL OR passes(value, :filter))
   AND (:within IS NULL OR contains(value, :within))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
+
+-- name: search_by_meaning
+-- The items below a namespace that have vectors of the same length, nearest first. The best of an item's vectors counts;
+-- one of zeros, which has no direction, is as near as one that stands across.
+SELECT items.namespace, items.key, value, created_at, updated_at, ttl, near.score
+FROM (
+    SELECT namespace, key, max(coalesce(1 - vec_distance_cosine(vector, :meaning), 0)) AS score FROM vectors
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high AND length(vector) = length(:meaning)
+    GROUP BY namespace, key
+) AS near
+CROSS JOIN items ON items.owner = :owner AND items.namespace = near.namespace AND items.key = near.key
+WHERE (expires_at IS NULL OR expires_at > :now) AND (:filter IS NULL OR passes(value, :filter))
+  AND (:within IS NULL OR contains(value, :within))
+ORDER BY near.score DESC, updated_at DESC, items.namespace, items.key LIMIT :limit OFFSET :offset
 
 -- name: next_namespace
 -- The first namespace above another and below a limit: listing jumps from one to the next and never reads the items
@@ -848,12 +907,27 @@ SELECT 1 FROM threads WHERE owner = :owner AND thread_id = :thread_id AND hidden
 DELETE FROM threads WHERE owner = :owner AND thread_id = :thread_id AND hidden = 1
 
 -- name: idle_threads
--- Threads on which nothing has happened for long, oldest first, from a place on.
+-- Threads without a time of their own on which nothing has happened for long, oldest first, from a place on: those that
+-- have been cut since, or the others.
 SELECT updated_at, owner, thread_id FROM threads INDEXED BY threads_idle
-WHERE deleted_at IS NULL AND hidden = 0 AND status IN ('idle', 'error')
+WHERE deleted_at IS NULL AND hidden = 0 AND status IN ('idle', 'error') AND ttl IS NULL
+  AND (CASE WHEN cut_at = updated_at THEN 1 ELSE 0 END) = :cut
   AND updated_at <= :before AND updated_at >= :updated_at
   AND (updated_at, owner, thread_id) > (:updated_at, :owner, :thread_id)
 ORDER BY updated_at, owner, thread_id LIMIT :limit
+
+-- name: expired_threads
+-- Threads whose own time is over, in its order, from a place on.
+SELECT updated_at + ttl, owner, thread_id, ttl_strategy FROM threads INDEXED BY threads_expiring
+WHERE ttl IS NOT NULL AND deleted_at IS NULL AND (cut_at IS NULL OR cut_at <> updated_at)
+  AND (status IN ('idle', 'error') OR (status = 'interrupted' AND ttl_strategy = 'delete'))
+  AND updated_at + ttl <= :now AND updated_at + ttl >= :expires_at
+  AND (updated_at + ttl, owner, thread_id) > (:expires_at, :owner, :thread_id)
+ORDER BY updated_at + ttl, owner, thread_id LIMIT :limit
+
+-- name: mark_cut
+-- Its history is its newest state, until it changes.
+UPDATE threads SET cut_at = updated_at WHERE owner = :owner AND thread_id = :thread_id
 
 -- name: expire_runs_of_thread
 UPDATE runs SET deleted_at = :now, expires_at = :now WHERE number IN (

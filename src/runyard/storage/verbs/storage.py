@@ -52,7 +52,8 @@ from runyard.storage.verbs.jobs import Job
 from runyard.storage.verbs.replay import Replay
 from runyard.storage.verbs.rows import item_of, namespace_value, run_of, thread_of
 from runyard.storage.verbs.transaction import Reads, Transaction
-from runyard.threads import Thread, ThreadFilter
+from runyard.threads import Expiry, Thread, ThreadFilter, Ttl
+from runyard.vectors import Vector
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -113,6 +114,14 @@ class VerbStorage(ABC):
         """Reads events, beside everything else that is read."""
 
     @abstractmethod
+    def check_meanings(self) -> None:
+        """Raises `Unsupported` where something has to be installed for searches by meaning."""
+
+    @abstractmethod
+    def _packed(self, vectors: Sequence[Vector]) -> Any:
+        """Vectors behind one another, as statements take them."""
+
+    @abstractmethod
     async def _sizes(self) -> tuple[int, int]:
         """Bytes of the database, and of what is written and not folded into it yet."""
 
@@ -140,8 +149,9 @@ class VerbStorage(ABC):
         now: int,
         *,
         if_exists: Literal["raise", "do_nothing"],
+        ttl: Ttl | None = None,
     ) -> Thread:
-        return await self._do(thread_verbs.create_thread, owner, thread_id, metadata, now, if_exists)
+        return await self._do(thread_verbs.create_thread, owner, thread_id, metadata, now, if_exists, ttl)
 
     async def thread(self, owner: str, thread_id: str) -> Thread:
         row = await self._rows.one("thread", (owner, thread_id))
@@ -152,6 +162,10 @@ class VerbStorage(ABC):
     async def metadata_of(self, owner: str, thread_id: str) -> tuple[bytes, int] | None:
         row = await self._rows.one("thread", (owner, thread_id))
         return None if row is None else (row[4], row[2])
+
+    async def thread_ttl(self, owner: str, thread_id: str) -> Ttl | None:
+        row = await self._rows.one("ttl_of_thread", (owner, thread_id))
+        return None if row is None else Ttl(*row)
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         return await self._read(lambda reader: searches.search_threads(reader, owner, query))
@@ -171,8 +185,11 @@ class VerbStorage(ABC):
         metadata: dict[str, Any] | None = None,
         checkpoint: Checkpoint | None = None,
         expected_head: str | None = None,
+        ttl: Ttl | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> Thread | None:
-        return await self._do(thread_verbs.patch_thread, owner, thread_id, now, metadata, checkpoint, expected_head)
+        return await self._do(
+            thread_verbs.patch_thread, owner, thread_id, now, metadata, checkpoint, expected_head, ttl
+        )
 
     async def copy_thread(
         self, owner: str, thread_id: str, new_id: str, now: int, metadata: bytes | None = None
@@ -397,9 +414,13 @@ class VerbStorage(ABC):
         now: int,
         *,
         expires_at: int | None = None,
+        vectors: Sequence[Vector] = (),
         attempt: Attempt | None = None,
     ) -> None:
-        await self._do(item_verbs.put_item, owner, namespace, key, value, now, expires_at, attempt)
+        packed = self._packed(vectors) if vectors else None
+        await self._do(
+            item_verbs.put_item, owner, namespace, key, value, now, expires_at, packed, len(vectors), attempt
+        )
 
     async def get_item(self, owner: str, namespace: Namespace, key: str, now: int) -> Item:
         row = await self._rows.one("get_item", (owner, namespace_value(namespace), key, now))
@@ -418,17 +439,26 @@ class VerbStorage(ABC):
         await self._do(item_verbs.touch_items, owner, places, now, attempt)
 
     async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
+        values = self._search_values(owner, query, now)
+        name = "search_items_below" if query.prefix else "search_items"
+        if query.meaning is not None:
+            self.check_meanings()
+            name = "search_by_meaning"
+        rows = await self._read(lambda reader: reader.all(name, values))
+        return [item_of(row) for row in rows]
+
+    def _search_values(self, owner: str, query: ItemSearch, now: int) -> dict[str, Any]:
         low = namespace_value(query.prefix)
-        values = {
+        values: dict[str, Any] = {
             "owner": owner, "now": now, "limit": query.limit, "offset": query.offset,
             "filter": _encode(query.filter) if query.filter else None,
             "within": None if query.within is None else _encode(query.within),
         }  # fmt: skip
-        name = "search_items"
-        if low:
-            name, values = "search_items_below", {**values, "low": low, "high": low + b"\xff"}
-        rows = await self._read(lambda reader: reader.all(name, values))
-        return [item_of(row) for row in rows]
+        if low or query.meaning is not None:
+            values.update(low=low, high=low + b"\xff")
+        if query.meaning is not None:
+            values["meaning"] = self._packed([query.meaning])
+        return values
 
     async def namespaces(self, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:
         return await self._read(lambda reader: searches.namespaces(reader, owner, query, now))
@@ -517,14 +547,17 @@ class VerbStorage(ABC):
         runs_before: int | None = None,
         events_before: int | None = None,
         threads_before: int | None = None,
+        threads_by: Expiry = "delete",
     ) -> Retention:
-        keep = Keep(keys_before, runs_before, events_before, threads_before)
+        keep = Keep(keys_before, runs_before, events_before, threads_before, threads_by)
         total = Retention()
         for stage in retention_verbs.STAGES:
             place: retention_verbs.Place | None = retention_verbs.BEGINNING
             while place is not None:
                 removed, place = await self._do(stage, now, keep, place)
                 total = total + removed
+                if removed.cut:
+                    self._snapshots.clear()  # what was undone is not at hand any more
                 await asyncio.sleep(SWEEP_PAUSE if place is not None else 0)
         return total
 
