@@ -119,7 +119,9 @@ def _obeyed(settings: Settings, found: Sequence[Source]) -> list[tuple[str, str,
         wanted, is_ = getattr(asked, name), getattr(obeyed, name)
         if wanted is not None:
             wins = "" if wanted == is_ else f"; the setting {name} wins over {wanted:g}"
-            told.append((key, "ok", f"{name} is {is_:g} seconds{wins}"))
+            cuts = name == "thread_retention" and obeyed.thread_retention_strategy == "keep_latest"
+            then = ", and then histories are cut" if cuts else ""
+            told.append((key, "ok", f"{name} is {is_:g} seconds{then}{wins}"))
     return told
 
 

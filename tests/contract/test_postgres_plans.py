@@ -261,6 +261,16 @@ def test_the_work_is_that_of_a_short_history(name: str, when: str, seen: Seen) -
     assert seen.visited[name, when, LONG] <= seen.visited[name, when, SHORT] * 1.2
 
 
+@pytest.mark.parametrize(
+    ("name", "index", "by"),
+    [("idle_threads", "threads_idle", "CASE WHEN"), ("expired_threads", "threads_expiring", "(updated_at + ttl)")],
+)
+def test_a_sweep_finds_threads_by_what_is_to_be_done_with_them(name: str, index: str, by: str, seen: Seen) -> None:
+    for plans in seen.plans.values():
+        (scan,) = plans[name]
+        assert (scan.index, by in scan.condition) == (index, True), scan
+
+
 @pytest.mark.parametrize("name", ["run", "attempt_standing", "begin_next", "begin_waiting", "end_alone", "ready"])
 def test_what_is_measured_finds_its_rows(name: str, seen: Seen) -> None:
     assert seen.visited[name, "planned early", SHORT] > 0
