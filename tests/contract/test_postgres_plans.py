@@ -40,6 +40,8 @@ READS: dict[str, Any] = {
     "run_row": ("r7",),
     "run_of_many": ([""], ["r7"]),
     "thread": ("", "t1"),
+    "checkpoint_sizes": THREAD,
+    "write_sizes": THREAD,
     "thread_alone": ("", "t2"),
     "thread_alone_of_many": ([""], ["t2"]),
     "thread_of_many": ([""], ["t1"]),

@@ -32,26 +32,26 @@ def test_every_key_is_obeyed_or_told_by_its_name() -> None:
         "$schema": "https://langgra.ph/schema.json",
         "graphs": {"chat": {"path": "a.py:g", "description": "d", "colour": "red"}},
         "dependencies": ["."], "env": {}, "python_version": "3.12", "encryption": {"path": "e.py:e"}, "storee": {},
-        "store": {"index": {"embed": "e", "dims": 3}, "ttl": {"default_ttl": 5, "sweep_limit": 3}},
+        "store": {"index": {"embed": "a:e", "dims": 3, "metric": "l2"}, "ttl": {"default_ttl": 5, "sweep_limit": 3}},
         "checkpointer": {"ttl": {"strategy": "keep_latest"}, "path": "c.py:c"},
         "http": {
             "app": "a.py:a", "cors": {"allow_origins": ["*"], "allow_origin": "x"}, "disable_mcp": True,
-            "disable_ui": False, "configurable_headers": {"includes": ["x-*"]}, "middleware_order": "auth_first",
+            "disable_ui": False, "configurable_headers": {"includes": ["x-*", "X-API-Key"]},
+            "middleware_order": "auth_first",
         },
-        "auth": {"path": "a.py:auth", "disable_studio_auth": False, "openapi": {}},
+        "auth": {"path": "a.py:auth", "disable_studio_auth": False, "cache": {"cache_keys": ["authorization"]}},
         "ui": None,
     }  # fmt: skip
     told = {remark.key: remark.weight for remark in remarks(document)}
     assert told == {
-        "python_version": "ok", "encryption": "warning", "storee": "warning", "store.index": "warning",
+        "python_version": "ok", "encryption": "warning", "storee": "warning", "store.index.metric": "warning",
         "store.ttl.sweep_limit": "ok", "checkpointer.path": "warning", "http.cors.allow_origin": "warning",
-        "http.disable_mcp": "ok", "http.configurable_headers": "warning", "auth.openapi": "ok",
+        "http.disable_mcp": "ok", "http.configurable_headers.includes": "warning", "auth.cache": "warning",
         "graphs.chat.colour": "warning", "http.middleware_order": "warning", "auth.disable_studio_auth": "ok",
     }  # fmt: skip
     whys = {remark.key: remark.why for remark in remarks(document)}
     assert "did you mean store?" in whys["storee"]
     assert "allow_origins" in whys["http.cors.allow_origin"]
-    assert "namespace and a filter" in whys["store.index"]
 
 
 def test_the_start_names_what_is_not_obeyed(write: Write, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -80,6 +80,14 @@ def test_the_start_names_what_is_not_obeyed(write: Write, serve: Serve, caplog: 
         ({"store": {"ttl": {"default_ttl": -1}}}, "default_ttl"),
         ({"checkpointer": {"ttl": {"strategy": "burn"}}}, "strategy"),
         ({"env": ".env"}, "env names"),
+        ({"webhooks": {"url": {"allowed_domains": ["https://x"]}}}, "webhooks.url.allowed_domains: 'https://x' must"),
+        ({"webhooks": {"url": {"allowed_ports": [0]}}}, "allowed_ports"),
+        ({"webhooks": {"headers": {"x y": "v"}}}, "no name of a header"),
+        ({"webhooks": {"headers": {"Host": "v"}}}, "every webhook has already"),
+        ({"webhooks": {"headers": {"Webhook-Signature": "v"}}}, "every webhook has already"),
+        ({"webhooks": {"headers": {"x": "${{ env.HOME }}"}}}, "does not begin with LG_WEBHOOK_"),
+        ({"webhooks": {"headers": {"x": "${{ env.LG_WEBHOOK_GONE }}"}}}, "the environment does not have"),
+        ({"webhooks": {"headers": {"x": ""}}}, "webhooks.headers.x is empty"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_stops_the_start(write: Write, manifest: Any, said: str) -> None:

@@ -23,6 +23,7 @@ from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
 from runyard.runs import Attempt, CancelAction, Failure, NewRun, Outcome, Run, RunFilter
 from runyard.runtime.contract import Injected, Record
 from runyard.threads import Expiry, Thread, ThreadFilter, Ttl
+from runyard.vectors import Vector
 
 STORAGE_PATIENCE = 0.5
 """Seconds between tries of those who do not give up while the database fails (a full disk)."""
@@ -153,6 +154,16 @@ class Retention(msgspec.Struct, frozen=True):
         return Retention(*(one + other for one, other in pairs))
 
 
+class ThreadSizes(msgspec.Struct, frozen=True):
+    """How much the states of a thread take, those of subgraphs too; without what a copy shares with its original."""
+
+    checkpoints: int
+    checkpoint_bytes: int
+    writes: int
+    """Of tasks, which no checkpoint holds yet."""
+    write_bytes: int
+
+
 class Standing(msgspec.Struct, frozen=True):
     """What is active now, and how large the database is."""
 
@@ -228,6 +239,10 @@ class Storage(Protocol):
 
     async def count_threads(self, owner: str, query: ThreadFilter) -> int:
         """How many there are, whatever limit and offset say."""
+        ...
+
+    async def thread_sizes(self, owner: str, thread_id: str) -> ThreadSizes:
+        """Raises `NotFound`; hidden threads are not found."""
         ...
 
     async def patch_thread(
@@ -541,9 +556,11 @@ class Storage(Protocol):
         now: int,
         *,
         expires_at: int | None = None,
+        vectors: Sequence[Vector] = (),
         attempt: Attempt | None = None,
     ) -> None:
-        """Upserts; `created_at` of an existing item stays. Raises `LeaseLost` for an attempt without its lease."""
+        """Upserts; `created_at` of an existing item stays. `vectors`, all of one length, are what it means: they take
+        the place of those that it had, and go with it. Raises `LeaseLost` for an attempt without its lease."""
         ...
 
     async def get_item(self, owner: str, namespace: Namespace, key: str, now: int) -> Item:
@@ -564,7 +581,12 @@ class Storage(Protocol):
         ...
 
     async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
-        """Updated last comes first."""
+        """Updated last comes first; the nearest, where `query` has a meaning. Raises `Unsupported` where this database
+        cannot search by meaning (see `check_meanings`)."""
+        ...
+
+    def check_meanings(self) -> None:
+        """Raises `Unsupported` where something has to be installed for searches by meaning."""
         ...
 
     async def namespaces(self, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:

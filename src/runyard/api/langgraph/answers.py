@@ -99,10 +99,16 @@ class Item(msgspec.Struct, kw_only=True):
     updated_at: Time
 
 
+class FoundItem(Item, kw_only=True):
+    """A document that was found; `score` where it was searched for by meaning."""
+
+    score: float | UnsetType = UNSET
+
+
 class FoundItems(msgspec.Struct, kw_only=True):
     """The items that a search found."""
 
-    items: list[Item]
+    items: list[FoundItem]
 
 
 class Namespaces(msgspec.Struct, kw_only=True):
@@ -132,7 +138,7 @@ def run(run: runs.Run) -> dict[str, Any]:
         kwargs.pop(own, None)
     told: dict[str, Any] = dict(kwargs)
     told["stream_mode"] = modes_of(request)
-    if request.langgraph is not msgspec.UNSET and request.langgraph.resumable is not None:
+    if request.langgraph is not UNSET and request.langgraph.resumable is not None:
         told["stream_resumable"] = request.langgraph.resumable
     return {
         "run_id": run.run_id,
@@ -143,21 +149,21 @@ def run(run: runs.Run) -> dict[str, Any]:
         "status": status_of(run),
         "metadata": Raw(run.metadata),
         "kwargs": told,
-        "multitask_strategy": "enqueue" if request.multitask_strategy is msgspec.UNSET else request.multitask_strategy,
+        "multitask_strategy": "enqueue" if request.multitask_strategy is UNSET else request.multitask_strategy,
     }
 
 
 def assistant_of(run: runs.Run, request: runs.Request) -> str:
     """The assistant that was asked: the agent's default one where the run was created under the other face."""
-    return default_id(run.agent_id) if request.langgraph is msgspec.UNSET else request.langgraph.assistant_id
+    return default_id(run.agent_id) if request.langgraph is UNSET else request.langgraph.assistant_id
 
 
 def modes_of(request: runs.Request) -> list[str]:
     """The stream modes that a run was created with."""
     said, asked = request.langgraph, request.stream_mode
-    if said is not msgspec.UNSET:
+    if said is not UNSET:
         return said.stream_mode or _DEFAULT_MODES
-    return _DEFAULT_MODES if asked is msgspec.UNSET else [asked] if isinstance(asked, str) else [*asked]
+    return _DEFAULT_MODES if asked is UNSET else [asked] if isinstance(asked, str) else [*asked]
 
 
 def values(state: State) -> bytes:
@@ -237,6 +243,12 @@ def item(item: items.Item) -> dict[str, Any]:
         "created_at": rfc3339(item.created_at),
         "updated_at": rfc3339(item.updated_at),
     }
+
+
+def found_item(found: items.Item) -> dict[str, Any]:
+    """An item that was found, by fields."""
+    fields = item(found)
+    return fields if found.score is None else {**fields, "score": found.score}
 
 
 def selected(fields: Mapping[str, Any], select: Sequence[str] | None) -> dict[str, Any]:

@@ -30,6 +30,29 @@ class Pruned(msgspec.Struct, kw_only=True):
     pruned_count: int
 
 
+class Taken(msgspec.Struct, kw_only=True):
+    """Rows, and the bytes in them."""
+
+    count: int
+    bytes: int
+
+
+class ChannelsTaken(Taken, kw_only=True):
+    """The same, of channels."""
+
+    by_channel: dict[str, dict[str, int]]
+
+
+class ThreadStorage(msgspec.Struct, kw_only=True):
+    """What the states of a thread take."""
+
+    thread_id: str
+    total_bytes: int
+    checkpoints: Taken
+    channel_values: ChannelsTaken
+    pending_writes: Taken
+
+
 @operation("Threads", needs="write", body=wire.THREAD_CREATE, answer=answers.Thread, errors=(404, 409))
 async def create_thread(call: Call) -> None:
     """Create Thread
@@ -149,6 +172,24 @@ async def copy_thread(call: Call) -> None:
     """
     copy = await call.api.verbs.copy_thread(call.owner, call.uuid("thread_id"))
     await call.answer(_encode(answers.thread(*copy)))
+
+
+@operation("Threads", needs="read", answer=ThreadStorage, errors=(404,))
+async def get_thread_storage(call: Call) -> None:
+    """Get Thread Storage
+
+    How much the thread's states take. Values of channels are part of the checkpoints, which hold what a step changed.
+    """
+    thread_id = call.uuid("thread_id")
+    sizes = await call.api.storage.thread_sizes(call.owner, thread_id)
+    told = ThreadStorage(
+        thread_id=thread_id,
+        total_bytes=sizes.checkpoint_bytes + sizes.write_bytes,
+        checkpoints=Taken(count=sizes.checkpoints, bytes=sizes.checkpoint_bytes),
+        channel_values=ChannelsTaken(count=0, bytes=0, by_channel={}),
+        pending_writes=Taken(count=sizes.writes, bytes=sizes.write_bytes),
+    )
+    await call.answer(_encode(told))
 
 
 @operation("Threads", needs="write", body=wire.PRUNE, answer=Pruned, errors=(409,))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from runyard.api.validation import Shape
-from runyard.api.wire import Durability, JsonObject, Nodes, Uuid, Webhook, Wire
+from runyard.api.wire import Durability, ItemFields, JsonObject, Nodes, Uuid, Webhook, Wire
 
 _LARGEST = 2**53 - 1
 _CENTURY_SECONDS = 3_155_760_000
@@ -50,6 +50,13 @@ class Checkpoint(Wire, kw_only=True):
     checkpoint_map: JsonObject | None = None
 
 
+class LangSmithTracer(Wire, kw_only=True):
+    """How the run's trace is to be known, where runs are traced by LangSmith."""
+
+    project_name: str | None = None
+    example_id: Uuid | None = None
+
+
 class StatelessRun(Wire, kw_only=True):
     """A run on no thread."""
 
@@ -71,7 +78,7 @@ class StatelessRun(Wire, kw_only=True):
     interrupt_before: Nodes | None = None
     interrupt_after: Nodes | None = None
     feedback_keys: list[str] | None = None
-    langsmith_tracer: JsonObject | None = None
+    langsmith_tracer: LangSmithTracer | None = None
     strict_resume: bool | None = None
 
 
@@ -277,7 +284,7 @@ class ItemPut(Wire, kw_only=True):
     namespace: list[str]
     key: str
     value: JsonObject
-    index: bool | list[str] | None = None
+    index: ItemFields | None = None
     ttl: Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes until it expires.")] | None = None
 
 
@@ -297,7 +304,7 @@ class ItemQuery(Wire, kw_only=True):
 
 
 class StoreSearch(Wire, kw_only=True):
-    """Which items to list, updated last first."""
+    """Which items to list, updated last first; with a query, the nearest to what that means."""
 
     namespace_prefix: list[str] | None = None
     filter: JsonObject | None = None

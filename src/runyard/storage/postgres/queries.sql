@@ -526,6 +526,16 @@ SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, ki
        namespace
 FROM checkpoints WHERE checkpoint_id = $1 AND owner || '' = $2
 
+-- name: checkpoint_sizes
+-- What a thread's checkpoints take, in rows and bytes.
+SELECT count(*), coalesce(sum(length(body) + coalesce(length(asked), 0)), 0)::bigint
+FROM checkpoints WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+
+-- name: write_sizes
+-- The same of what tasks gave on top of them.
+SELECT count(*), coalesce(sum(length(value)), 0)::bigint
+FROM pending_writes WHERE owner = :owner AND thread_id = :thread_id AND aside = ''
+
 -- name: place_of_checkpoint
 -- What reading on from a checkpoint needs to know.
 SELECT number, thread_id, namespace, gone, parent_id FROM checkpoints WHERE checkpoint_id = $1 AND owner || '' = $2
@@ -800,6 +810,14 @@ SET value = excluded.value, updated_at = excluded.updated_at, expires_at = exclu
     ttl = excluded.ttl,
     created_at = CASE WHEN items.expires_at <= excluded.updated_at THEN excluded.created_at ELSE items.created_at END
 
+-- name: put_vectors
+-- As many vectors of an item as are given behind one another.
+INSERT INTO vectors (owner, namespace, key, number, vector)
+SELECT :owner, :namespace, :key, number,
+    (:vectors::real[])[(number - 1) * cardinality(:vectors::real[]) / :count + 1 :
+                       number * cardinality(:vectors::real[]) / :count]
+FROM generate_series(1, :count::integer) AS numbers (number)
+
 -- name: get_item
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = $1 AND namespace = $2 AND key = $3 AND (expires_at IS NULL OR expires_at > $4)
@@ -829,6 +847,47 @@ SELECT namespace, key, value, created_at, updated_at, ttl FROM (
     OFFSET 0
 ) AS below
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
+
+-- name: search_by_meaning
+-- The items below a namespace that have vectors of the same length, nearest first. The best of an item's vectors counts.
+SELECT items.namespace, items.key, value, created_at, updated_at, ttl, near.score
+FROM (
+    SELECT namespace, key, max(nearness(vector, :meaning::real[])) AS score FROM vectors
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high
+      AND cardinality(vector) = cardinality(:meaning::real[])
+    GROUP BY namespace, key
+    OFFSET 0
+) AS near
+JOIN items ON items.owner = :owner AND items.namespace = near.namespace AND items.key = near.key
+WHERE (expires_at IS NULL OR expires_at > :now)
+  AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
+ORDER BY near.score DESC, updated_at DESC, items.namespace, items.key LIMIT :limit OFFSET :offset
+
+-- name: rank_by_meaning
+-- The same without what is in them, for whoever has more to ask of that than what fields are equal to.
+SELECT items.namespace, items.key, near.score
+FROM (
+    SELECT namespace, key, max(nearness(vector, :meaning::real[])) AS score FROM vectors
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high
+      AND cardinality(vector) = cardinality(:meaning::real[])
+    GROUP BY namespace, key
+    OFFSET 0
+) AS near
+JOIN items ON items.owner = :owner AND items.namespace = near.namespace AND items.key = near.key
+WHERE (expires_at IS NULL OR expires_at > :now)
+  AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
+  AND (:equal::bytea IS NULL OR readable_json(value) @> readable_json(:equal))
+ORDER BY near.score DESC, updated_at DESC, items.namespace, items.key LIMIT :limit OFFSET :offset
+
+-- name: pgvector
+-- Where the database has pgvector, as it stands in statements.
+SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'vector'
+
+-- name: items_at
+SELECT namespace, key, value, created_at, updated_at, ttl
+FROM items JOIN unnest(:namespaces::bytea[], :keys::text[]) AS wanted (namespace, key) USING (namespace, key)
+WHERE owner = :owner AND (expires_at IS NULL OR expires_at > :now)
 
 -- name: next_namespace
 -- The first namespace above another and below a limit: listing jumps from one to the next and never reads the items

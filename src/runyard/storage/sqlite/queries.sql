@@ -416,6 +416,16 @@ SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, ki
        namespace
 FROM checkpoints WHERE checkpoint_id = ? AND owner = ?
 
+-- name: checkpoint_sizes
+-- What a thread's checkpoints take, in rows and bytes.
+SELECT count(*), coalesce(sum(length(body) + coalesce(length(asked), 0)), 0)
+FROM checkpoints WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+
+-- name: write_sizes
+-- The same of what tasks gave on top of them.
+SELECT count(*), coalesce(sum(length(value)), 0)
+FROM pending_writes WHERE owner = :owner AND thread_id = :thread_id AND aside = ''
+
 -- name: place_of_checkpoint
 -- What reading on from a checkpoint needs to know.
 SELECT rowid, thread_id, namespace, gone, parent_id FROM checkpoints WHERE checkpoint_id = ? AND owner = ?
@@ -699,6 +709,14 @@ ON CONFLICT DO UPDATE SET value = excluded.value, updated_at = excluded.updated_
     ttl = excluded.ttl,
     created_at = CASE WHEN items.expires_at <= excluded.updated_at THEN excluded.created_at ELSE items.created_at END
 
+-- name: put_vectors
+-- As many vectors of an item as are given behind one another.
+INSERT INTO vectors (owner, namespace, key, number, vector)
+WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < :count)
+SELECT :owner, :namespace, :key, number,
+    substr(:vectors, (number - 1) * length(:vectors) / :count + 1, length(:vectors) / :count)
+FROM numbers
+
 -- name: get_item
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
@@ -725,6 +743,20 @@ WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at
   AND (:filter IS NULL OR passes(value, :filter))
   AND (:within IS NULL OR contains(value, :within))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
+
+-- name: search_by_meaning
+-- The items below a namespace that have vectors of the same length, nearest first. The best of an item's vectors counts;
+-- one of zeros, which has no direction, is as near as one that stands across.
+SELECT items.namespace, items.key, value, created_at, updated_at, ttl, near.score
+FROM (
+    SELECT namespace, key, max(coalesce(1 - vec_distance_cosine(vector, :meaning), 0)) AS score FROM vectors
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high AND length(vector) = length(:meaning)
+    GROUP BY namespace, key
+) AS near
+CROSS JOIN items ON items.owner = :owner AND items.namespace = near.namespace AND items.key = near.key
+WHERE (expires_at IS NULL OR expires_at > :now) AND (:filter IS NULL OR passes(value, :filter))
+  AND (:within IS NULL OR contains(value, :within))
+ORDER BY near.score DESC, updated_at DESC, items.namespace, items.key LIMIT :limit OFFSET :offset
 
 -- name: next_namespace
 -- The first namespace above another and below a limit: listing jumps from one to the next and never reads the items
