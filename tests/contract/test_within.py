@@ -22,6 +22,7 @@ OnStorage = Callable[[Callable[[Storage], Awaitable[None]]], None]
 
 ADA, BOB = {"owner": "ada"}, {"owner": "bob"}
 NOBODY = {"owner": "nobody"}
+LONG = "n" * 201
 
 
 def wish(run_id: str, thread_id: str, whose: dict[str, Any] | None = None, **more: Any) -> NewRun:
@@ -97,7 +98,7 @@ def test_runs_of_somebody_with_few_threads_are_found_as_those_of_somebody_with_m
     async def case(storage: Storage) -> None:
         for number in range(12):
             kind = msgspec.json.encode({"kind": ["x", "y"][number % 2], "n": number})
-            whose = {**(ADA if number % 3 else BOB), "team": "red"}
+            whose = {**(ADA if number % 3 else BOB), "team": "red", LONG: "x"}
             await storage.create_run(wish(f"r{number}", f"t{number % 4 if number % 3 else 9}", whose, metadata=kind))
         await storage.cancel("", "r5", "interrupt", 2, None)
         await storage.create_thread("", "empty", msgspec.json.encode(ADA), 3, if_exists="raise")
@@ -105,7 +106,7 @@ def test_runs_of_somebody_with_few_threads_are_found_as_those_of_somebody_with_m
         for few in (FEW, 0):
             monkeypatch.setattr(searches, "FEW", few)
             lists.append([])
-            for within in (ADA, BOB, {**ADA, "team": "red"}, {**ADA, "team": "blue"}, NOBODY):
+            for within in (ADA, BOB, {**ADA, "team": "red"}, {**ADA, "team": "blue"}, NOBODY, {LONG: "x"}):
                 for query in (
                     {}, {"limit": 3}, {"limit": 2, "offset": 2}, {"offset": 7}, {"agent_id": "a"}, {"agent_id": "b"},
                     {"metadata": {"n": 4}}, {"statuses": ("pending", "interrupted")}, {"outcomes": ("cancelled",)},
@@ -113,6 +114,7 @@ def test_runs_of_somebody_with_few_threads_are_found_as_those_of_somebody_with_m
                     found = await storage.search_runs("", RunFilter(within=within, **query))
                     lists[-1].append([run.run_id for run in found])
         assert lists[0] == lists[1]
+        assert len(lists[0][-9]) == 10, "a name that no index holds is found, too"
         assert lists[0][:3] == [
             [f"r{number}" for number in (11, 10, 8, 7, 5, 4, 2, 1)], ["r11", "r10", "r8"], ["r8", "r7"],
         ]  # fmt: skip

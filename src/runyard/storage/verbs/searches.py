@@ -17,7 +17,8 @@ from runyard.storage.verbs.transaction import Reads
 from runyard.threads import Thread, ThreadFilter
 
 LABEL_LENGTH = 200
-"""Characters of a text in metadata that is found by index, as the triggers on runs and threads have it."""
+"""Characters of a text in metadata, and of its name, that is found by index, as the triggers on runs and threads have
+it."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -116,7 +117,7 @@ def _run_search(owner: str, query: RunFilter) -> tuple[str, dict[str, Any]]:
 def _label(metadata: dict[str, Any] | None) -> tuple[str, str] | None:
     """The first text of a filter, by which what it asks for can be found; longer ones have no label."""
     for name, value in (metadata or {}).items():
-        if isinstance(value, str) and len(value) <= LABEL_LENGTH and "\0" not in name + value:
+        if isinstance(value, str) and max(len(name), len(value)) <= LABEL_LENGTH and "\0" not in name + value:
             return name, value
     return None
 
