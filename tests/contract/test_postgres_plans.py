@@ -32,6 +32,8 @@ READS: dict[str, Any] = {
     "search_runs_of_thread": {**LIST, **THREAD, "agent_id": None},
     "search_runs_of_agent": {**LIST, "agent_id": "a"},
     "search_runs_of_status": {**LIST, "status": "error"},
+    "search_runs_of_threads": {**LIST, "agent_id": None, "within": b'{"user":"u7"}', "threads": '["t1", "t2"]'},
+    "labelled_threads": {"owner": "", "name": "user", "value": "u7", "limit": 200},
     "search_threads": {**LIST, "status": None},
     "search_runs_labelled": {**LABELLED, "agent_id": None, "statuses": None},
     "search_threads_labelled": {**LABELLED, "status": None},

@@ -127,6 +127,9 @@ class Run(RunCreate, kw_only=True, omit_defaults=True):
     updated_at: Time
     metadata: JsonObject  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]  (always set)
     error: Failure | UnsetType = UNSET
+    cancel_reason: Annotated[str, Meta(description="Why it was cancelled, where a cancel has said so.")] | UnsetType = (
+        UNSET
+    )
 
 
 class RunWaitResponse(Answer, kw_only=True):

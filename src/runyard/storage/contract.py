@@ -408,9 +408,18 @@ class Storage(Protocol):
         ...
 
     async def cancel(
-        self, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
+        self,
+        owner: str,
+        run_id: str,
+        action: CancelAction,
+        now: int,
+        expires_at: int | None,
+        reason: str | None = None,
     ) -> Cancelled:
-        """Raises `NotFound`, `Conflict` rollback_not_latest."""
+        """`reason` is noted in the request of a run that has not finished, unless another is there.
+
+        Raises `NotFound`, `Conflict` rollback_not_latest.
+        """
         ...
 
     async def abandon(self, attempt: Attempt, now: int, expires_at: int | None) -> Run:

@@ -37,6 +37,7 @@ class Run(msgspec.Struct, kw_only=True):
     metadata: JsonObject
     kwargs: Annotated[JsonObject, Meta(description="What it was created with.")]
     multitask_strategy: Multitask
+    cancel_reason: Annotated[str | None, Meta(description="Why it was cancelled, where a cancel has said so.")]
 
 
 class Thread(msgspec.Struct, kw_only=True):
@@ -134,7 +135,7 @@ def run(run: runs.Run) -> dict[str, Any]:
     """A run, by fields; values are plain data or JSON text."""
     request = run.asked_for()
     kwargs = msgspec.json.decode(run.request, type=dict[str, Raw])
-    for own in ("langgraph", "acting", "multitask_strategy", "if_not_exists"):
+    for own in ("langgraph", "acting", "multitask_strategy", "if_not_exists", "cancel_reason"):
         kwargs.pop(own, None)
     told: dict[str, Any] = dict(kwargs)
     told["stream_mode"] = modes_of(request)
@@ -150,6 +151,7 @@ def run(run: runs.Run) -> dict[str, Any]:
         "metadata": Raw(run.metadata),
         "kwargs": told,
         "multitask_strategy": "enqueue" if request.multitask_strategy is UNSET else request.multitask_strategy,
+        "cancel_reason": None if request.cancel_reason is UNSET else request.cancel_reason,
     }
 
 

@@ -106,7 +106,13 @@ class CancelQuery(Wire, kw_only=True):
 
     wait: Annotated[bool, Meta(description="Answer only when the run's code has stopped.")] = False
     action: Action = "interrupt"
-    reason: str | UnsetType = UNSET
+    reason: (
+        Annotated[
+            Literal["taken"],
+            Meta(description="Its input was taken by another run; kept as `cancel_reason`. Only with `interrupt`."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class CancelManyQuery(Wire, kw_only=True):

@@ -281,6 +281,29 @@ WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value
       WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id))
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 
+-- name: labelled_threads
+SELECT id FROM labels WHERE owner = :owner AND kind = 'thread' AND name = :name AND value = :value LIMIT :limit
+
+-- name: search_runs_of_threads
+-- Of each of a few threads as many runs as are asked for, and the newest of those.
+SELECT run_id, of_thread.thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
+       max_attempts, outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq,
+       stateless, line, due_at, started_at, ended_at
+FROM jsonb_array_elements_text(:threads::jsonb) AS among (thread_id) CROSS JOIN LATERAL (
+    SELECT * FROM runs
+    WHERE (owner, thread_id, number) >= (:owner, among.thread_id, 0)
+      AND (owner, thread_id, number) <= (:owner, among.thread_id, 9223372036854775807)
+      AND deleted_at IS NULL
+      AND (:agent_id::text IS NULL OR agent_id = :agent_id)
+      AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+      AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
+      AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+      AND (SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+           WHERE t.owner = :owner AND t.thread_id = among.thread_id)
+    ORDER BY owner DESC, thread_id DESC, number DESC LIMIT :limit::bigint + :offset::bigint
+) AS of_thread
+ORDER BY number DESC LIMIT :limit OFFSET :offset
+
 -- name: line
 -- The runs of a thread that execute or wait, in their order.
 SELECT number, run_id, status, ready, resumes, due_at, attempt, cancel
@@ -358,6 +381,9 @@ SELECT min(due_at) FROM runs WHERE due_at IS NOT NULL AND status = 'pending'
 
 -- name: request_cancel
 UPDATE runs SET cancel = $1, updated_at = $2 WHERE run_id = $3 AND status || '' = 'running'
+
+-- name: note_request
+UPDATE runs SET request = $1 WHERE run_id = $2
 
 -- name: attempt_standing
 -- All that the end of an attempt needs to know, while the attempt holds its lease: the run, its thread's last number and

@@ -255,6 +255,26 @@ WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value
                                   AND contains(t.metadata, :within)))
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 
+-- name: labelled_threads
+SELECT id FROM labels WHERE owner = :owner AND kind = 'thread' AND name = :name AND value = :value LIMIT :limit
+
+-- name: search_runs_of_threads
+-- Of each of a few threads as many runs as are asked for, and the newest of those.
+SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt, max_attempts,
+       outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq, stateless, line,
+       due_at, started_at, ended_at
+FROM json_each(:threads) CROSS JOIN runs ON runs.number IN (
+    SELECT number FROM runs AS r INDEXED BY runs_of_thread
+    WHERE r.owner = :owner AND r.thread_id = json_each.value AND r.deleted_at IS NULL
+      AND (:agent_id IS NULL OR r.agent_id = :agent_id)
+      AND (:statuses IS NULL OR r.status IN (SELECT value FROM json_each(:statuses)))
+      AND (:outcomes IS NULL OR r.outcome IN (SELECT value FROM json_each(:outcomes)))
+      AND (:metadata IS NULL OR contains(r.metadata, :metadata))
+    ORDER BY r.number DESC LIMIT :limit + :offset)
+WHERE EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = :owner AND t.thread_id = json_each.value
+              AND contains(t.metadata, :within))
+ORDER BY number DESC LIMIT :limit OFFSET :offset
+
 -- name: line
 -- The runs of a thread that execute or wait, in their order.
 SELECT number, run_id, status, ready, resumes, due_at, attempt, cancel
@@ -341,6 +361,9 @@ INSERT INTO move_on (owner, thread_id, run_id, head, now) VALUES (?, ?, ?, ?, ?)
 
 -- name: request_cancel
 UPDATE runs SET cancel = ?, updated_at = ? WHERE run_id = ? AND status = 'running'
+
+-- name: note_request
+UPDATE runs SET request = ? WHERE run_id = ?
 
 -- name: attempt_standing
 -- All that the end of an attempt needs to know, while the attempt holds its lease: the run, its thread's last number and

@@ -276,9 +276,7 @@ class VerbStorage(ABC):
         return run_of(row)
 
     async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
-        name, values = searches.run_search(owner, query)
-        rows = await self._read(lambda reader: reader.all(name, values))
-        return [run_of(row) for row in rows]
+        return await self._read(lambda reader: searches.search_runs(reader, owner, query))
 
     async def pending(self, owner: str | None) -> int:
         name, values = ("pending", ()) if owner is None else ("pending_of_owner", (owner, owner))
@@ -312,9 +310,15 @@ class VerbStorage(ABC):
         return await self._do(run_verbs.requeue, attempt, batch, requeue, now)
 
     async def cancel(
-        self, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
+        self,
+        owner: str,
+        run_id: str,
+        action: CancelAction,
+        now: int,
+        expires_at: int | None,
+        reason: str | None = None,
     ) -> Cancelled:
-        return await self._do(run_verbs.cancel, owner, run_id, action, now, expires_at)
+        return await self._do(run_verbs.cancel, owner, run_id, action, now, expires_at, reason)
 
     async def abandon(self, attempt: Attempt, now: int, expires_at: int | None) -> Run:
         return await self._do(run_verbs.abandon, attempt, now, expires_at)
