@@ -4,7 +4,7 @@ user's own routes, which origins may call, what is not served, how long things a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,12 +12,16 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from runyard.api.gate import Cors
+from runyard.errors import InvalidInput
+from runyard.headers import Copied
 from runyard.items import Lasting
+from runyard.outbound.guard import MAX_URL, Bounds, parse_domains
 from runyard.runtime.langgraph import manifest as files
-from runyard.runtime.langgraph.manifest import Manifest, Minutes
+from runyard.runtime.langgraph.manifest import AuthCache, Manifest, Minutes, OpenApi
 from runyard.runtime.langgraph.remarks import Remark, remarks
 from runyard.runtime.load import bad_target
 from runyard.telemetry import say
+from runyard.threads import Expiry
 
 _SECONDS_PER_MINUTE = 60.0
 
@@ -35,13 +39,22 @@ class Deployment:
     auth: Any = None
     """An `Auth` object of LangGraph's SDK."""
     auth_place: str = ""
+    auth_cache: AuthCache | None = None
+    auth_openapi: OpenApi | None = None
     custom_route_auth: bool = False
     cors: Cors | None = None
+    copied: Copied | None = None
+    """Which headers of requests agents are told."""
     disabled: frozenset[str] = frozenset()
     webhooks: bool = True
+    webhook_https_only: bool = False
+    webhook_bounds: Bounds = field(default_factory=Bounds)
+    webhook_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What goes with every webhook: secrets, as a rule."""
     prefix: str = ""
     lasting: Lasting = field(default_factory=Lasting)
     thread_retention: float | None = None
+    thread_retention_strategy: Expiry | None = None
     sweep_interval: float | None = None
 
 
@@ -89,22 +102,31 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
     http = [source.manifest.http for source in found if source.manifest.http is not None]
     item_ttl = _one(found, "store.ttl", lambda one: one.store and one.store.ttl)
     thread_ttl = _one(found, "checkpointer.ttl", lambda one: one.checkpointer and one.checkpointer.ttl)
-    keeps = thread_ttl is not None and thread_ttl[1].strategy == "delete"
     sweeps = [ttl[1].sweep_interval_minutes for ttl in (item_ttl, thread_ttl) if ttl is not None]
     app = _one(found, "http.app", lambda one: one.http and one.http.app) if serves else None
     auth = _one(found, "auth.path", lambda one: one.auth and one.auth.path) if serves else None
+    hooks = _one(found, "webhooks", lambda one: one.webhooks)
     return Deployment(
         app=None if app is None else _app(*app),
         app_place="" if app is None else f"http.app {app[1]}",
         auth=None if auth is None else files.object_at(auth[0].target, auth[0].folder, "auth.path", auth[1]),
         auth_place="" if auth is None else f"auth {auth[1]}",
+        auth_cache=_value(_one(found, "auth.cache", lambda one: one.auth and one.auth.cache)),
+        auth_openapi=_value(_one(found, "auth.openapi", lambda one: one.auth and one.auth.openapi)),
         custom_route_auth=any(one.enable_custom_route_auth for one in http),
         cors=_cors(_one(found, "http.cors", lambda one: one.http and one.http.cors)),
+        copied=_copied(
+            _one(found, "http.configurable_headers", lambda one: one.http and one.http.configurable_headers)
+        ),
         disabled=frozenset[str]().union(*(one.disabled for one in http)),
         webhooks=not any(one.disable_webhooks for one in http),
+        webhook_https_only=hooks is not None and hooks[1].url.require_https,
+        webhook_bounds=_bounds(hooks),
+        webhook_headers={} if hooks is None else files.webhook_headers(hooks[0].target, hooks[1]),
         prefix=_prefix(_one(found, "http.mount_prefix", lambda one: one.http and one.http.mount_prefix)),
         lasting=Lasting() if item_ttl is None else Lasting(item_ttl[1].default_ttl, item_ttl[1].refresh_on_read),
-        thread_retention=_seconds(thread_ttl[1].default_ttl) if thread_ttl is not None and keeps else None,
+        thread_retention=None if thread_ttl is None else _seconds(thread_ttl[1].default_ttl),
+        thread_retention_strategy=None if thread_ttl is None else thread_ttl[1].strategy,
         sweep_interval=min(filter(None, map(_seconds, sweeps)), default=None),
     )
 
@@ -116,6 +138,10 @@ def _one(found: Sequence[Source], key: str, look: Callable[[Manifest], Any]) -> 
         if value != said[0][1] or (isinstance(value, str) and source.folder != said[0][0].folder):
             raise bad_target(source.target, f"{key} is another one than in {said[0][0].target}: a server has one")
     return said[0] if said else None
+
+
+def _value(said: tuple[Source, Any] | None) -> Any:
+    return None if said is None else said[1]
 
 
 def _app(source: Source, where: str) -> Any:
@@ -145,6 +171,24 @@ def _cors(said: tuple[Source, Any] | None) -> Cors | None:
     )
 
 
+def _copied(said: tuple[Source, files.Headers] | None) -> Copied | None:
+    if said is None:
+        return None
+    asked = said[1]
+    return Copied((*asked.includes, *asked.include), (*asked.excludes, *asked.exclude))
+
+
+def _bounds(said: tuple[Source, files.Webhooks] | None) -> Bounds:
+    if said is None:
+        return Bounds()
+    asked = said[1].url
+    try:
+        names, below = parse_domains(asked.allowed_domains)
+    except InvalidInput as error:
+        raise bad_target(said[0].target, f"webhooks.url.allowed_domains: {error.message}") from None
+    return Bounds(names, below, frozenset(asked.allowed_ports), min(asked.max_url_length or MAX_URL, MAX_URL))
+
+
 def _prefix(said: tuple[Source, str] | None) -> str:
     return "" if said is None else said[1].rstrip("/")
 
@@ -155,7 +199,8 @@ def _seconds(minutes: Minutes | None) -> float | None:
 
 def settled(settings: S, asked: Deployment) -> S:
     """The settings, of which those that nobody has changed are as `langgraph.json` wants them."""
-    wanted = {"thread_retention": asked.thread_retention, "sweep_interval": asked.sweep_interval}
+    names = ("thread_retention", "thread_retention_strategy", "sweep_interval")
+    wanted = {name: getattr(asked, name) for name in names}
     defaults = type(settings)()
     changes = {
         name: value

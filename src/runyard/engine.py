@@ -32,6 +32,7 @@ from runyard.storage.calls import answering
 from runyard.storage.contract import Standing, Storage
 from runyard.streams import Streams
 from runyard.telemetry import Spans, Telemetry
+from runyard.threads import Expiry
 from runyard.timetable import Timetable
 from runyard.worker import Worker
 
@@ -50,6 +51,7 @@ class Terms(msgspec.Struct, frozen=True):
     run_retention: float = 0.0
     event_retention: float = 0.0
     thread_retention: float = 0.0
+    thread_retention_strategy: Expiry = "delete"
     idempotency_retention: float = 86400.0
     sweep_interval: float = 60.0
     reader_queue_bytes: int = 4_000_000
@@ -203,6 +205,7 @@ class Engine:
             runs_kept=terms.run_retention,
             events_kept=terms.event_retention,
             threads_kept=terms.thread_retention,
+            threads_by=terms.thread_retention_strategy,
         )
         self.courier = Courier(
             storage=storage,

@@ -14,6 +14,8 @@ from runyard.runs import Command, Request
 
 _UNSET = msgspec.UNSET
 _FIELDS = ("context", "interrupt_before", "interrupt_after", "durability")
+TRACE_PROJECT, TRACE_EXAMPLE = "__langsmith_project__", "__langsmith_example_id__"
+"""Keys of `config.configurable` that say of a run's trace in LangSmith where it goes and what it is of."""
 
 
 def check_request(request: Request, agent: Agent) -> None:

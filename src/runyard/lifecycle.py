@@ -49,7 +49,7 @@ from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import STORAGE_PATIENCE, Claim, Created, Storage
 from runyard.streams import Ending, Streams
 from runyard.telemetry import Spans
-from runyard.threads import Thread, ThreadFilter, upsert_messages
+from runyard.threads import Thread, ThreadFilter, Ttl, upsert_messages
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -127,6 +127,8 @@ class PatchThread(msgspec.Struct, frozen=True):
     values: dict[str, msgspec.Raw] | None = None
     messages: msgspec.Raw | None = None
     checkpoint_id: str | None = None
+    ttl: Ttl | msgspec.UnsetType | None = _UNSET
+    """A time to live of its own; None takes it away."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -654,10 +656,11 @@ class Lifecycle:
         thread_id: str | None,
         metadata: dict[str, Any],
         if_exists: Literal["raise", "do_nothing"],
+        ttl: Ttl | None = None,
     ) -> Thread:
         """Raises `Conflict` thread_exists."""
         return await self.storage.create_thread(
-            owner, thread_id or self.clock.new_id(), _encode(metadata), self.clock.now(), if_exists=if_exists
+            owner, thread_id or self.clock.new_id(), _encode(metadata), self.clock.now(), if_exists=if_exists, ttl=ttl
         )
 
     async def get_thread(self, owner: str, thread_id: str) -> tuple[Thread, State, list[Question]]:
@@ -702,6 +705,7 @@ class Lifecycle:
                 metadata=patch.metadata,
                 checkpoint=checkpoint,
                 expected_head=thread.head,
+                ttl=patch.ttl,
             )
             if changed is not None:
                 return await self._with_state(changed)

@@ -63,7 +63,7 @@ class Metrics:
         self._lost: dict[str, int] = dict.fromkeys(("lease_lost", "server_lost", *LOST), 0)
         self._webhooks: dict[str, int] = dict.fromkeys(("delivered", "failed", "parked"), 0)
         self._firings: dict[str, int] = dict.fromkeys(("run", "passed_over"), 0)
-        self._swept: dict[str, int] = dict.fromkeys(("runs", "events", "threads", "items", "keys"), 0)
+        self._swept: dict[str, int] = dict.fromkeys(("runs", "events", "threads", "items", "keys", "cut"), 0)
         self._counts: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "run ended": self._count_ended,
             "attempt began": self._count_begun,
@@ -188,7 +188,7 @@ class Metrics:
             "runyard_cron_firings", "Firings of crons: those that made a run, and those that could not.", ("result",),
             _by_one(self._firings),
         )  # fmt: skip
-        yield _counter("runyard_swept", "What retention has removed.", ("what",), _by_one(self._swept))
+        yield _counter("runyard_swept", "What retention has removed, or cut.", ("what",), _by_one(self._swept))
         yield self._lag.family("runyard_loop_lag_seconds", "How much too late the API's event loop came round.")
 
 

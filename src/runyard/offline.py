@@ -10,7 +10,7 @@ from typing import Any
 from runyard import databases, moving
 from runyard.agents import Agent
 from runyard.api.authorization.authority import Authority
-from runyard.deployment import Source, deployment, settled, sources
+from runyard.deployment import Deployment, Source, deployment, settled, sources
 from runyard.errors import InvalidInput, RunyardError
 from runyard.runtime.load import load_targets
 from runyard.settings import POSTGRES, SQLITE, Settings, without_password
@@ -106,6 +106,10 @@ def _obeyed(settings: Settings, found: Sequence[Source]) -> list[tuple[str, str,
         told.append(("http.cors", "ok", f"pages of {', '.join(asked.cors.origins) or asked.cors.pattern} may call"))
     if asked.disabled:
         told.append(("http.disable_*", "ok", f"not served are {', '.join(sorted(asked.disabled))}"))
+    if asked.copied is not None:
+        told.append(("http.configurable_headers", "ok", f"runs know of {', '.join(asked.copied.includes) or 'none'}"))
+    if asked.webhook_headers:
+        told.append(_webhook_headers(asked))
     if asked.prefix:
         told.append(("http.mount_prefix", "ok", f"everything is served below {asked.prefix}"))
     if asked.lasting.minutes is not None:
@@ -117,3 +121,12 @@ def _obeyed(settings: Settings, found: Sequence[Source]) -> list[tuple[str, str,
             wins = "" if wanted == is_ else f"; the setting {name} wins over {wanted:g}"
             told.append((key, "ok", f"{name} is {is_:g} seconds{wins}"))
     return told
+
+
+def _webhook_headers(asked: Deployment) -> tuple[str, str, str]:
+    names = ", ".join(sorted(asked.webhook_headers))
+    bounds = asked.webhook_bounds
+    if bounds.names or bounds.below:
+        return "webhooks.headers", "ok", f"{names} go with every webhook"
+    why = "whoever creates runs says where to: name the receivers by webhooks.url.allowed_domains"
+    return "webhooks.headers", "warning", f"{names} go with every webhook, and {why}"

@@ -10,6 +10,7 @@ from runyard.clock import Clock
 from runyard.errors import RunyardError
 from runyard.storage.contract import Retention, Storage
 from runyard.telemetry import Telemetry
+from runyard.threads import Expiry
 
 
 class Reaper:
@@ -27,6 +28,7 @@ class Reaper:
         runs_kept: float = 0.0,
         events_kept: float = 0.0,
         threads_kept: float = 0.0,
+        threads_by: Expiry = "delete",
     ) -> None:
         self._storage = storage
         self._clock = clock
@@ -37,6 +39,7 @@ class Reaper:
         self._runs_kept = int(runs_kept * 1e6)
         self._events_kept = int(events_kept * 1e6)
         self._threads_kept = int(threads_kept * 1e6)
+        self._threads_by: Expiry = threads_by
         self._loop: asyncio.Task[None] | None = None
 
     async def run_once(self) -> Retention:
@@ -49,6 +52,7 @@ class Reaper:
             runs_before=_before(now, self._runs_kept),
             events_before=_before(now, self._events_kept),
             threads_before=_before(now, self._threads_kept),
+            threads_by=self._threads_by,
         )
 
     def start(self) -> None:

@@ -22,12 +22,14 @@ from runyard.api import app as api_app
 from runyard.api.auth import Keys
 from runyard.api.authorization.admit import admitting
 from runyard.api.authorization.authority import Authority
+from runyard.api.authorization.remembered import MOST, Remembered
 from runyard.api.context import ApiContext
 from runyard.api.custom import Custom
 from runyard.api.gate import LOOPBACK_HOSTS, Cors
 from runyard.api.inside import inside
 from runyard.api.langgraph import crons
 from runyard.api.lifespan import lifespan
+from runyard.api.openapi import security
 from runyard.api.posted import posted
 from runyard.clock import Clock
 from runyard.connections import guarded
@@ -165,7 +167,7 @@ def _app(
         storage=adapters.storage,
         hints=adapters.hints,
         host=host,
-        outbound=_outbound(settings),
+        outbound=_outbound(settings, asked),
         render=posted,
         cron_wish=cron_wish,
         cron_made=cron_made,
@@ -175,7 +177,7 @@ def _app(
         version=version("runyard"),
         spans=spans,
     )
-    authority = None if asked.auth is None else Authority(asked.auth, asked.auth_place, settings.max_body_bytes)
+    authority = None if asked.auth is None else _authority(settings, asked, clock)
     hosts = settings.allowed_hosts or (LOOPBACK_HOSTS if is_loopback(settings.host) else ())
     api = ApiContext(
         verbs=engine.verbs,
@@ -189,9 +191,11 @@ def _app(
         slots=lambda: (engine.worker.executing, engine.worker.free),
         keys=Keys(settings.api_keys, beside_auth=authority is not None),
         authority=authority,
+        security=_security(settings, asked),
         cors=_cors(settings, asked),
         disabled=asked.disabled,
         lasting=asked.lasting,
+        copied=asked.copied,
         allowed_hosts=hosts,
         max_body_bytes=settings.max_body_bytes,
         body_timeout=settings.body_timeout,
@@ -202,6 +206,22 @@ def _app(
     admit = admitting(api, api_app.LANGGRAPH.words) if asked.custom_route_auth else None
     custom = None if asked.app is None else Custom(asked.app, admit)
     return App(engine, api, offered, custom, asked)
+
+
+def _authority(settings: Settings, asked: Deployment, clock: Clock) -> Authority:
+    cache = asked.auth_cache
+    remembered = None
+    if cache is not None and cache.cache_keys and cache.ttl_seconds:
+        remembered = Remembered(cache.cache_keys, cache.ttl_seconds, cache.max_size or MOST, clock.now)
+    return Authority(asked.auth, asked.auth_place, settings.max_body_bytes, remembered)
+
+
+def _security(settings: Settings, asked: Deployment) -> bytes:
+    """What the served documents say of who may ask; nothing where `langgraph.json` says nothing of that."""
+    said = asked.auth_openapi
+    if said is None:
+        return b""
+    return security(said.schemes, said.security, said.paths, keys=bool(settings.api_keys))
 
 
 def _cors(settings: Settings, asked: Deployment) -> Cors:
@@ -261,14 +281,16 @@ def _host(settings: Settings) -> Host:
     return ProcessHost(settings.agent_processes, setup)
 
 
-def _outbound(settings: Settings) -> HttpOutbound:
+def _outbound(settings: Settings, asked: Deployment) -> HttpOutbound:
     return HttpOutbound(
         user_agent=f"Runyard/{version('runyard')}",
         allowed=parse_allowed(settings.webhook_allow),
         secrets=settings.webhook_secrets,
         timeout=settings.webhook_timeout,
         redirects=settings.webhook_redirects,
-        https_only=settings.webhook_https_only,
+        https_only=settings.webhook_https_only or asked.webhook_https_only,
+        bounds=asked.webhook_bounds,
+        headers=asked.webhook_headers,
     )
 
 

@@ -221,6 +221,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "ever. One with an open question stays.",
         ),
     ] = 0.0
+    thread_retention_strategy: Annotated[
+        Literal["delete", "keep_latest"],
+        Meta(
+            description="What becomes of a thread after `thread_retention`: it goes, or stays with its newest state "
+            "and without the history before it."
+        ),
+    ] = "delete"
     idempotency_retention: Annotated[float, Meta(ge=0, description="How long an `Idempotency-Key` is remembered.")] = (
         86400.0
     )

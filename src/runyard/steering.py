@@ -79,11 +79,13 @@ class Wish(msgspec.Struct, frozen=True):
     checkpoint_id: str | None = None
     context: Raw | UnsetType = UNSET
     langgraph: Dialect | UnsetType = UNSET
+    thread_metadata: dict[str, Any] = {}
+    """Of the thread, where it is made with the run."""
 
     @property
     def empty(self) -> bool:
         """Whether it says nothing: only then there may be no new run."""
-        return msgspec.structs.replace(self, langgraph=UNSET) == Wish()
+        return msgspec.structs.replace(self, langgraph=UNSET, thread_metadata={}) == Wish()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -227,6 +229,7 @@ class Steering:
                 if_not_exists="create",
                 context=wish.context,
                 langgraph=wish.langgraph,
+                thread_metadata=wish.thread_metadata,
             ),
         )
         return created.run

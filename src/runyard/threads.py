@@ -11,6 +11,8 @@ from runyard.runs import Outcome
 Status = Literal["idle", "busy", "interrupted", "error"]
 SortBy = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
 """What threads can be listed by; `state_updated_at` is when their state was made."""
+Expiry = Literal["delete", "keep_latest"]
+"""What becomes of a thread whose time is over: it goes, or its history is cut to the newest state."""
 
 
 class Thread(msgspec.Struct, frozen=True):
@@ -32,6 +34,17 @@ class Thread(msgspec.Struct, frozen=True):
     """Events up to this number are gone by retention."""
     asking: bool = False
     """Whether the questions of the head are open: no run has answered them or given them up."""
+
+
+class Ttl(msgspec.Struct, frozen=True):
+    """A thread's own time to live: microseconds from its last change on."""
+
+    length: int
+    strategy: Expiry = "delete"
+
+    @property
+    def minutes(self) -> float:
+        return self.length / 60e6
 
 
 class ThreadFilter(msgspec.Struct, frozen=True):

@@ -50,18 +50,30 @@ class Timetable:
             NotFound: thread, assistant.
             InvalidInput: schedule, time zone, or what its runs are asked for.
         """
+        cron = self._planned(owner, asked)
+        await self._check(cron, cron.created_at)
+        created = await self._storage.create_cron(scheduled(cron, cron.created_at))
+        self._hints.publish("crons")
+        return created
+
+    async def check(self, owner: str, asked: CreateCron) -> None:
+        """Refuses what `create` would refuse, whether its thread is there or not.
+
+        Raises:
+            NotFound, InvalidInput: as `create`.
+        """
+        cron = self._planned(owner, asked)
+        await self._check(cron, cron.created_at)
+
+    def _planned(self, owner: str, asked: CreateCron) -> Cron:
         now = self._clock.now()
         payload = asked.payload if asked.acting is None else {**asked.payload, ACTING: asked.acting}
-        cron = Cron(
+        return Cron(
             cron_id=self._clock.new_id(), owner=owner, assistant_id=asked.assistant_id, thread_id=asked.thread_id,
             schedule=asked.schedule, timezone=asked.timezone, end_time=asked.end_time, enabled=asked.enabled,
             on_run_completed=asked.on_run_completed, created_at=now, updated_at=now, payload=_encode(payload),
             metadata=_encode(asked.metadata),
         )  # fmt: skip
-        await self._check(cron, now)
-        created = await self._storage.create_cron(scheduled(cron, now))
-        self._hints.publish("crons")
-        return created
 
     async def _check(self, cron: Cron, now: int, *, run: bool = True) -> None:
         if next_firing(cron.schedule, cron.timezone, now) is None:

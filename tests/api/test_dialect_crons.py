@@ -153,6 +153,8 @@ def test_a_cron_on_a_thread(server: Starter, clock: MovableClock) -> None:
             assert (await refused(client.crons.create_for_thread(absent, "echo", schedule="@daily")))[0] == 404
             path = f"/langgraph/threads/{absent}/runs/crons"
             body = {"assistant_id": "echo", "schedule": "@daily", "if_not_exists": "create"}
+            assert (await s.post(path, {**body, "schedule": "@often"})).status_code == 422
+            assert (await s.get(f"/threads/{absent}")).status_code == 404
             assert (await s.post(path, body)).json()["thread_id"] == absent
             assert (await s.get(f"/threads/{absent}")).status_code == 200
 

@@ -285,6 +285,22 @@ def test_a_run_reads_the_history_of_a_thread_that_is_hidden(on_storage: OnStorag
     on_storage(case)
 
 
+def test_sizes_count_what_is_there(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        await original(storage)
+        sizes = await storage.thread_sizes("", "t")
+        assert (sizes.checkpoints, sizes.writes, sizes.write_bytes) == (4, 2, 2)
+        states = [*await storage.history("", "t", before=None, limit=10)]
+        assert sizes.checkpoint_bytes > sum(len(one.checkpoint.body) for one in states) > 0
+        await storage.copy_thread("", "t", "copy", 3)
+        assert (await storage.thread_sizes("", "copy")).checkpoints == 0
+        for owner, thread_id in (("other", "t"), ("", "nowhere")):
+            with pytest.raises(NotFound):
+                await storage.thread_sizes(owner, thread_id)
+
+    on_storage(case)
+
+
 # copies
 
 

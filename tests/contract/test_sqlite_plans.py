@@ -38,6 +38,8 @@ LISTS: dict[str, dict[str, Any]] = {
 READS: dict[str, Any] = {
     "run": ("r7", ""),
     "thread": ("", "t1"),
+    "checkpoint_sizes": {"owner": "", "thread_id": "t1"},
+    "write_sizes": {"owner": "", "thread_id": "t1"},
     "thread_alone": ("", "t2"),
     "numbers": ("", "t1"),
     "line": ("", "t1"),

@@ -23,7 +23,12 @@ from runyard.storage.verbs.transaction import at_once
 QUERIES = named_queries(PACKAGE)
 THREAD = {"owner": "", "thread_id": "t1"}
 RETENTION: dict[str, Any] = {
-    "idle_threads": {**THREAD, "updated_at": 1, "before": 9, "limit": 50},
+    "expired_threads": {**THREAD, "expires_at": 1, "now": 9, "limit": 50},
+    "idle_threads": {**THREAD, "cut": 0, "updated_at": 1, "before": 9, "limit": 50},
+    "lasting_states": THREAD,
+    "cut_checkpoints": {**THREAD, "keep": "[]", "limit": 50},
+    "cut_inherited": {**THREAD, "keep": "[]", "limit": 50},
+    "mark_cut": THREAD,
     "old_runs": {"trimmed": 0, "before": 9, "limit": 50},
     "untrimmed_runs": (9, 50),
     "expired_runs": (9,),
@@ -143,12 +148,14 @@ def test_the_plan_searches_an_index_and_sorts_nothing(name: str, tmp_path: Path)
     plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + QUERIES[name], RETENTION[name]).fetchall()]
     assert plan
     # These are read whole: the index holds what is active, or what is to do, and nothing else; or they are what was
-    # found.
+    # found, or given.
     whole = {
         "active_by_agent": "runs_active",
         "ready_by_agent": "runs_ready",
         "unswept_threads": "threads_unswept",
         "copy_of_undone": "lineage",
+        "cut_checkpoints": "json_each",
+        "cut_inherited": "json_each",
     }
     assert [line for line in plan if line.startswith("SCAN") and whole.get(name, "-") not in line] == []
     assert [line for line in plan if "TEMP B-TREE" in line and name != "active_by_agent"] == []

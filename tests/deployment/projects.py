@@ -14,6 +14,7 @@ import pytest
 from live_server import Server
 
 from runyard import Context, agent
+from runyard.clock import Clock
 from runyard.server import create_app
 from runyard.settings import Settings
 
@@ -54,9 +55,9 @@ def serve(tmp_path: Path) -> Serve:
     """`async with serve(target, **settings) as s`: a server of `echo` that obeys a `langgraph.json`."""
 
     @asynccontextmanager
-    async def start(*targets: str, **settings: Any) -> AsyncGenerator[Server]:
+    async def start(*targets: str, clock: Clock | None = None, **settings: Any) -> AsyncGenerator[Server]:
         given = {"database": f"sqlite:///{tmp_path}/runyard.db", "default_agent": "echo", "agents": targets, **settings}
-        app = create_app(Settings(**given), agents=[echo, who])
+        app = create_app(Settings(**given), agents=[echo, who], clock=clock)
         async with app.running():
             transport = httpx2.ASGITransport(app)
             async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as http:

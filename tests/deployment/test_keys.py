@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_server import play
+from live_server import MovableClock, play
 from projects import Serve, Write
 
 from runyard.api.gate import Cors
@@ -36,18 +36,18 @@ def test_every_key_is_obeyed_or_told_by_its_name() -> None:
         "checkpointer": {"ttl": {"strategy": "keep_latest"}, "path": "c.py:c"},
         "http": {
             "app": "a.py:a", "cors": {"allow_origins": ["*"], "allow_origin": "x"}, "disable_mcp": True,
-            "disable_ui": False, "configurable_headers": {"includes": ["x-*"]}, "middleware_order": "auth_first",
+            "disable_ui": False, "configurable_headers": {"includes": ["x-*", "X-API-Key"]},
+            "middleware_order": "auth_first",
         },
-        "auth": {"path": "a.py:auth", "disable_studio_auth": False, "openapi": {}},
+        "auth": {"path": "a.py:auth", "disable_studio_auth": False, "cache": {"cache_keys": ["authorization"]}},
         "ui": None,
     }  # fmt: skip
     told = {remark.key: remark.weight for remark in remarks(document)}
     assert told == {
         "python_version": "ok", "encryption": "warning", "storee": "warning", "store.index": "warning",
         "store.ttl.sweep_limit": "ok", "checkpointer.path": "warning", "http.cors.allow_origin": "warning",
-        "http.disable_mcp": "ok", "http.configurable_headers": "warning", "auth.openapi": "ok",
+        "http.disable_mcp": "ok", "http.configurable_headers.includes": "warning", "auth.cache": "warning",
         "graphs.chat.colour": "warning", "http.middleware_order": "warning", "auth.disable_studio_auth": "ok",
-        "checkpointer.ttl.strategy": "warning",
     }  # fmt: skip
     whys = {remark.key: remark.why for remark in remarks(document)}
     assert "did you mean store?" in whys["storee"]
@@ -81,6 +81,14 @@ def test_the_start_names_what_is_not_obeyed(write: Write, serve: Serve, caplog: 
         ({"store": {"ttl": {"default_ttl": -1}}}, "default_ttl"),
         ({"checkpointer": {"ttl": {"strategy": "burn"}}}, "strategy"),
         ({"env": ".env"}, "env names"),
+        ({"webhooks": {"url": {"allowed_domains": ["https://x"]}}}, "webhooks.url.allowed_domains: 'https://x' must"),
+        ({"webhooks": {"url": {"allowed_ports": [0]}}}, "allowed_ports"),
+        ({"webhooks": {"headers": {"x y": "v"}}}, "no name of a header"),
+        ({"webhooks": {"headers": {"Host": "v"}}}, "every webhook has already"),
+        ({"webhooks": {"headers": {"Webhook-Signature": "v"}}}, "every webhook has already"),
+        ({"webhooks": {"headers": {"x": "${{ env.HOME }}"}}}, "does not begin with LG_WEBHOOK_"),
+        ({"webhooks": {"headers": {"x": "${{ env.LG_WEBHOOK_GONE }}"}}}, "the environment does not have"),
+        ({"webhooks": {"headers": {"x": ""}}}, "webhooks.headers.x is empty"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_stops_the_start(write: Write, manifest: Any, said: str) -> None:
@@ -120,10 +128,30 @@ def test_times_become_the_settings_that_nobody_has_changed(write: Write, serve: 
     play(story())
 
 
-def test_threads_are_kept_where_only_their_states_were_to_go(write: Write) -> None:
-    assert (
-        asked(write({"checkpointer": {"ttl": {"strategy": "keep_latest", "default_ttl": 2}}})).thread_retention is None
-    )
+def test_histories_are_cut_by_their_age_where_the_file_says_so(write: Write, serve: Serve) -> None:
+    target = write({"checkpointer": {"ttl": {"strategy": "keep_latest", "default_ttl": 2}}})
+
+    async def story() -> None:
+        clock = MovableClock()
+        async with serve(target, clock=clock) as s:
+            thread_id = await s.thread()
+            for number in range(3):
+                body = {"thread_id": thread_id, "input": number}
+                assert (await s.post("/runs/wait", body)).status_code == 200
+
+            async def told() -> list[Any]:
+                clock.move(90)
+                await s.app.engine.reaper.run_once()
+                history = (await s.get(f"/threads/{thread_id}/history")).json()
+                return [state["values"]["heard"] for state in history]
+
+            assert await told() == [2, 1, 0]
+            assert await told() == [2]
+            assert (await s.get(f"/threads/{thread_id}")).json()["values"] == {"heard": 2}
+        async with serve(target, thread_retention_strategy="keep_latest", thread_retention=7.0) as s:
+            assert s.app.engine.terms.thread_retention == 7.0
+
+    play(story())
 
 
 def test_items_are_kept_as_long_as_the_file_says_unless_somebody_does(write: Write, serve: Serve) -> None:

@@ -15,6 +15,7 @@ import uvicorn
 from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 
+from runyard.clock import Clock
 from runyard.server import App, create_app
 from runyard.settings import Settings
 
@@ -62,13 +63,15 @@ class _Runner(uvicorn.Server):
 
 
 @contextmanager
-def dialect_server(folder: Path, prefix: str = "/langgraph", agents: Any = None, **settings: Any) -> Iterator[Dialect]:
+def dialect_server(
+    folder: Path, prefix: str = "/langgraph", agents: Any = None, clock: Clock | None = None, **settings: Any
+) -> Iterator[Dialect]:
     """Serves until the block ends."""
     given: dict[str, Any] = {
         "database": f"sqlite:///{folder}/runyard.db", "synchronous": "normal", "disconnect_grace": 0.0,
         "webhook_allow": ("127.0.0.1",), **settings,
     }  # fmt: skip
-    app = create_app(Settings(**given), agents=agents or dialect_agents.AGENTS)
+    app = create_app(Settings(**given), agents=agents or dialect_agents.AGENTS, clock=clock)
     ready = threading.Event()
     found: list[Dialect] = []
     enders: list[Any] = []

@@ -260,6 +260,8 @@ REFUSED: list[dict[str, Any]] = [
     {"assistant_id": "counts", "stream_mode": "odd"},
     {"assistant_id": "counts", "feedback_keys": ["good"]},
     {"assistant_id": "counts", "langsmith_tracer": {"project_name": "p"}},
+    {"assistant_id": "weather", "langsmith_tracer": {"example_id": "x"}},
+    {"assistant_id": "weather", "langsmith_tracer": {"project_name": 5}},
     {"assistant_id": "counts", "strict_resume": False},
     {"assistant_id": "counts", "interrupt_before": ["x"]},
     {"assistant_id": "weather", "interrupt_after": ["x"]},

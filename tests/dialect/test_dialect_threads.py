@@ -80,7 +80,12 @@ def test_a_thread_is_patched_copied_pruned_and_deleted(dialect: Dialect) -> None
     assert copy["values"]["sum"] == 7
     assert copy["metadata"]["c"] == 3
     assert len(dialect.sync.threads.get_history(copy["thread_id"])) == 2
+    before = dialect.http.get(f"/threads/{thread_id}/storage").json()
+    assert (before["checkpoints"]["count"], before["pending_writes"]) == (2, {"count": 0, "bytes": 0})
+    assert before["total_bytes"] == before["checkpoints"]["bytes"] > 0
+    assert dialect.http.get(f"/threads/{ABSENT}/storage").status_code == 404
     assert dialect.sync.threads.prune([thread_id, ABSENT], strategy="keep_latest") == {"pruned_count": 1}
+    assert dialect.http.get(f"/threads/{thread_id}/storage").json()["checkpoints"]["count"] == 1
     (left,) = dialect.sync.threads.get_history(thread_id)
     assert left["values"]["sum"] == 7
     assert dialect.sync.threads.prune([thread_id]) == {"pruned_count": 1}

@@ -78,6 +78,7 @@ def _other(name: str, default: Any) -> str:
         "workers": "0",
         "processes": "3",
         "root": "langgraph",
+        "thread_retention_strategy": "keep_latest",
         "log_format": "json",
         "log_level": "error",
         "api_keys": "secret=mia:read",

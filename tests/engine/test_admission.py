@@ -231,6 +231,16 @@ def test_a_run_that_would_wait_is_refused_when_as_many_wait_as_may(server: Start
     play(story())
 
 
+def test_a_batch_that_has_no_room_leaves_nothing(server: Starter) -> None:
+    async def story() -> None:
+        async with server(hold, max_runs=1, max_pending=2, drain_grace=0) as s:
+            refused = await s.post("/langgraph/runs/batch", [{"assistant_id": "hold", "input": None}] * 4)
+            assert refused.status_code == 429, refused.text
+            assert (await s.post("/runs/search", {})).json() == []
+
+    play(story())
+
+
 def test_delayed_runs_and_those_of_a_busy_agent_count(server: Starter, clock: MovableClock) -> None:
     async def story() -> None:
         async with server(one_at_a_time, clock=clock, max_pending=3, drain_grace=0) as s:

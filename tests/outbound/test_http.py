@@ -16,9 +16,9 @@ import receiver as receivers
 import trustme
 from receiver import Receiver, hang, receiving, redirect, status
 
-from runyard.errors import Undelivered
+from runyard.errors import InvalidInput, Undelivered
 from runyard.outbound.contract import Letter, Reply
-from runyard.outbound.guard import parse_allowed
+from runyard.outbound.guard import Bounds, parse_allowed, parse_domains
 from runyard.outbound.http import HttpOutbound, resolve
 from runyard.outbound.signing import Secret
 
@@ -285,6 +285,63 @@ def test_each_redirect_is_checked_like_a_url_of_its_own(location: str) -> None:
             error = refusal(outbound(redirects=3, resolve=Names(["::1"])), outer.url)
             assert error.reason == "not_allowed"
             assert (outer.connections, inner.connections) == (1, 0)
+
+
+def test_headers_of_the_deployment_go_to_the_receiver_that_was_named_and_to_no_other() -> None:
+    with receiving() as other, receiving(redirect("/hook/moved")) as first:
+        sender = outbound(redirects=2, headers={"x-token": "secret", "webhook-id": "mine"})
+        first.then(redirect(f"{other.url}/there"))
+        assert send(sender, first.url) == Reply(200)
+        assert [message.headers.get("x-token") for message in first.messages] == ["secret", "secret"]
+        assert [message.headers.get("x-token") for message in other.messages] == [None]
+        assert first.messages[0].headers["webhook-id"] == "msg_1", "what says how it is sent is not theirs to change"
+
+
+def test_a_redirect_out_of_bounds_is_not_followed() -> None:
+    with receiving() as other, receiving(redirect(f"{other.url}/there")) as first:
+        error = refusal(outbound(redirects=1, bounds=Bounds(ports=frozenset({first.port}))), first.url)
+        assert error.reason == "not_allowed"
+        assert not other.messages
+
+
+@pytest.mark.parametrize(
+    ("url", "refused"),
+    [
+        ("https://hooks.example.com/x", None),
+        ("https://HOOKS.example.com.:8443/x", None),
+        ("https://a.b.corp.example/x", None),
+        ("https://corp.example/x", "allowed_domains"),
+        ("https://hooks.example.com.evil.example/x", "allowed_domains"),
+        ("https://xcorp.example/x", "allowed_domains"),
+        ("https://9.9.9.9/x", None),
+        ("https://9.9.9.8/x", "allowed_domains"),
+        ("http://hooks.example.com/x", "allowed_ports"),
+        ("https://hooks.example.com:444/x", "allowed_ports"),
+        ("https://hooks.example.com/" + "x" * 20, "max_url_length"),
+    ],
+)
+def test_a_url_is_within_the_bounds_of_the_deployment(url: str, refused: str | None) -> None:
+    names, below = parse_domains(["Hooks.Example.com", "*.corp.example", "9.9.9.9"])
+    sender = outbound(allow=(), bounds=Bounds(names, below, frozenset({443, 8443}), 40))
+    if refused is None:
+        sender.check(url)
+    else:
+        with pytest.raises(InvalidInput, match=refused) as caught:
+            sender.check(url)
+        assert caught.value.metadata["field"] == "webhook"
+
+
+def test_bounds_allow_nothing_that_is_out_of_bounds_anyway() -> None:
+    sender = outbound(allow=(), bounds=Bounds(*parse_domains(["10.0.0.1", "localhost"])))
+    for url in ("http://10.0.0.1/", "http://localhost/"):
+        with pytest.raises(InvalidInput, match="webhook_allow"):
+            sender.check(url)
+
+
+@pytest.mark.parametrize("entry", ["", "*", "https://a.example", "a.example:443", "a.*.example", "*.", "127.1"])
+def test_what_is_no_domain_is_refused(entry: str) -> None:
+    with pytest.raises(InvalidInput, match="must be a host"):
+        parse_domains([entry])
 
 
 def test_a_redirect_that_wants_another_method_or_leads_nowhere_is_an_answer() -> None:

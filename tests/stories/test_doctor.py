@@ -140,14 +140,16 @@ def test_what_langgraph_json_asks_for_is_told_key_by_key(tmp_path: Path) -> None
     manifest = {
         "http": {"app": "app.py:app", "disable_store": True, "cors": {"allow_origins": ["https://a.example"]}},
         "checkpointer": {"ttl": {"default_ttl": 2}}, "store": {"ttl": {"default_ttl": 5}}, "encryption": {},
-        "python_version": "3.12",
+        "python_version": "3.12", "webhooks": {"headers": {"X-Team": "red"}},
     }  # fmt: skip
+    manifest["http"]["configurable_headers"] = {"includes": ["x-user-id"]}
     (tmp_path / "langgraph.json").write_text(json.dumps(manifest))
     told = found(diagnosis(tmp_path, ECHO, "langgraph.json", RUNYARD_THREAD_RETENTION="7"), "langgraph.json")
     weights = {text.partition(":")[0]: weight for weight, text in told}
     assert weights == {
         "http.app": "ok", "http.disable_*": "ok", "http.cors": "ok", "checkpointer.ttl": "ok", "store.ttl": "ok",
-        "encryption": "warning", "python_version": "ok",
+        "encryption": "warning", "python_version": "ok", "webhooks.headers": "warning",
+        "http.configurable_headers": "ok",
     }  # fmt: skip
     assert "checkpointer.ttl: thread_retention is 7 seconds; the setting thread_retention wins over 120" in [
         text for _, text in told

@@ -19,18 +19,18 @@ def described(table: Callable[[], Table], about: openapi.About = openapi.AGENT_P
     asked for when somebody wants to read it, and the document made then, once."""
 
     @lru_cache(maxsize=2)
-    def made(version: str, disabled: frozenset[str]) -> tuple[bytes, bytes]:
-        document = openapi.document(without(table(), disabled), version, about)
+    def made(version: str, disabled: frozenset[str], security: bytes) -> tuple[bytes, bytes]:
+        document = openapi.document(without(table(), disabled), version, about, security)
         return msgspec.json.encode(document), page.render(document)
 
     @operation("System", needs="nothing", answer=dict[str, Any])
     async def openapi_document(call: Call) -> None:
         """This document"""
-        await call.answer(made(call.api.version, call.api.disabled)[0])
+        await call.answer(made(call.api.version, call.api.disabled, call.api.security)[0])
 
     @operation("System", needs="nothing", answer=str, media="text/html")
     async def docs(call: Call) -> None:
         """This document, to read"""
-        await call.page(made(call.api.version, call.api.disabled)[1], page.HEADERS)
+        await call.page(made(call.api.version, call.api.disabled, call.api.security)[1], page.HEADERS)
 
     return openapi_document, docs

@@ -91,14 +91,55 @@ AGENT_PROTOCOL = About(
 )
 
 
-def document(paths: Paths, version: str, about: About = AGENT_PROTOCOL) -> Json:
-    """The OpenAPI 3.1 document of these paths."""
+class _Security(msgspec.Struct):
+    """What a deployment says of who may ask."""
+
+    schemes: dict[str, Json]
+    security: list[Json] | None
+    paths: dict[str, dict[str, list[Json]]]
+
+    def put_into(self, document: Json) -> None:
+        """Adds it to a document, in place of what that says where nobody knows."""
+        document["components"]["securitySchemes"] |= self.schemes
+        if self.security is not None:
+            document["security"] = self.security
+        for path, methods in document["paths"].items():
+            named = {method.lower(): needs for method, needs in self.paths.get(path, {}).items()}
+            for method, described in methods.items():
+                if method in named:
+                    described["security"] = named[method]
+                elif self.security is not None and described.pop("security", None) is None:
+                    described["security"] = []  # of anybody
+
+
+def security(
+    schemes: Mapping[str, Json],
+    everywhere: list[dict[str, list[str]]] | None,
+    paths: Mapping[str, Mapping[str, list[dict[str, list[str]]]]],
+    *,
+    keys: bool,
+) -> bytes:
+    """What a deployment says of who may ask, as text for `document`; with `keys` a key is needed beside all of it."""
+
+    def both(needs: list[dict[str, list[str]]]) -> list[Json]:
+        return [{**one, "key": []} for one in needs or [{}]] if keys else [*needs]
+
+    said = _Security(
+        dict(schemes),
+        None if everywhere is None else both(everywhere),
+        {path: {method: both(needs) for method, needs in methods.items()} for path, methods in paths.items()},
+    )
+    return msgspec.json.encode(said)
+
+
+def document(paths: Paths, version: str, about: About = AGENT_PROTOCOL, security: bytes = b"") -> Json:
+    """The OpenAPI 3.1 document of these paths; `security` is what the function of that name gives."""
     table = [(path, method, operation) for path, methods in paths for method, operation in methods.items()]
     described = _Types((operation for _, _, operation in table), about.error)
     found: dict[str, Json] = {}
     for path, method, operation in table:
         found.setdefault(path, {})[method.lower()] = _operation(path, operation, described)
-    return {
+    whole: Json = {
         "openapi": "3.1.0",
         "info": {
             "title": about.title,
@@ -115,6 +156,9 @@ def document(paths: Paths, version: str, about: About = AGENT_PROTOCOL) -> Json:
             },
         },
     }
+    if security:
+        msgspec.json.decode(security, type=_Security).put_into(whole)
+    return whole
 
 
 class _Types:

@@ -13,6 +13,7 @@ from runyard.api.auth import Needs
 from runyard.api.authorization.admit import admitted
 from runyard.api.call import Call, ClientGone
 from runyard.api.context import ApiContext
+from runyard.api.copied import telling
 from runyard.api.problems import Words
 from runyard.api.socket import Socket
 from runyard.api.validation import Shape
@@ -116,6 +117,8 @@ class Endpoint:
             call.principal = self._api.keys.principal(call.headers, found.needs)
             if self._api.authority is not None and found.needs != "nothing":
                 call.act_as(*await admitted(self._api, scope, receive, call.params))
+            if self._api.copied is not None:
+                call.api = telling(call.api, call.headers)
             await found.handler(call)
         except RunyardError as error:
             if call.started:
@@ -143,6 +146,7 @@ class Endpoint:
             socket.principal = self._api.keys.principal(socket.headers, found.needs)
             if self._api.authority is not None and found.needs != "nothing":
                 socket.api, _ = await admitted(self._api, scope, receive, socket.params)
+            socket.api = telling(socket.api, socket.headers)
             await found.socket(socket)
         except RunyardError as error:
             if problems.status_of(error) == 500:

@@ -123,6 +123,49 @@ class Allowed(msgspec.Struct, frozen=True):
         return any(network.num_addresses == 1 or address not in METADATA for network in named)
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """Where a `langgraph.json` lets messages go, of all that nothing else is against. Without names, and without ports,
+    any are as good as others."""
+
+    names: frozenset[str] = frozenset()
+    below: tuple[str, ...] = ()
+    """Ends of names, as `Allowed` has them."""
+    ports: frozenset[int] = frozenset()
+    longest: int = MAX_URL
+    """Characters of a URL."""
+
+    def check(self, target: Target, url: str) -> None:
+        """Refuses what is out of bounds. Raises InvalidInput."""
+        if len(url) > self.longest:
+            raise _refused(f"has {len(url)} characters; allowed: {self.longest} (webhooks.url.max_url_length)")
+        if (self.names or self.below) and not (target.host in self.names or target.host.endswith(self.below)):
+            raise _refused(f"has host {target.host}, which is not among webhooks.url.allowed_domains of langgraph.json")
+        if self.ports and target.port not in self.ports:
+            raise _refused(f"has port {target.port}, which is not among webhooks.url.allowed_ports of langgraph.json")
+
+
+def parse_domains(entries: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Hosts, and ends of names: `*.example.com` is any name below that one.
+
+    Raises InvalidInput that names the entry.
+    """
+    names: set[str] = set()
+    below: list[str] = []
+    for entry in entries:
+        text = entry.removesuffix(".").lower()
+        name = text.removeprefix("*.")
+        if name != text and _is_name(name):
+            below.append(f".{name}")
+            continue
+        try:
+            names.add(_host(text)[0])
+        except InvalidInput:
+            raise InvalidInput(
+                f"{entry!r} must be a host (hooks.example.com) or *. and a name for all below it", code="bad_target"
+            ) from None
+    return frozenset(names), tuple(below)
+
+
 def parse_allowed(entries: Iterable[str]) -> Allowed:
     """The allowed addresses, networks and names.
 

@@ -11,14 +11,14 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urldefrag, urljoin
 
 from runyard.errors import InvalidInput, Undelivered
 from runyard.outbound.contract import Letter, Reply
-from runyard.outbound.guard import Address, Allowed, Target, check, forbidden, parse_url
+from runyard.outbound.guard import Address, Allowed, Bounds, Target, check, forbidden, parse_url
 from runyard.outbound.signing import Secret, signed_headers
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 
 class HttpOutbound:
     """Sends letters as HTTP POST requests. `timeout` is in seconds, for one letter in all; `redirects` is how many are
-    followed."""
+    followed. `headers` go with every letter, to the receiver that its URL names and to no other."""
 
     def __init__(
         self,
@@ -86,6 +86,8 @@ class HttpOutbound:
         timeout: float,
         redirects: int = 0,
         https_only: bool = False,
+        bounds: Bounds = Bounds(),
+        headers: Mapping[str, str] | None = None,
         resolve: Resolve = resolve,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -95,11 +97,13 @@ class HttpOutbound:
         self._timeout = timeout
         self._redirects = redirects
         self._https_only = https_only
+        self._bounds = bounds
+        self._headers = headers or {}
         self._resolve = resolve
         self._tls = tls
 
     def check(self, url: str) -> None:
-        check(parse_url(url, https_only=self._https_only), self._allowed)
+        self._target(url)
 
     async def send(self, letter: Letter) -> Reply:
         headers = {
@@ -121,14 +125,17 @@ class HttpOutbound:
 
     def _target(self, url: str) -> Target:
         target = parse_url(url, https_only=self._https_only)
+        self._bounds.check(target, url)
         check(target, self._allowed)
         return target
 
     async def _follow(self, message: _Message, target: Target) -> Reply:
         """The answer at the end of the redirects, or the first one that is not followed. Each is a new URL like any
-        other, with the same message."""
+        other, with the same message; what is for the first receiver alone goes to no other."""
+        own = replace(message, headers={**self._headers, **message.headers})
+        first = target
         for _ in range(self._redirects):
-            status, answered = await self._post(message, target)
+            status, answered = await self._post(own if _is_same(first, target) else message, target)
             location = answered.get("location")
             if status not in FOLLOWED or location is None:
                 return Reply(status, answered.get("retry-after"))
@@ -136,7 +143,7 @@ class HttpOutbound:
             if target.scheme == "https" and following.scheme != "https":
                 raise Undelivered(f"{target.host} redirects from https to {following.scheme}", code="not_allowed")
             target = following
-        status, answered = await self._post(message, target)
+        status, answered = await self._post(own if _is_same(first, target) else message, target)
         return Reply(status, answered.get("retry-after"))
 
     async def _post(self, message: _Message, target: Target) -> tuple[int, Mapping[str, str]]:
@@ -197,6 +204,10 @@ class _Message:
     body: bytes
     tls: ssl.SSLContext
     deadline: float
+
+
+def _is_same(one: Target, other: Target) -> bool:
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def _joined(base: str, location: str) -> str:

@@ -22,7 +22,7 @@ from runyard.events import Chunk, Entry, Event
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
 from runyard.runs import Attempt, CancelAction, Failure, NewRun, Outcome, Run, RunFilter
 from runyard.runtime.contract import Injected, Record
-from runyard.threads import Thread, ThreadFilter
+from runyard.threads import Expiry, Thread, ThreadFilter, Ttl
 
 STORAGE_PATIENCE = 0.5
 """Seconds between tries of those who do not give up while the database fails (a full disk)."""
@@ -130,7 +130,10 @@ class Keep(msgspec.Struct, frozen=True):
     events_before: int | None = None
     """The events of finished runs on threads, by the run's end."""
     threads_before: int | None = None
-    """Threads without an active run or an open question, with everything on them, by the last change."""
+    """Threads without a time of their own, an active run or an open question, with everything on them, by the last
+    change."""
+    threads_by: Expiry = "delete"
+    """What becomes of those."""
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -142,10 +145,22 @@ class Retention(msgspec.Struct, frozen=True):
     threads: int = 0
     items: int = 0
     keys: int = 0
+    cut: int = 0
+    """Threads whose history was cut to the newest state."""
 
     def __add__(self, more: Retention) -> Retention:
         pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(more), strict=True)
         return Retention(*(one + other for one, other in pairs))
+
+
+class ThreadSizes(msgspec.Struct, frozen=True):
+    """How much the states of a thread take, those of subgraphs too; without what a copy shares with its original."""
+
+    checkpoints: int
+    checkpoint_bytes: int
+    writes: int
+    """Of tasks, which no checkpoint holds yet."""
+    write_bytes: int
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -198,8 +213,10 @@ class Storage(Protocol):
         now: int,
         *,
         if_exists: Literal["raise", "do_nothing"],
+        ttl: Ttl | None = None,
     ) -> Thread:
-        """Raises `Conflict` thread_exists. A foreign id conflicts too, without telling more."""
+        """A thread that is there stays as it is, its time too. Raises `Conflict` thread_exists. A foreign id conflicts
+        too, without telling more."""
         ...
 
     async def thread(self, owner: str, thread_id: str) -> Thread:
@@ -211,12 +228,20 @@ class Storage(Protocol):
         row."""
         ...
 
+    async def thread_ttl(self, owner: str, thread_id: str) -> Ttl | None:
+        """A thread's own time to live; None where it has none, or there is no thread. One small row."""
+        ...
+
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         """In the order that is asked for, each with its state."""
         ...
 
     async def count_threads(self, owner: str, query: ThreadFilter) -> int:
         """How many there are, whatever limit and offset say."""
+        ...
+
+    async def thread_sizes(self, owner: str, thread_id: str) -> ThreadSizes:
+        """Raises `NotFound`; hidden threads are not found."""
         ...
 
     async def patch_thread(
@@ -228,9 +253,11 @@ class Storage(Protocol):
         metadata: dict[str, Any] | None = None,
         checkpoint: Checkpoint | None = None,
         expected_head: str | None = None,
+        ttl: Ttl | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> Thread | None:
         """Merges metadata and makes `checkpoint` the head, where the head still is `expected_head`; None when it is
-        not (read again and retry). Raises `Conflict` thread_busy when there is a checkpoint and a run is active."""
+        not (read again and retry). `ttl` None takes the thread's own time away. Raises `Conflict` thread_busy when
+        there is a checkpoint and a run is active."""
         ...
 
     async def copy_thread(
@@ -238,7 +265,7 @@ class Storage(Protocol):
     ) -> Thread:
         """A thread with the same metadata (or `metadata` instead), head and history; runs are not copied, no states are
         copied. It has what there is of subgraphs' states and pending writes at this moment, and keeps it whatever
-        becomes of the original."""
+        becomes of the original. It has no time to live of its own."""
         ...
 
     async def delete_thread(self, owner: str, thread_id: str, now: int) -> tuple[str, ...]:
@@ -661,6 +688,7 @@ class Storage(Protocol):
         runs_before: int | None = None,
         events_before: int | None = None,
         threads_before: int | None = None,
+        threads_by: Expiry = "delete",
     ) -> Retention:
         """Removes what has expired or is older than these times (see `Keep`), and what nobody can reach, in small
         batches between which everything else goes on. What an unfinished invocation needs, and what a copy descends

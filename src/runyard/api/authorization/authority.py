@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope
 
 from runyard.api import profile
 from runyard.api.authorization.filters import BadFilter, Pattern, pattern_of
+from runyard.api.authorization.remembered import Remembered
 from runyard.api.problems import Refused
 from runyard.api.router import below_root
 from runyard.errors import Forbidden, InvalidInput, TooLarge, Unauthorized
@@ -45,13 +46,15 @@ class Context:
 
 
 class Authority:
-    """`auth` is the object; `place` names it in messages; bodies that `authenticate` reads have at most so many bytes.
+    """`auth` is the object; `place` names it in messages; bodies that `authenticate` reads have at most so many bytes;
+    who is `remembered` is not asked for again.
 
     Raises:
         InvalidInput: it is no such object, or its `authenticate` asks for what is not known.
     """
 
-    def __init__(self, auth: Any, place: str, most: int = 4_000_000) -> None:
+    def __init__(self, auth: Any, place: str, most: int = 4_000_000, remembered: Remembered | None = None) -> None:
+        self._remembered = remembered
         self._handlers: Mapping[tuple[str, str], list[Callable[..., Any]]] | None = getattr(auth, "_handlers", None)
         self._everything: list[Callable[..., Any]] | None = getattr(auth, "_global_handlers", None)
         self._authenticate: Callable[..., Any] | None = getattr(auth, "_authenticate_handler", None)
@@ -73,6 +76,16 @@ class Authority:
             Refused, Unauthorized, Forbidden: it is refused.
             TooLarge: its body is.
         """
+        if self._remembered is None or (key := self._remembered.key_of(scope["runyard.headers"])) is None:
+            return await self._ask_for(scope, receive, params)
+        known = self._remembered.user(key)
+        if known is not None:
+            return known, receive
+        user, receive = await self._ask_for(scope, receive, params)
+        self._remembered.remember(key, user)
+        return user, receive
+
+    async def _ask_for(self, scope: Scope, receive: Receive, params: Mapping[str, str]) -> tuple[User, Receive]:
         assert self._authenticate is not None  # see above
         given, receive = await self._given(scope, receive, params)
         try:

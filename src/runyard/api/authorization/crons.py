@@ -47,6 +47,9 @@ class GuardedTimetable(Closed):
         asked = msgspec.structs.replace(asked, metadata=metadata, acting=acting)
         return await self._timetable.create(owner, asked)
 
+    async def check(self, owner: str, asked: CreateCron) -> None:
+        await self._timetable.check(owner, asked)
+
     async def get(self, owner: str, cron_id: str) -> Cron:
         return await self._seen(owner, cron_id, await self._guard.ask_once("crons", "read", cron_id=cron_id))
 

@@ -16,8 +16,8 @@ from runyard.deliveries import Delivery, DeliveryFilter, Notice
 from runyard.errors import NotFound, delivery_not_found, run_not_found
 from runyard.events import Event
 from runyard.runs import Run
-from runyard.storage.contract import Standing
-from runyard.threads import Thread, ThreadFilter
+from runyard.storage.contract import Standing, ThreadSizes
+from runyard.threads import Thread, ThreadFilter, Ttl
 
 
 class GuardedStorage(GuardedItems, Closed):
@@ -29,6 +29,10 @@ class GuardedStorage(GuardedItems, Closed):
         await self._guard.read(owner, thread_id)
         return await self._storage.thread(owner, thread_id)
 
+    async def thread_ttl(self, owner: str, thread_id: str) -> Ttl | None:
+        await self._guard.read(owner, thread_id)
+        return await self._storage.thread_ttl(owner, thread_id)
+
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         asked = await searched(self._guard, query)
         return [] if asked is None else await self._storage.search_threads(owner, asked)
@@ -36,6 +40,10 @@ class GuardedStorage(GuardedItems, Closed):
     async def count_threads(self, owner: str, query: ThreadFilter) -> int:
         asked = await searched(self._guard, query)
         return 0 if asked is None else await self._storage.count_threads(owner, asked)
+
+    async def thread_sizes(self, owner: str, thread_id: str) -> ThreadSizes:
+        await self._guard.read(owner, thread_id)
+        return await self._storage.thread_sizes(owner, thread_id)
 
     async def patch_thread(
         self,
@@ -46,10 +54,11 @@ class GuardedStorage(GuardedItems, Closed):
         metadata: dict[str, Any] | None = None,
         checkpoint: Checkpoint | None = None,
         expected_head: str | None = None,
+        ttl: Ttl | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> Thread | None:
         await self._let_write(owner, thread_id)
         return await self._storage.patch_thread(
-            owner, thread_id, now, metadata=metadata, checkpoint=checkpoint, expected_head=expected_head
+            owner, thread_id, now, metadata=metadata, checkpoint=checkpoint, expected_head=expected_head, ttl=ttl
         )
 
     async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:

@@ -20,7 +20,7 @@ from runyard.lifecycle import Attachment, CreateRun, Lifecycle, PatchThread, Res
 from runyard.runs import CancelAction, Run, RunFilter
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import Created, Storage
-from runyard.threads import Thread, ThreadFilter
+from runyard.threads import Thread, ThreadFilter, Ttl
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -169,16 +169,19 @@ class GuardedVerbs(Closed):
         thread_id: str | None,
         metadata: dict[str, Any],
         if_exists: Literal["raise", "do_nothing"],
+        ttl: Ttl | None = None,
     ) -> Thread:
         guard = self._guard
         thread_id = thread_id or self._verbs.clock.new_id()
         value = {"thread_id": as_uuid(thread_id), "metadata": dict(metadata), "if_exists": if_exists}
+        if ttl is not None:
+            value["ttl"] = {"strategy": ttl.strategy, "ttl": ttl.minutes}
         pattern = await guard.ask("threads", "create", value)
         whole = made_under(changed(value, metadata), pattern)
         there = await guard.there(owner, thread_id)
         if there is not None:
             await self._see_existing(owner, thread_id, pattern)
-        thread = await self._verbs.create_thread(owner, thread_id, whole, if_exists)
+        thread = await self._verbs.create_thread(owner, thread_id, whole, if_exists, ttl)
         if there is None and _decode(thread.metadata) == whole:
             guard.owns(thread_id)
         elif there is None:  # somebody was faster

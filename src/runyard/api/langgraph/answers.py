@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from runyard import checkpoints, items, runs, threads
 from runyard.api.answers import Time
@@ -18,6 +18,7 @@ from runyard.api.wire import JsonObject, Uuid
 from runyard.checkpoints import Question, State
 from runyard.clock import rfc3339
 from runyard.deliveries import Notice
+from runyard.threads import Expiry
 
 _encode = msgspec.json.Encoder().encode
 _CLASS = re.compile(r"([A-Za-z_][\w.]*): (.*)", re.DOTALL)
@@ -50,6 +51,20 @@ class Thread(msgspec.Struct, kw_only=True):
     interrupts: Annotated[dict[str, list[JsonObject]], Meta(description="Open questions; by the id of the question.")]
     config: JsonObject = {}
     extracted: JsonObject = {}
+
+
+class ThreadTtl(msgspec.Struct, kw_only=True):
+    """A thread's own time to live."""
+
+    strategy: Expiry
+    ttl_minutes: float
+    expires_at: Annotated[Time, Meta(description="When its time is over, if it does not change before.")]
+
+
+class ThreadAlone(Thread, kw_only=True):
+    """A conversation, and how long it is kept."""
+
+    ttl: Annotated[ThreadTtl | UnsetType | None, Meta(description="Only with `include=ttl`.")] = UNSET
 
 
 class CheckpointName(msgspec.Struct, kw_only=True):
@@ -203,6 +218,14 @@ def thread(thread: threads.Thread, state: State, questions: Sequence[Question] =
         "values": Raw(values(state)),
         "interrupts": asked,
     }
+
+
+def thread_ttl(thread: threads.Thread, ttl: threads.Ttl | None) -> ThreadTtl | None:
+    """A thread's own time to live, where it has one."""
+    if ttl is None:
+        return None
+    expires_at = rfc3339(thread.updated_at + ttl.length)
+    return ThreadTtl(strategy=ttl.strategy, ttl_minutes=ttl.minutes, expires_at=expires_at)
 
 
 def item(item: items.Item) -> dict[str, Any]:

@@ -35,6 +35,7 @@ ROUTES: Table = (
     ("/threads/{thread_id}", {
         "GET": threads.get_thread, "PATCH": threads.patch_thread, "DELETE": threads.delete_thread,
     }),
+    ("/threads/{thread_id}/storage", {"GET": threads.get_thread_storage}),
     ("/threads/{thread_id}/copy", {"POST": threads.copy_thread}),
     ("/threads/{thread_id}/state", {"GET": states.get_state, "POST": states.update_state}),
     ("/threads/{thread_id}/state/checkpoint", {"POST": states.post_state_at}),

@@ -71,8 +71,8 @@ class CronRun(Wire, kw_only=True):
 RUN_FIELDS = tuple(field.encode_name for field in msgspec.structs.fields(CronRun))
 
 
-class ThreadCronCreate(CronRun, kw_only=True):
-    """A cron to create, whose runs are on one thread."""
+class CronBase(CronRun, kw_only=True):
+    """A cron to create."""
 
     assistant_id: str
     schedule: Schedule
@@ -80,12 +80,17 @@ class ThreadCronCreate(CronRun, kw_only=True):
     end_time: EndTime | None = None
     enabled: bool | None = None
     metadata: Annotated[JsonObject | None, Meta(description="Of the cron, and of its runs.")] = None
+
+
+class ThreadCronCreate(CronBase, kw_only=True):
+    """A cron to create, whose runs are on one thread."""
+
     if_not_exists: Annotated[
         Literal["create", "reject"] | None, Meta(description="What to do about a thread that is not there.")
     ] = None
 
 
-class CronCreate(ThreadCronCreate, kw_only=True):
+class CronCreate(CronBase, kw_only=True):
     """A cron to create, whose runs each have a thread of their own."""
 
     on_run_completed: Annotated[OnRunCompleted | None, Meta(description="What becomes of that thread.")] = None
@@ -174,20 +179,22 @@ async def wish(api: ApiContext, cron: Cron) -> CreateRun:
     given = {**cron.wished, "assistant_id": cron.assistant_id}
     on_thread = cron.thread_id is not None
     body = msgspec.convert(given, ThreadRun if on_thread else StatelessRun)
-    made, _ = await wishes.wish(api, cron.owner, body, cron.thread_id)
+    made, assistant = await wishes.wish(api, cron.owner, body, cron.thread_id)
     dialect = made.langgraph
     assert dialect is not UNSET
+    keeps = on_thread or cron.on_run_completed == "keep"
+    noted = labels.of(assistant.agent_id, assistant.assistant_id) if keeps else {}
     bound = cron.acting
     if bound is not None:
         acting = msgspec.convert(bound["acting"], Acting)
-        made = msgspec.structs.replace(
-            made, acting=acting, within=bound["within"], thread_metadata=_decode(cron.metadata)
-        )
+        made = msgspec.structs.replace(made, acting=acting, within=bound["within"])
+        noted = {**_decode(cron.metadata), **noted}
     return msgspec.structs.replace(
         made,
         metadata={**made.metadata, **_decode(cron.metadata), "cron_id": cron.cron_id},
         on_completion=UNSET if cron.on_run_completed is None else cron.on_run_completed,
         langgraph=msgspec.structs.replace(dialect, cron_id=cron.cron_id),
+        thread_metadata=noted,
     )
 
 
@@ -208,10 +215,11 @@ async def create_thread_cron(call: Call) -> None:
     body = CREATE_ON_THREAD.parse(document)
     call.pass_over(CREATE_ON_THREAD.unknown(document))
     thread_id = call.uuid("thread_id")
+    wish = await _wish(call, body, document, thread_id, None)
     if body.if_not_exists == "create":
+        await call.api.timetable.check(call.owner, wish)
         await call.api.verbs.create_thread(call.owner, thread_id, {}, "do_nothing")
-    cron = await _create(call, body, document, thread_id, None)
-    await call.answer(_encode(_answer(cron)))
+    await call.answer(_encode(_answer(await call.api.timetable.create(call.owner, wish))))
 
 
 @operation("Crons", needs="write", body=CREATE, answer=CronAnswer)
@@ -223,30 +231,28 @@ async def create_cron(call: Call) -> None:
     document = await call.document()
     body = CREATE.parse(document)
     call.pass_over(CREATE.unknown(document))
-    await call.answer(_encode(_answer(await _create(call, body, document, None, body.on_run_completed or "delete"))))
+    wish = await _wish(call, body, document, None, body.on_run_completed or "delete")
+    await call.answer(_encode(_answer(await call.api.timetable.create(call.owner, wish))))
 
 
-async def _create(
+async def _wish(
     call: Call,
-    body: ThreadCronCreate,
+    body: CronBase,
     document: dict[str, Any],
     thread_id: str | None,
     on_run_completed: OnRunCompleted | None,
-) -> Cron:
+) -> CreateCron:
     assistant = await wishes.chosen(call.api, call.owner, body.assistant_id)
-    return await call.api.timetable.create(
-        call.owner,
-        CreateCron(
-            assistant_id=assistant.assistant_id,
-            schedule=body.schedule,
-            payload=_payload(document),
-            thread_id=thread_id,
-            timezone=body.timezone,
-            end_time=None if body.end_time is None else _microseconds(body.end_time),
-            enabled=body.enabled is not False,
-            on_run_completed=on_run_completed,
-            metadata=body.metadata or {},
-        ),
+    return CreateCron(
+        assistant_id=assistant.assistant_id,
+        schedule=body.schedule,
+        payload=_payload(document),
+        thread_id=thread_id,
+        timezone=body.timezone,
+        end_time=None if body.end_time is None else _microseconds(body.end_time),
+        enabled=body.enabled is not False,
+        on_run_completed=on_run_completed,
+        metadata=body.metadata or {},
     )
 
 

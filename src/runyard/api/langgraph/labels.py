@@ -10,9 +10,14 @@ from runyard.api.context import ApiContext
 from runyard.errors import NotFound
 
 
+def of(agent_id: str, assistant_id: str) -> dict[str, Any]:
+    """Both, as metadata of a thread: one that a run makes has them from the start."""
+    return {"graph_id": agent_id, "assistant_id": assistant_id}
+
+
 async def put(api: ApiContext, owner: str, thread_id: str, agent_id: str, assistant_id: str) -> None:
     """Notes both on a thread, where they are not there yet."""
-    labels = {"graph_id": agent_id, "assistant_id": assistant_id}
+    labels = of(agent_id, assistant_id)
     try:
         thread = await api.storage.thread(owner, thread_id)
         known = msgspec.json.decode(thread.metadata, type=dict[str, Any])

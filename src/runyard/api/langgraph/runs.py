@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -135,13 +136,21 @@ async def stream_run(call: Call) -> None:
 async def create_runs(call: Call) -> None:
     """Create Run Batch
 
-    Creates several runs on no thread, and does not wait for them. All are looked at before the first is created.
+    Creates several runs on no thread, and does not wait for them: all of them, or none.
     """
     wished = [
         (await wishes.wish(call.api, call.owner, body, None))[0] for body in await call.bodies(wire.STATELESS_RUN)
     ]
-    made = [await call.api.verbs.create_run(call.owner, wish) for wish in wished]
-    await call.answer(_encode([answers.run(created.run) for created in made]))
+    made = await asyncio.gather(
+        *(call.api.verbs.create_run(call.owner, wish) for wish in wished), return_exceptions=True
+    )
+    refused = next((one for one in made if isinstance(one, BaseException)), None)
+    created = [one.run for one in made if not isinstance(one, BaseException)]
+    if refused is not None:
+        for run in created:
+            await call.api.verbs.cancel_run(call.owner, run.run_id, "rollback", wait=False)
+        raise refused
+    await call.answer(_encode([answers.run(run) for run in created]))
 
 
 @operation("Thread Runs", needs="read", query=wire.RUNS_QUERY, answer=list[answers.Run], errors=(404,))

@@ -110,6 +110,7 @@ class Commands(commands.Commands):
             config=UNSET if config == Config() else config,
             context=UNSET if assistant.context is None else Raw(_encode(assistant.context)),
             langgraph=Dialect(assistant.assistant_id),
+            thread_metadata=labels.of(assistant.agent_id, assistant.assistant_id),
         )
 
     async def begun(self, run: Run) -> None:

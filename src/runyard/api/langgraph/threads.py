@@ -13,9 +13,10 @@ from runyard.api.langgraph import answers, states, wire
 from runyard.api.langgraph.pages import check_select, tell_pages
 from runyard.api.operation import operation
 from runyard.api.validation import canonical_uuid
-from runyard.errors import Conflict, InvalidInput, NotFound, Unsupported
+from runyard.checkpoints import lasts
+from runyard.errors import Conflict, InvalidInput, NotFound
 from runyard.lifecycle import PatchThread
-from runyard.threads import ThreadFilter
+from runyard.threads import ThreadFilter, Ttl
 
 _MINIMAL = "return=minimal"
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
@@ -29,6 +30,29 @@ class Pruned(msgspec.Struct, kw_only=True):
     pruned_count: int
 
 
+class Taken(msgspec.Struct, kw_only=True):
+    """Rows, and the bytes in them."""
+
+    count: int
+    bytes: int
+
+
+class ChannelsTaken(Taken, kw_only=True):
+    """The same, of channels."""
+
+    by_channel: dict[str, dict[str, int]]
+
+
+class ThreadStorage(msgspec.Struct, kw_only=True):
+    """What the states of a thread take."""
+
+    thread_id: str
+    total_bytes: int
+    checkpoints: Taken
+    channel_values: ChannelsTaken
+    pending_writes: Taken
+
+
 @operation("Threads", needs="write", body=wire.THREAD_CREATE, answer=answers.Thread, errors=(404, 409))
 async def create_thread(call: Call) -> None:
     """Create Thread
@@ -36,10 +60,10 @@ async def create_thread(call: Call) -> None:
     With `supersteps` it begins with a state that was made elsewhere.
     """
     body = await call.body(wire.THREAD_CREATE)
-    _refuse_ttl(body.ttl)
     thread_id = None if body.thread_id is None else canonical_uuid("thread_id", body.thread_id)
+    ttl = _ttl(body.ttl)
     verbs = call.api.verbs
-    thread = await verbs.create_thread(call.owner, thread_id, body.metadata or {}, body.if_exists or "raise")
+    thread = await verbs.create_thread(call.owner, thread_id, body.metadata or {}, body.if_exists or "raise", ttl)
     if body.supersteps and thread.head is None:
         try:
             await states.replay(call, thread, body.supersteps)
@@ -94,7 +118,7 @@ async def count_threads(call: Call) -> None:
     await call.answer(_encode(await call.api.storage.count_threads(call.owner, query)))
 
 
-@operation("Threads", needs="read", query=wire.THREAD_QUERY, answer=answers.Thread, errors=(404,))
+@operation("Threads", needs="read", query=wire.THREAD_QUERY, answer=answers.ThreadAlone, errors=(404,))
 async def get_thread(call: Call) -> None:
     """Get Thread
 
@@ -105,19 +129,24 @@ async def get_thread(call: Call) -> None:
     for name in asked:
         if name != "ttl":
             raise InvalidInput(f"include has {name[:40]!r}; allowed: ttl", field="include")
-    fields = answers.thread(*await call.api.verbs.get_thread(call.owner, call.uuid("thread_id")))
-    await call.answer(_encode({**fields, "ttl": None} if asked else fields))
+    thread_id = call.uuid("thread_id")
+    found = await call.api.verbs.get_thread(call.owner, thread_id)
+    fields = answers.thread(*found)
+    if asked:
+        ttl = await call.api.storage.thread_ttl(call.owner, thread_id)
+        fields["ttl"] = answers.thread_ttl(found[0], ttl)
+    await call.answer(_encode(fields))
 
 
 @operation("Threads", needs="write", body=wire.THREAD_PATCH, answer=answers.Thread, errors=(404,), headers=("Prefer",))
 async def patch_thread(call: Call) -> None:
     """Patch Thread
 
-    Merges metadata, key by key. With `Prefer: return=minimal` the answer is empty.
+    Merges metadata, key by key; gives another `ttl`, or takes it away. With `Prefer: return=minimal` the answer is
+    empty.
     """
     body = await call.body(wire.THREAD_PATCH)
-    _refuse_ttl(body.ttl)
-    patch = PatchThread(metadata=body.metadata or {})
+    patch = PatchThread(metadata=body.metadata or {}, ttl=UNSET if body.ttl is UNSET else _ttl(body.ttl))
     changed = await call.api.verbs.patch_thread(call.owner, call.uuid("thread_id"), patch)
     if _MINIMAL in (call.header(b"prefer") or "").replace(" ", ""):
         await call.no_content()
@@ -145,6 +174,24 @@ async def copy_thread(call: Call) -> None:
     await call.answer(_encode(answers.thread(*copy)))
 
 
+@operation("Threads", needs="read", answer=ThreadStorage, errors=(404,))
+async def get_thread_storage(call: Call) -> None:
+    """Get Thread Storage
+
+    How much the thread's states take. Values of channels are part of the checkpoints, which hold what a step changed.
+    """
+    thread_id = call.uuid("thread_id")
+    sizes = await call.api.storage.thread_sizes(call.owner, thread_id)
+    told = ThreadStorage(
+        thread_id=thread_id,
+        total_bytes=sizes.checkpoint_bytes + sizes.write_bytes,
+        checkpoints=Taken(count=sizes.checkpoints, bytes=sizes.checkpoint_bytes),
+        channel_values=ChannelsTaken(count=0, bytes=0, by_channel={}),
+        pending_writes=Taken(count=sizes.writes, bytes=sizes.write_bytes),
+    )
+    await call.answer(_encode(told))
+
+
 @operation("Threads", needs="write", body=wire.PRUNE, answer=Pruned, errors=(409,))
 async def prune_threads(call: Call) -> None:
     """Prune Threads
@@ -169,10 +216,15 @@ async def _prune(call: Call, thread_id: str, strategy: str) -> None:
     if strategy == "delete":
         await call.api.verbs.delete_thread(call.owner, thread_id)
         return
-    thread = await call.api.storage.thread(call.owner, thread_id)
-    if thread.head is not None:
-        now = call.api.verbs.clock.now()
-        await call.api.storage.prune(call.owner, thread_id, [thread.head], now)
+    storage = call.api.storage
+    thread = await storage.thread(call.owner, thread_id)
+    if thread.head is None:
+        return
+    keep = [thread.head]
+    for namespace in await storage.inner_namespaces(call.owner, thread_id):
+        newest = await storage.newest(call.owner, thread_id, namespace) if lasts(namespace) else None
+        keep += [] if newest is None else [newest.checkpoint.checkpoint_id]
+    await storage.prune(call.owner, thread_id, keep, call.api.verbs.clock.now())
 
 
 async def _check_idle(call: Call, ids: list[str]) -> None:
@@ -187,11 +239,10 @@ async def _check_idle(call: Call, ids: list[str]) -> None:
         raise Conflict(f"thread {thread_id} is busy: its history cannot be cut now", code="thread_busy")
 
 
-def _refuse_ttl(ttl: Any) -> None:
-    if ttl is not None and not (isinstance(ttl, wire.Ttl) and ttl.ttl is None):
-        raise Unsupported(
-            "ttl: a thread has no time of its own here; the setting thread_retention is for all", field="ttl"
-        )
+def _ttl(asked: float | wire.Ttl | None) -> Ttl | None:
+    """A thread's own time to live, as it is asked for."""
+    minutes, strategy = (asked.ttl, asked.strategy) if isinstance(asked, wire.Ttl) else (asked, None)
+    return None if minutes is None else Ttl(max(1, round(minutes * 60e6)), strategy or "delete")
 
 
 def _steps(name: str, path: str) -> list[str | int]:

@@ -50,6 +50,13 @@ class Checkpoint(Wire, kw_only=True):
     checkpoint_map: JsonObject | None = None
 
 
+class LangSmithTracer(Wire, kw_only=True):
+    """How the run's trace is to be known, where runs are traced by LangSmith."""
+
+    project_name: str | None = None
+    example_id: Uuid | None = None
+
+
 class StatelessRun(Wire, kw_only=True):
     """A run on no thread."""
 
@@ -71,7 +78,7 @@ class StatelessRun(Wire, kw_only=True):
     interrupt_before: Nodes | None = None
     interrupt_after: Nodes | None = None
     feedback_keys: list[str] | None = None
-    langsmith_tracer: JsonObject | None = None
+    langsmith_tracer: LangSmithTracer | None = None
     strict_resume: bool | None = None
 
 
@@ -148,10 +155,14 @@ class ThreadStreamQuery(Wire, kw_only=True):
     stream_modes: list[str] | UnsetType = UNSET
 
 
-class Ttl(Wire, kw_only=True):
-    """How long a thread is kept on which nothing happens."""
+ThreadMinutes = Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes without any change.")]
 
-    ttl: Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes.")] | None = None
+
+class Ttl(Wire, kw_only=True):
+    """How long a thread is kept on which nothing happens, and what becomes of it then: it goes, or its history is cut
+    to the newest state. `ttl` null: it has no time of its own."""
+
+    ttl: ThreadMinutes | None
     strategy: Literal["delete", "keep_latest"] | None = None
 
 
@@ -175,15 +186,15 @@ class ThreadCreate(Wire, kw_only=True):
     thread_id: Uuid | None = None
     metadata: JsonObject | None = None
     if_exists: Literal["raise", "do_nothing"] | None = None
-    ttl: int | float | Ttl | None = None
+    ttl: ThreadMinutes | Ttl | None = None
     supersteps: list[Superstep] | None = None
 
 
 class ThreadPatch(Wire, kw_only=True):
-    """A change to a thread's metadata."""
+    """A change to a thread's metadata, or to how long it is kept: `ttl` null takes its own time away."""
 
     metadata: JsonObject | None = None
-    ttl: int | float | Ttl | None = None
+    ttl: ThreadMinutes | Ttl | UnsetType | None = UNSET
 
 
 class ThreadSearch(Wire, kw_only=True):

@@ -11,12 +11,21 @@ from msgspec import UNSET, Raw, UnsetType
 from runyard import runs
 from runyard.agents import Agent
 from runyard.api.context import ApiContext
-from runyard.api.langgraph import assistants
+from runyard.api.langgraph import assistants, labels
 from runyard.api.langgraph.assistants import Assistant
 from runyard.api.langgraph.messages import from_dialect
-from runyard.api.langgraph.wire import Checkpoint, Config, RunCommand, StatelessRun, StreamMode, ThreadRun
+from runyard.api.langgraph.wire import (
+    Checkpoint,
+    Config,
+    LangSmithTracer,
+    RunCommand,
+    StatelessRun,
+    StreamMode,
+    ThreadRun,
+)
 from runyard.api.validation import canonical_uuid
 from runyard.errors import InvalidInput, NotFound, Unsupported
+from runyard.graphs import TRACE_EXAMPLE, TRACE_PROJECT
 from runyard.lifecycle import CreateRun
 from runyard.runs import Dialect, Durability
 
@@ -49,6 +58,7 @@ async def wish(
     assistant = await chosen(api, owner, body.assistant_id)
     agent = api.verbs.agent(assistant.agent_id)
     config, base = _config(body, assistant, thread_id)
+    config = _traced(config, body.langsmith_tracer, agent)
     given = _given(agent, body)
     context = _context(body, assistant)
     durability = body.durability or _UNTIL_THEN.get(body.checkpoint_during)
@@ -76,6 +86,10 @@ async def wish(
         langgraph=Dialect(assistant.assistant_id, asked, body.stream_resumable),
         idempotency=idempotency,
     )
+    if thread_id is not None or body.on_completion == "keep":
+        created = msgspec.structs.replace(
+            created, thread_metadata=labels.of(assistant.agent_id, assistant.assistant_id)
+        )
     if isinstance(body, ThreadRun):
         created = msgspec.structs.replace(
             created,
@@ -105,10 +119,6 @@ def refuse(body: StatelessRun) -> None:
     """
     if body.feedback_keys:
         raise Unsupported("feedback_keys: there is no service here that collects feedback", field="feedback_keys")
-    if body.langsmith_tracer:
-        raise Unsupported(
-            "langsmith_tracer: the server decides where its traces go (setting traces)", field="langsmith_tracer"
-        )
     if body.strict_resume is False:
         raise Unsupported(
             "strict_resume is false; an answer to a question that is not open is always refused here: leave it out",
@@ -189,6 +199,22 @@ def _config(
     if not (kept or tags or limit):
         return UNSET, base
     return runs.Config(tags or UNSET, _or_unset(limit), kept or UNSET), base
+
+
+def _traced(config: runs.Config | UnsetType, asked: LangSmithTracer | None, agent: Agent) -> runs.Config | UnsetType:
+    """The configuration with what is said of the run's trace, as those who make traces look for it."""
+    if asked is None or not (asked.project_name or asked.example_id):
+        return config
+    if not agent.graph:
+        raise Unsupported(
+            "langsmith_tracer: graphs are traced by LangSmith; what a function tells of itself is not",
+            field="langsmith_tracer",
+        )
+    example = asked.example_id and canonical_uuid("langsmith_tracer.example_id", asked.example_id)
+    said = {TRACE_PROJECT: asked.project_name, TRACE_EXAMPLE: example}
+    before = {} if config is UNSET or config.configurable is UNSET else config.configurable
+    configurable = {**before, **{name: value for name, value in said.items() if value}}
+    return msgspec.structs.replace(runs.Config() if config is UNSET else config, configurable=configurable)
 
 
 def _base(body: StatelessRun, configured: Any, thread_id: str | None) -> str | None:

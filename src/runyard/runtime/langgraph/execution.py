@@ -21,6 +21,7 @@ from runyard.runtime.langgraph.breakpoints import breakpoint_at
 from runyard.runtime.langgraph.codec import Codec
 from runyard.runtime.langgraph.describe import Graph
 from runyard.runtime.langgraph.factory import Source
+from runyard.runtime.langgraph.named_trace import named_trace
 from runyard.runtime.langgraph.outbox import Outbox
 from runyard.runtime.langgraph.request import config_of, input_of
 from runyard.runtime.langgraph.run_saver import RunSaver
@@ -80,7 +81,8 @@ async def _execute(
         # Not by the call's configuration, which before LangGraph 1.2 takes the place of the graph's own callbacks.
         graph.config = merge_configs(graph.config, RunnableConfig(callbacks=[watcher]))
         value = input_of(start, begun=start.begun, answered=_answered(start, codec))
-        questions = await _stream(graph, value, config, context, start, outbox, telling)
+        with named_trace(config):
+            questions = await _stream(graph, value, config, context, start, outbox, telling)
         if questions is None:
             return Ended("completed")
         if not questions:

@@ -4,6 +4,7 @@ the server. Nothing here needs LangGraph, so that a server without agents can re
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,14 @@ from msgspec import Meta
 from runyard.runtime.load import Found, bad_target, import_file, import_module, named
 
 Minutes = Annotated[float, Meta(gt=0, le=5_256_000_000)]
+_TEMPLATE = re.compile(r"\$\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[!-~]([ \t!-~]*[!-~])?")
+_THEIRS = frozenset({
+    "accept", "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive", "te",
+    "trailer", "transfer-encoding", "upgrade", "user-agent",
+})  # fmt: skip
+"""Headers that say how a webhook is sent."""
 HttpPath = Annotated[str, Meta(pattern="^/[^?#]*$|^$")]
 
 
@@ -64,11 +73,25 @@ class Cors(msgspec.Struct):
     max_age: Annotated[int, Meta(ge=0)] = 600
 
 
+HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+
+
+class Headers(msgspec.Struct):
+    """Which headers of requests come into the configuration of runs; `*` in a name stands for any characters. Both
+    spellings have been the vendor's."""
+
+    includes: list[HeaderName] = []
+    excludes: list[HeaderName] = []
+    include: list[HeaderName] = []
+    exclude: list[HeaderName] = []
+
+
 class Http(msgspec.Struct):
     """What is served beside and around the graphs. `app` names an ASGI app of the user."""
 
     app: str | None = None
     cors: Cors | None = None
+    configurable_headers: Headers | None = None
     mount_prefix: HttpPath | None = None
     enable_custom_route_auth: bool = False
     disable_assistants: bool = False
@@ -89,11 +112,53 @@ class Http(msgspec.Struct):
         return frozenset(name for name in names if getattr(self, f"disable_{name}"))
 
 
+class AuthCache(msgspec.Struct):
+    """For how many seconds, and by which headers, somebody is known whom `authenticate` has let in."""
+
+    cache_keys: list[HeaderName] = []
+    ttl_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] | None = None
+    max_size: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+
+
+Requirements = list[dict[str, list[str]]]
+
+
+class OpenApi(msgspec.Struct):
+    """What the served documents say of who may ask, as OpenAPI has it. `paths`: path -> method -> requirements."""
+
+    schemes: dict[str, dict[str, Any]] = msgspec.field(
+        name="securitySchemes", default_factory=dict[str, dict[str, Any]]
+    )
+    security: Requirements | None = None
+    paths: dict[str, dict[str, Requirements]] = {}
+
+
 class Auth(msgspec.Struct):
     """Who may do what: `path` names an `Auth` object of LangGraph's SDK."""
 
     path: str
     disable_studio_auth: bool | None = None
+    cache: AuthCache | None = None
+    openapi: OpenApi | None = None
+
+
+class WebhookUrls(msgspec.Struct):
+    """Where webhooks may go. `*.example.com` among the domains is any name below that one."""
+
+    require_https: bool = False
+    allowed_domains: list[str] = []
+    allowed_ports: list[Annotated[int, Meta(ge=1, le=65535)]] = []
+    max_url_length: Annotated[int, Meta(ge=1)] | None = None
+    disable_loopback: bool | None = None
+
+
+class Webhooks(msgspec.Struct):
+    """Messages about the ends of runs. What `${{ env.NAME }}` stands for in `headers` is in the environment, under a
+    name that begins with `env_prefix`."""
+
+    env_prefix: Annotated[str, Meta(min_length=1)] = "LG_WEBHOOK_"
+    url: WebhookUrls = msgspec.field(default_factory=WebhookUrls)
+    headers: dict[str, str] = {}
 
 
 class Manifest(msgspec.Struct):
@@ -108,6 +173,7 @@ class Manifest(msgspec.Struct):
     checkpointer: Checkpointer | None = None
     http: Http | None = None
     auth: Auth | None = None
+    webhooks: Webhooks | None = None
 
 
 def is_manifest(target: str) -> bool:
@@ -173,6 +239,35 @@ def object_at(target: str, folder: Path, key: str, where: str) -> Any:
         return getattr(module, name)
     except AttributeError:
         raise bad_target(target, f"{key}: {module.__file__} has no {name}") from None
+
+
+def webhook_headers(target: str, asked: Webhooks) -> dict[str, str]:
+    """The headers that go with every webhook, with what the environment has for them, by their names in lower case.
+
+    Raises:
+        InvalidInput: one cannot be sent; the message never holds its value.
+    """
+    found: dict[str, str] = {}
+    for name, text in asked.headers.items():
+        key = f"webhooks.headers.{name}"
+        if not _HEADER.fullmatch(name):
+            raise bad_target(target, f"{key} is no name of a header")
+        if name.lower() in _THEIRS or name.lower().startswith("webhook-"):
+            raise bad_target(target, f"{key} is a header that every webhook has already: give it another name")
+        value = _TEMPLATE.sub(lambda match, key=key: _from_environment(target, key, match[1], asked.env_prefix), text)
+        if not _HEADER_VALUE.fullmatch(value):
+            raise bad_target(target, f"{key} is empty, or holds what a header cannot: a line break, or beyond ASCII")
+        found[name.lower()] = value
+    return found
+
+
+def _from_environment(target: str, key: str, name: str, prefix: str) -> str:
+    if not name.startswith(prefix):
+        raise bad_target(target, f"{key} names {name}, which does not begin with {prefix} (webhooks.env_prefix)")
+    value = os.environ.get(name)
+    if value is None:
+        raise bad_target(target, f"{key} names {name}, which the environment does not have")
+    return value
 
 
 def _module_of(target: str, folder: Path, key: str, where: str) -> tuple[Any, str]:

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
+from runyard.headers import NEVER
+
 _OF_IMAGES = (
     "python_version", "node_version", "api_version", "_INTERNAL_docker_tag", "base_image", "image_distro",
     "pip_config_file", "pip_installer", "dockerfile_lines", "keep_pkg_tools",
@@ -23,19 +25,9 @@ _REASONS: dict[str, tuple[Literal["ok", "warning"], str]] = {
     "checkpointer.ttl.sweep_limit": ("ok", "a sweep removes all that has expired, in small batches"),
     "checkpointer.path": ("warning", "states are kept in the server's database; a saver of one's own is not used"),
     "checkpointer.serde": ("warning", "states are kept as plain JSON; the classes are those of the graph's own code"),
-    "auth.openapi": ("ok", "the served document describes no security schemes"),
-    "auth.cache": ("ok", "`authenticate` is called for every request"),
     "encryption": ("warning", "what is stored is not encrypted by the server: encrypt the disk, or the database"),
-    "webhooks": (
-        "warning",
-        "the settings webhook_allow, webhook_https_only and webhook_secrets say where webhooks may go, and sign them",
-    ),
     "ui": ("warning", "components of user interfaces are not served"),
     "ui_config": ("warning", "components of user interfaces are not served"),
-    "http.configurable_headers": (
-        "warning",
-        "headers are not copied into runs: `authenticate` may put into the user what graphs are to know of them",
-    ),
     "http.logging_headers": ("ok", "headers are never logged"),
     "http.disable_mcp": ("ok", _NOTHING),
     "http.disable_a2a": ("ok", _NOTHING),
@@ -43,16 +35,23 @@ _REASONS: dict[str, tuple[Literal["ok", "warning"], str]] = {
 }  # fmt: skip
 
 _OBEYED: dict[str, frozenset[str]] = {
-    "": frozenset({"$schema", "graphs", "dependencies", "env", "store", "checkpointer", "http", "auth"}),
+    "": frozenset({"$schema", "graphs", "dependencies", "env", "store", "checkpointer", "http", "auth", "webhooks"}),
     "store": frozenset({"ttl"}),
     "store.ttl": frozenset({"default_ttl", "refresh_on_read", "sweep_interval_minutes"}),
     "checkpointer": frozenset({"ttl"}),
     "checkpointer.ttl": frozenset({"strategy", "default_ttl", "sweep_interval_minutes"}),
-    "auth": frozenset({"path", "disable_studio_auth"}),
+    "auth": frozenset({"path", "disable_studio_auth", "cache", "openapi"}),
+    "auth.cache": frozenset({"cache_keys", "ttl_seconds", "max_size"}),
+    "auth.openapi": frozenset({"securitySchemes", "security", "paths"}),
+    "webhooks": frozenset({"env_prefix", "url", "headers"}),
+    "webhooks.url": frozenset({
+        "require_https", "allowed_domains", "allowed_ports", "max_url_length", "disable_loopback",
+    }),
     "http": frozenset({
         "app", "cors", "mount_prefix", "enable_custom_route_auth", "middleware_order", "disable_assistants",
-        "disable_threads", "disable_runs", "disable_store", "disable_meta", "disable_webhooks",
+        "disable_threads", "disable_runs", "disable_store", "disable_meta", "disable_webhooks", "configurable_headers",
     }),
+    "http.configurable_headers": frozenset({"includes", "excludes", "include", "exclude"}),
     "http.cors": frozenset({
         "allow_origins", "allow_origin_regex", "allow_methods", "allow_headers", "allow_credentials", "expose_headers",
         "max_age",
@@ -101,16 +100,23 @@ def _of_values(document: Mapping[str, Any]) -> Iterator[Remark]:
     """Keys that are obeyed, but not with every value."""
     if _at(document, "http", "middleware_order") == "auth_first":
         yield Remark("http.middleware_order", "warning", "middleware of http.app comes first, always")
+    for key in ("includes", "include"):
+        named: list[str] = _at(document, "http", "configurable_headers", key) or []
+        never = [name for name in named if name.lower() in NEVER]
+        if never:
+            why = "is never copied: it would be stored with the run, for all who may read that to see"
+            yield Remark(f"http.configurable_headers.{key}", "warning", f"{', '.join(never)} {why}")
+    cached = [_at(document, "auth", "cache", key) for key in ("cache_keys", "ttl_seconds")]
+    if _at(document, "auth", "cache") is not None and not all(cached):
+        why = "nobody is remembered without cache_keys and ttl_seconds: `authenticate` is asked by every request"
+        yield Remark("auth.cache", "warning", why)
     if _at(document, "auth", "disable_studio_auth") is False:
         yield Remark(
             "auth.disable_studio_auth", "ok", "there are no keys of Studio: everybody is asked by `authenticate`"
         )
-    ttl = _at(document, "checkpointer", "ttl")
-    if isinstance(ttl, dict) and cast("dict[str, Any]", ttl).get("strategy") == "keep_latest":
+    if _at(document, "webhooks", "url", "disable_loopback") is False:
         yield Remark(
-            "checkpointer.ttl.strategy",
-            "warning",
-            "keep_latest is not done by age: threads are kept; `POST /threads/prune` does it for those it is given",
+            "webhooks.url.disable_loopback", "warning", "a webhook is a whole URL: one without a host is refused"
         )
 
 

@@ -148,10 +148,19 @@ UPDATE threads SET hidden = 0 WHERE owner = $1 AND thread_id = $2
 -- name: merge_thread_metadata
 UPDATE threads SET metadata = $1, updated_at = $2 WHERE owner = $3 AND thread_id = $4
 
+-- name: set_ttl
+-- A time of its own, from now on, or none.
+UPDATE threads SET ttl = :ttl, ttl_strategy = :strategy, cut_at = NULL, updated_at = :now
+WHERE owner = :owner AND thread_id = :thread_id
+
+-- name: ttl_of_thread
+SELECT ttl, ttl_strategy FROM threads WHERE owner = $1 AND thread_id = $2 AND ttl IS NOT NULL
+
 -- name: bury_thread
 -- Out of sight at once; rows go later, by reachability. The events of a run that is kept are not below the floor.
 UPDATE threads
 SET deleted_at = :now, lease = lease + 1, head = NULL, asking = 0, metadata = '\x7b7d', status = 'idle', unswept = 1,
+    ttl = NULL, ttl_strategy = NULL, cut_at = NULL,
     floor_seq = coalesce((SELECT first_seq FROM runs WHERE run_id = :keep), last_seq)
 WHERE owner = :owner AND thread_id = :thread_id
 
@@ -517,6 +526,16 @@ SELECT checkpoint_id, thread_id, parent_id, run_id, created_at, step, source, ki
        namespace
 FROM checkpoints WHERE checkpoint_id = $1 AND owner || '' = $2
 
+-- name: checkpoint_sizes
+-- What a thread's checkpoints take, in rows and bytes.
+SELECT count(*), coalesce(sum(length(body) + coalesce(length(asked), 0)), 0)::bigint
+FROM checkpoints WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+
+-- name: write_sizes
+-- The same of what tasks gave on top of them.
+SELECT count(*), coalesce(sum(length(value)), 0)::bigint
+FROM pending_writes WHERE owner = :owner AND thread_id = :thread_id AND aside = ''
+
 -- name: place_of_checkpoint
 -- What reading on from a checkpoint needs to know.
 SELECT number, thread_id, namespace, gone, parent_id FROM checkpoints WHERE checkpoint_id = $1 AND owner || '' = $2
@@ -686,6 +705,34 @@ WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
 UPDATE inherited SET gone = 1
 WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
   AND checkpoint_id NOT IN (SELECT jsonb_array_elements_text(:keep::jsonb))
+
+-- name: lasting_states
+-- What later runs go on from: the head, and the newest state of each subgraph that has one from run to run. The
+-- namespaces of the others name a task, which is over.
+SELECT '', head FROM threads WHERE owner = :owner AND thread_id = :thread_id AND head IS NOT NULL
+UNION ALL
+SELECT namespace, max(checkpoint_id) FROM checkpoints
+WHERE owner = :owner AND thread_id = :thread_id AND namespace > '' AND gone = 0 AND strpos(namespace, ':') = 0
+GROUP BY namespace
+UNION ALL
+SELECT namespace, max(checkpoint_id) FROM inherited
+WHERE owner = :owner AND thread_id = :thread_id AND gone = 0 AND strpos(namespace, ':') = 0
+GROUP BY namespace
+
+-- name: cut_checkpoints
+-- The newest of a namespace first: nothing that is left is built on them, but what is kept.
+UPDATE checkpoints SET gone = 1 WHERE checkpoint_id = ANY (ARRAY(
+    SELECT checkpoint_id FROM checkpoints
+    WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+      AND checkpoint_id NOT IN (SELECT jsonb_array_elements_text(:keep::jsonb))
+    ORDER BY namespace DESC, number DESC LIMIT :limit))
+
+-- name: cut_inherited
+UPDATE inherited SET gone = 1 WHERE (checkpoint_id, owner, thread_id) IN (
+    SELECT checkpoint_id, owner, thread_id FROM inherited
+    WHERE owner = :owner AND thread_id = :thread_id AND gone = 0
+      AND checkpoint_id NOT IN (SELECT jsonb_array_elements_text(:keep::jsonb))
+    LIMIT :limit)
 
 -- name: built_on_undone
 -- Checkpoints that are there, on top of one that was undone.
@@ -926,12 +973,27 @@ SELECT 1 FROM threads WHERE owner = :owner AND thread_id = :thread_id AND hidden
 DELETE FROM threads WHERE owner = :owner AND thread_id = :thread_id AND hidden = 1
 
 -- name: idle_threads
--- Threads on which nothing has happened for long, oldest first, from a place on.
+-- Threads without a time of their own on which nothing has happened for long, oldest first, from a place on: those that
+-- have been cut since, or the others.
 SELECT updated_at, owner, thread_id FROM threads
-WHERE deleted_at IS NULL AND hidden = 0 AND status IN ('idle', 'error')
+WHERE deleted_at IS NULL AND hidden = 0 AND status IN ('idle', 'error') AND ttl IS NULL
+  AND (CASE WHEN cut_at = updated_at THEN 1 ELSE 0 END) = :cut
   AND updated_at <= :before AND updated_at >= :updated_at
   AND (updated_at, owner, thread_id) > (:updated_at, :owner, :thread_id)
 ORDER BY updated_at, owner, thread_id LIMIT :limit
+
+-- name: expired_threads
+-- Threads whose own time is over, in its order, from a place on.
+SELECT updated_at + ttl, owner, thread_id, ttl_strategy FROM threads
+WHERE ttl IS NOT NULL AND deleted_at IS NULL AND (cut_at IS NULL OR cut_at <> updated_at)
+  AND (status IN ('idle', 'error') OR (status = 'interrupted' AND ttl_strategy = 'delete'))
+  AND updated_at + ttl <= :now AND updated_at + ttl >= :expires_at
+  AND (updated_at + ttl, owner, thread_id) > (:expires_at, :owner, :thread_id)
+ORDER BY updated_at + ttl, owner, thread_id LIMIT :limit
+
+-- name: mark_cut
+-- Its history is its newest state, until it changes.
+UPDATE threads SET cut_at = updated_at WHERE owner = :owner AND thread_id = :thread_id
 
 -- name: expire_runs_of_thread
 UPDATE runs SET deleted_at = :now, expires_at = :now WHERE number = ANY (ARRAY(

@@ -94,7 +94,7 @@ async def forget_runs(t: Transaction, owner: str, run_ids: Sequence[str], now: i
         await t.run("forget_run_checkpoints", {**where, "spared": await _spared(t, owner, thread_id)})
         await undo_writes(t, where)
     for thread_id in threads:
-        await _tidy(t, owner, thread_id, now)
+        await tidy(t, owner, thread_id, now)
     return threads
 
 
@@ -105,14 +105,26 @@ async def prune(t: Transaction, owner: str, thread_id: str, keep: Sequence[str],
     await _refuse_while_busy(t, owner, thread_id)
     spared = await _spared(t, owner, thread_id) if keep else None
     kept = [*keep] if spared is None else [*keep, spared]
-    where = {"owner": owner, "thread_id": thread_id, "keep": _encode(kept).decode()}
+    where = {"owner": owner, "thread_id": thread_id, "keep": encode_names(kept)}
     await t.run("prune_checkpoints", where)
     await t.run("prune_inherited", where)
-    await _tidy(t, owner, thread_id, now)
+    await tidy(t, owner, thread_id, now)
     return {thread_id}
 
 
-async def _tidy(t: Transaction, owner: str, thread_id: str, now: int) -> None:
+async def lasting_states(t: Transaction, owner: str, thread_id: str) -> list[str]:
+    """The states from which later runs go on, where no question is open; those that it has of its original, too."""
+    rows = await t.all("lasting_states", {"owner": owner, "thread_id": thread_id})
+    # Of a subgraph's states the later has the greater id, whichever thread it was made on.
+    return [*dict(sorted(rows)).values()]
+
+
+def encode_names(names: Sequence[str]) -> str:
+    """Names of states, as statements take many."""
+    return _encode(names).decode()
+
+
+async def tidy(t: Transaction, owner: str, thread_id: str, now: int) -> None:
     """After states were undone: those that are left are stored without them, their writes go, the head moves back, and
     the thread is swept some time."""
     where = {"owner": owner, "thread_id": thread_id}
@@ -123,7 +135,7 @@ async def _tidy(t: Transaction, owner: str, thread_id: str, now: int) -> None:
         if kind == "delta":
             body = render(state)
             await t.run("store_whole", {"checkpoint_id": checkpoint_id, "body": body, "size": len(body)})
-    await t.run("forget_pending_of_undone", {**where, "names": _encode(names).decode()})
+    await t.run("forget_pending_of_undone", {**where, "names": encode_names(names)})
     await t.run("set_unswept", where)
     standing = await t.one("thread_standing", (owner, thread_id))
     if standing is None:

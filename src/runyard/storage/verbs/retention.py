@@ -5,7 +5,8 @@ to remove: what waits beside it waits for a few milliseconds. A stage finds its 
 and leaves nothing behind that it would find again, so that a sweep costs what it removes.
 
 What stays: a run whose invocation is not over (its question is open, or a run that answers it executes), for its
-records are needed; a checkpoint from which a copy of its thread descends; the head of a thread, and all its history.
+records are needed; a checkpoint from which a copy of its thread descends; the head of a thread, and all its history
+where that is not to be cut.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Any
 import msgspec
 
 from runyard.storage.contract import Keep, Retention
+from runyard.storage.verbs.graphs import encode_names, lasting_states, tidy
 from runyard.storage.verbs.threads import bury
 from runyard.storage.verbs.transaction import Transaction
+from runyard.threads import Expiry
 
 BATCH = 200
 """Rows that one transaction removes, about."""
@@ -65,23 +68,39 @@ class Old(msgspec.Struct, frozen=True, array_like=True):
     held: int
 
 
+async def expired_threads(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
+    """Threads whose own time is over are deleted, or cut to their newest state."""
+    budget = Budget(t)
+    after = dict(zip(("expires_at", "owner", "thread_id"), place or (-1, "", ""), strict=True))
+    rows = await t.all("expired_threads", {**after, "now": now, "limit": PAGE})
+    cut = 0
+    for expires_at, owner, thread_id, strategy in rows:
+        done = await _expire(t, budget, owner, thread_id, now, strategy)
+        if done is None:
+            return Retention(cut=cut), place
+        cut += done
+        place = (expires_at, owner, thread_id)
+    return Retention(cut=cut), place if len(rows) == PAGE else None
+
+
 async def idle_threads(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
-    """Threads on which nothing has happened for long are deleted, with their runs first: bit by bit, for one may have
-    any number. One with a delayed run or a cron to come stays."""
+    """The same of those without a time of their own, on which nothing has happened for long. Who deletes takes those
+    that were cut once, too."""
     if keep.threads_before is None:
         return Retention(), None
     budget = Budget(t)
-    after = dict(zip(("updated_at", "owner", "thread_id"), place or (-1, "", ""), strict=True))
+    after = dict(zip(("cut", "updated_at", "owner", "thread_id"), place or (0, -1, "", ""), strict=True))
     rows = await t.all("idle_threads", {**after, "before": keep.threads_before, "limit": PAGE})
-    for updated_at, owner, thread_id in rows:
-        to_come = await t.all("line", (owner, thread_id)) or await t.one("cron_to_come", (owner, thread_id))
-        if not to_come:
-            if not await budget.spend("expire_runs_of_thread", owner=owner, thread_id=thread_id, now=now):
-                return Retention(), place
-            await t.run("delete_crons_of_thread", (owner, thread_id))
-            await bury(t, owner, thread_id, now)
-        place = (updated_at, owner, thread_id)
-    return Retention(), place if len(rows) == PAGE else None
+    cut = 0
+    for row in rows:
+        done = await _expire(t, budget, row[1], row[2], now, keep.threads_by)
+        if done is None:
+            return Retention(cut=cut), place
+        cut += done
+        place = (after["cut"], *row)
+    if len(rows) == PAGE:
+        return Retention(cut=cut), place
+    return Retention(cut=cut), (1, -1, "", "") if keep.threads_by == "delete" and not after["cut"] else None
 
 
 async def old_runs(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[Retention, Place | None]:
@@ -146,6 +165,7 @@ async def old_keys(t: Transaction, now: int, keep: Keep, place: Place) -> tuple[
 
 
 STAGES: tuple[Stage, ...] = (
+    expired_threads,
     idle_threads,
     old_runs,
     old_events,
@@ -155,6 +175,38 @@ STAGES: tuple[Stage, ...] = (
     old_keys,
 )
 """In this order what one stage leaves is swept by a later one."""
+
+
+async def _expire(t: Transaction, budget: Budget, owner: str, thread_id: str, now: int, strategy: Expiry) -> int | None:
+    """How many threads were cut: the one, or none, for it was deleted (its runs first: it may have any number), or
+    stays, for a run is to come. One with a cron to come is not deleted. None where the budget was not enough."""
+    if await t.all("line", (owner, thread_id)):
+        return 0
+    if strategy == "keep_latest":
+        return await _cut(t, budget, owner, thread_id, now)
+    if await t.one("cron_to_come", (owner, thread_id)) is not None:
+        return 0
+    if not await budget.spend("expire_runs_of_thread", owner=owner, thread_id=thread_id, now=now):
+        return None
+    await t.run("delete_crons_of_thread", (owner, thread_id))
+    await bury(t, owner, thread_id, now)
+    return 0
+
+
+async def _cut(t: Transaction, budget: Budget, owner: str, thread_id: str, now: int) -> int | None:
+    """Undoes all states but those that later runs go on from."""
+    where = {"owner": owner, "thread_id": thread_id}
+    keep = encode_names(await lasting_states(t, owner, thread_id))
+    before = budget.left
+    done = await budget.spend("cut_checkpoints", **where, keep=keep)
+    done = done and await budget.spend("cut_inherited", **where, keep=keep)
+    if budget.left < before:
+        await tidy(t, owner, thread_id, now)
+    if not done:
+        return None
+    await t.run("mark_cut", where)
+    budget.left -= 1
+    return 1
 
 
 async def _remove_runs(t: Transaction, now: int, rows: Sequence[Any]) -> tuple[Retention, Place | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from runyard.checkpoints import PendingWrite, Snapshot, State, fold
 from runyard.errors import checkpoint_not_found, thread_not_found
-from runyard.storage.verbs.rows import checkpoint_of, pending_of
+from runyard.storage.contract import ThreadSizes
+from runyard.storage.verbs.rows import checkpoint_of, pending_of, thread_of
 from runyard.storage.verbs.transaction import Reads
 
 TOP = 2**63 - 1
@@ -58,6 +59,15 @@ async def history(
         if len(rows) < limit and beyond is not None:
             rows += await reader.all("lineage", {"from": beyond, "limit": limit - len(rows)})
     return [Snapshot(checkpoint_of(row), await state_of(reader, row[0])) for row in rows[:limit]]
+
+
+async def sizes(reader: Reads, owner: str, thread_id: str) -> ThreadSizes:
+    """As the storage's `thread_sizes`."""
+    thread = await reader.one("thread", (owner, thread_id))
+    if thread is None or thread_of(thread).hidden:
+        raise thread_not_found(thread_id)
+    where = {"owner": owner, "thread_id": thread_id}
+    return ThreadSizes(*await reader.one("checkpoint_sizes", where), *await reader.one("write_sizes", where))
 
 
 async def _places(reader: Reads, owner: str, thread_id: str, before: str, origin: str | None) -> tuple[int, str | None]:

@@ -35,6 +35,7 @@ from runyard.storage.contract import (
     Retention,
     Standing,
     Taken,
+    ThreadSizes,
 )
 from runyard.storage.verbs import assistants as assistant_verbs
 from runyard.storage.verbs import crons as cron_verbs
@@ -51,7 +52,7 @@ from runyard.storage.verbs.jobs import Job
 from runyard.storage.verbs.replay import Replay
 from runyard.storage.verbs.rows import item_of, namespace_value, run_of, thread_of
 from runyard.storage.verbs.transaction import Reads, Transaction
-from runyard.threads import Thread, ThreadFilter
+from runyard.threads import Expiry, Thread, ThreadFilter, Ttl
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -139,8 +140,9 @@ class VerbStorage(ABC):
         now: int,
         *,
         if_exists: Literal["raise", "do_nothing"],
+        ttl: Ttl | None = None,
     ) -> Thread:
-        return await self._do(thread_verbs.create_thread, owner, thread_id, metadata, now, if_exists)
+        return await self._do(thread_verbs.create_thread, owner, thread_id, metadata, now, if_exists, ttl)
 
     async def thread(self, owner: str, thread_id: str) -> Thread:
         row = await self._rows.one("thread", (owner, thread_id))
@@ -152,11 +154,18 @@ class VerbStorage(ABC):
         row = await self._rows.one("thread", (owner, thread_id))
         return None if row is None else (row[4], row[2])
 
+    async def thread_ttl(self, owner: str, thread_id: str) -> Ttl | None:
+        row = await self._rows.one("ttl_of_thread", (owner, thread_id))
+        return None if row is None else Ttl(*row)
+
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         return await self._read(lambda reader: searches.search_threads(reader, owner, query))
 
     async def count_threads(self, owner: str, query: ThreadFilter) -> int:
         return await self._read(lambda reader: searches.count_threads(reader, owner, query))
+
+    async def thread_sizes(self, owner: str, thread_id: str) -> ThreadSizes:
+        return await self._read(lambda reader: states.sizes(reader, owner, thread_id))
 
     async def patch_thread(
         self,
@@ -167,8 +176,11 @@ class VerbStorage(ABC):
         metadata: dict[str, Any] | None = None,
         checkpoint: Checkpoint | None = None,
         expected_head: str | None = None,
+        ttl: Ttl | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> Thread | None:
-        return await self._do(thread_verbs.patch_thread, owner, thread_id, now, metadata, checkpoint, expected_head)
+        return await self._do(
+            thread_verbs.patch_thread, owner, thread_id, now, metadata, checkpoint, expected_head, ttl
+        )
 
     async def copy_thread(
         self, owner: str, thread_id: str, new_id: str, now: int, metadata: bytes | None = None
@@ -509,14 +521,17 @@ class VerbStorage(ABC):
         runs_before: int | None = None,
         events_before: int | None = None,
         threads_before: int | None = None,
+        threads_by: Expiry = "delete",
     ) -> Retention:
-        keep = Keep(keys_before, runs_before, events_before, threads_before)
+        keep = Keep(keys_before, runs_before, events_before, threads_before, threads_by)
         total = Retention()
         for stage in retention_verbs.STAGES:
             place: retention_verbs.Place | None = retention_verbs.BEGINNING
             while place is not None:
                 removed, place = await self._do(stage, now, keep, place)
                 total = total + removed
+                if removed.cut:
+                    self._snapshots.clear()  # what was undone is not at hand any more
                 await asyncio.sleep(SWEEP_PAUSE if place is not None else 0)
         return total
 

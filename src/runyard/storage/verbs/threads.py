@@ -12,7 +12,7 @@ from runyard.events import entry, point_to
 from runyard.storage.verbs.line import append_outside, end_pending, line_of, row_of, settle
 from runyard.storage.verbs.rows import checkpoint_values, thread_of
 from runyard.storage.verbs.transaction import Transaction
-from runyard.threads import Thread
+from runyard.threads import Thread, Ttl
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -37,6 +37,7 @@ async def create_thread(
     metadata: bytes,
     now: int,
     if_exists: Literal["raise", "do_nothing"],
+    ttl: Ttl | None,
 ) -> Thread:
     values = {"owner": owner, "thread_id": thread_id, "now": now, "metadata": metadata, "hidden": 0}
     if await t.one("insert_thread", values) is None and not await revive(t, values):
@@ -48,7 +49,15 @@ async def create_thread(
                 thread_id=thread_id,
             )
         return existing
+    if ttl is not None:
+        await _set_ttl(t, owner, thread_id, ttl, now)
     return thread_of(await t.one("thread", (owner, thread_id)))
+
+
+async def _set_ttl(t: Transaction, owner: str, thread_id: str, ttl: Ttl | None, now: int) -> None:
+    length, strategy = (None, None) if ttl is None else (ttl.length, ttl.strategy)
+    where = {"owner": owner, "thread_id": thread_id}
+    await t.run("set_ttl", {**where, "ttl": length, "strategy": strategy, "now": now})
 
 
 async def revive(t: Transaction, values: dict[str, Any]) -> bool:
@@ -71,6 +80,7 @@ async def patch_thread(
     metadata: dict[str, Any] | None,
     checkpoint: Checkpoint | None,
     expected_head: str | None,
+    ttl: Ttl | msgspec.UnsetType | None,
 ) -> Thread | None:
     thread = await visible_thread(t, owner, thread_id)
     if checkpoint is not None:
@@ -95,6 +105,8 @@ async def patch_thread(
     if metadata is not None:
         merged = {**_decode(thread.metadata), **metadata}
         await t.run("merge_thread_metadata", (_encode(merged), now, owner, thread_id))
+    if ttl is not msgspec.UNSET:
+        await _set_ttl(t, owner, thread_id, ttl, now)
     return await visible_thread(t, owner, thread_id)
 
 
