@@ -102,5 +102,5 @@ def _text(value: str, known: dict[str, str]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    text = " ".join(value.split("\n")) if isinstance(value, str) else repr(value)
     return text if len(text) <= 300 else f"{text[:300]}..."

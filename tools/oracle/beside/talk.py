@@ -12,7 +12,7 @@ import httpx2
 
 NOTHING: Any = object()
 READ = ("content-type", "location", "content-location", "x-pagination-next", "x-pagination-total", "cache-control",
-        "access-control-allow-origin", "access-control-expose-headers", "allow")  # fmt: skip
+        "access-control-allow-origin", "access-control-expose-headers")  # fmt: skip
 """The headers that clients read."""
 FINISHED = ("success", "error", "timeout", "interrupted")
 
@@ -153,7 +153,7 @@ def _events(lines: list[str]) -> Any:
     event: dict[str, Any] = {}
     for line in lines:
         if not line:
-            if event:
+            if "event" in event:  # else it only tells clients how long to wait before they come back
                 yield event
             event = {}
         elif not line.startswith(":"):

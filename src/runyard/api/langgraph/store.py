@@ -83,7 +83,7 @@ async def search_items(call: Call) -> None:
     found = await call.api.storage.search_items(call.owner, search, now)
     if call.api.lasting.refresh if body.refresh_ttl is None else body.refresh_ttl:
         await call.api.storage.touch_items(call.owner, [(item.namespace, item.key) for item in found], now)
-    await call.answer(_encode({"items": [answers.item(item) for item in found]}))
+    await call.answer(_encode({"items": [{**answers.item(item), "score": None} for item in found]}))
 
 
 @operation("Store", needs="read", body=wire.NAMESPACES, answer=answers.Namespaces)

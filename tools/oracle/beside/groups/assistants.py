@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from tools.oracle.beside.talk import Talk
 
 UNKNOWN = "11111111-1111-4111-8111-111111111111"
+GRAPHS = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
+"""Default assistants have a UUIDv5 of their graph's name in this namespace."""
 FIELDS = ("assistant_id", "name", "graph_id", "created_at", "updated_at")
 
 
@@ -85,7 +88,7 @@ def _graphs(talk: Talk, one: str) -> None:
                  "subgraphs?recurse=true", "subgraphs/below", "subgraphs/none", "schemas"):  # fmt: skip
         talk.ask(path, "GET", f"/assistants/{one}/{path}")
     for graph in ("outer", "tooled", "careful", "one"):
-        id = talk.look("POST", "/assistants/search", {"graph_id": graph})[0]["assistant_id"]
+        id = str(uuid.uuid5(GRAPHS, graph))
         talk.ask(f"default of {graph}", "GET", f"/assistants/{id}")
         for path in ("graph", "graph?xray=true", "subgraphs", "subgraphs?recurse=true", "subgraphs/inner", "schemas"):
             talk.ask(f"{graph}: {path}", "GET", f"/assistants/{id}/{path}")

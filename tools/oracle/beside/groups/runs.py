@@ -113,9 +113,10 @@ def _listed(talk: Talk) -> None:
 
 
 def _joined(talk: Talk) -> None:
-    for name, graph in (("done", "one"), ("failed", "breaks"), ("asking", "careful")):
+    for name, graph, given in (("done", "one", {"n": 1}), ("failed", "breaks", {"n": 1}),
+                               ("asking", "careful", {"path": []})):  # fmt: skip
         thread = talk.thread()
-        created = talk.look("POST", f"/threads/{thread}/runs", {"assistant_id": graph, "input": {"n": 1}})
+        created = talk.look("POST", f"/threads/{thread}/runs", {"assistant_id": graph, "input": given})
         talk.ended(thread, talk.knows(created["run_id"], "run"))
         talk.ask(f"join {name}", "GET", f"/threads/{thread}/runs/{created['run_id']}/join")
         talk.ask(f"run {name}", "GET", f"/threads/{thread}/runs/{created['run_id']}")

@@ -123,8 +123,6 @@ def _update(talk: Talk) -> None:
         "removed message": {"values": {"messages": [{"type": "remove", "content": "", "id": "m9"}]}},
         "at a checkpoint": {"values": {"path": ["fork"]}, "checkpoint": history[-2]["checkpoint"]},
         "at an id": {"values": {"path": ["fork"]}, "checkpoint_id": history[-2]["checkpoint_id"]},
-        "at an unknown id": {"values": {"path": ["fork"]}, "checkpoint_id": UNKNOWN},
-        "at a bad id": {"values": {"path": ["fork"]}, "checkpoint_id": "x"},
     }
     for name, body in bodies.items():
         talk.ask(f"update {name}", "POST", path, body)

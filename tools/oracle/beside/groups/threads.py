@@ -71,10 +71,16 @@ def _get(talk: Talk, one: str) -> None:
     talk.ask("get with ttl", "GET", f"/threads/{one}?include=ttl")
     talk.ask("get unknown", "GET", f"/threads/{UNKNOWN}")
     talk.ask("get bad", "GET", "/threads/xyz")
-    for name, graph in (("done", "one"), ("failed", "breaks"), ("asking", "careful"), ("messages", "weather")):
+    given: dict[str, Any] = {
+        "one": {"n": 1},
+        "breaks": {"n": 1},
+        "careful": {"path": []},
+        "weather": {"messages": "hi"},
+    }
+    for graph, input in given.items():
         thread = talk.thread()
-        talk.run(thread, graph, {"messages": "hi"} if graph == "weather" else {"n": 1})
-        talk.ask(f"get {name}", "GET", f"/threads/{thread}")
+        talk.run(thread, graph, input)
+        talk.ask(f"get {graph}", "GET", f"/threads/{thread}")
 
 
 def _search(talk: Talk, one: str) -> None:
