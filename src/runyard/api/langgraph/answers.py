@@ -189,7 +189,9 @@ def values(state: State) -> bytes:
 
 def interrupts(questions: Iterable[Question]) -> list[dict[str, Any]]:
     """The questions that were asked: a graph that stands at a breakpoint has asked none."""
-    return [{"value": one.value, "id": one.id} for one in questions if not one.is_breakpoint]
+    return [
+        {"value": one.value, "id": one.id, "response_schema": one.schema} for one in questions if not one.is_breakpoint
+    ]
 
 
 def waited(done: runs.Run, state: State, questions: Sequence[Question]) -> bytes:

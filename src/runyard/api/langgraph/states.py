@@ -256,7 +256,7 @@ def _task(task: TaskView, thread_id: str) -> dict[str, Any]:
 
 
 def _interrupts(found: Sequence[InterruptView]) -> list[dict[str, Any]]:
-    return [{"value": one.value, "id": one.id} for one in found]
+    return [{"value": one.value, "id": one.id, "response_schema": one.schema} for one in found]
 
 
 def _name(checkpoint: CheckpointName) -> dict[str, Any]:
