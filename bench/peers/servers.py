@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -52,9 +53,9 @@ def version(programs: Path, distribution: str) -> str:
 
 
 @contextmanager
-def runyard(folder: Path) -> Generator[Server]:
+def runyard(folder: Path, graphs: Path = HERE) -> Generator[Server]:
     """This project's, as it is by default: durable, with fsync."""
-    _graphs(folder)
+    _graphs(folder, graphs)
     with running(
         lambda port: [
             sys.executable, "-m", "runyard", "serve", "langgraph.json", "--root", "langgraph", "--port", str(port),
@@ -66,9 +67,9 @@ def runyard(folder: Path) -> Generator[Server]:
 
 
 @contextmanager
-def vendor(folder: Path, programs: Path) -> Generator[Server]:
+def vendor(folder: Path, programs: Path, graphs: Path = HERE) -> Generator[Server]:
     """LangGraph's development server, which keeps everything in memory."""
-    _graphs(folder)
+    _graphs(folder, graphs)
     with running(
         lambda port: [
             str(programs / "langgraph"), "dev", "--no-browser", "--no-reload", "--port", str(port),
@@ -84,7 +85,7 @@ def vendor(folder: Path, programs: Path) -> Generator[Server]:
 @contextmanager
 def aegra(folder: Path, programs: Path, database: str) -> Generator[Server]:
     """Aegra without Redis, on a PostgreSQL database."""
-    _graphs(folder)
+    _graphs(folder, HERE)
     with running(
         lambda port: [
             str(programs / "python"), "-m", "uvicorn", "aegra_api.main:app",
@@ -97,11 +98,13 @@ def aegra(folder: Path, programs: Path, database: str) -> Generator[Server]:
         yield server
 
 
-def _graphs(folder: Path) -> None:
+def _graphs(folder: Path, source: Path) -> None:
     """Servers write beside their langgraph.json."""
     folder.mkdir()
-    for name in ("graphs.py", "langgraph.json"):
-        shutil.copy(HERE / name, folder)
+    document = json.loads((source / "langgraph.json").read_text())
+    files = {place.partition(":")[0] for place in document["graphs"].values()}
+    for name in sorted({"langgraph.json", *files}):
+        shutil.copy(source / name, folder)
 
 
 def _run(*command: str) -> str:

@@ -59,6 +59,9 @@ BREAKPOINT = "breakpoint:"
 lets it go on."""
 
 
+NO_SCHEMA = msgspec.Raw(b"null")
+
+
 class Question(msgspec.Struct, frozen=True):
     """One open interrupt: what a human is asked. `value` is the payload as JSON text."""
 
@@ -68,6 +71,8 @@ class Question(msgspec.Struct, frozen=True):
     nth: int = 1
     namespace: str = ""
     """Where in a graph it was asked: as `events.Entry.namespace`."""
+    schema: msgspec.Raw = NO_SCHEMA
+    """The JSON Schema that an answer is to fit, as JSON text; null where none was given."""
 
     @property
     def is_breakpoint(self) -> bool:

@@ -163,7 +163,6 @@ def test_what_does_not_fit_is_refused_by_name(server: Starter) -> None:
         async with server(echo) as s:
             for path, body, field in (
                 ("/assistants", {}, "graph_id"),
-                ("/assistants", {"graph_id": "nobody"}, "nobody"),
                 ("/assistants", {"graph_id": "echo", "assistant_id": "x"}, "assistant_id"),
                 ("/assistants", {"graph_id": "echo", "config": {"tags": "x"}}, "config.tags"),
                 ("/assistants", {"graph_id": "echo", "context": 1}, "context"),
@@ -174,6 +173,8 @@ def test_what_does_not_fit_is_refused_by_name(server: Starter) -> None:
             ):
                 answer = await s.post(f"/langgraph{path}", body)
                 assert (answer.status_code, field in answer.json()["detail"]) == (422, True), answer.text
+            nobody = await s.post("/langgraph/assistants", {"graph_id": "nobody"})
+            assert (nobody.status_code, "nobody" in nobody.json()["detail"]) == (404, True)
             missing = await s.get("/langgraph/assistants/0190a6f0-5c3e-7b1a-9b0e-3f6f1c2d4e5f")
             assert (missing.status_code, "agents: echo" in missing.json()["detail"]) == (404, True)
             odd = await s.get("/langgraph/assistants/echo/graph?xray=deep")

@@ -38,7 +38,7 @@ from runyard.runtime.link import Link
 RUN = RunInfo("r", "t", "a", "mia", 2, {"m": [1, None, 2.5]}, {"configurable": {"k": "\u00e9"}}, "inv", "as")
 PENDING = PendingWrite("n", "on", "task", -1, "channel", b"\x00\xff", "path", "r")
 RECORD = Record("step", "name", 3, b'{"x":1}', 7)
-QUESTION = Question("q", Raw(b'{"which":"one?"}'), "name", 2, "node:1")
+QUESTION = Question("q", Raw(b'{"which":"one?"}'), "name", 2, "node:1", Raw(b'{"type":"string"}'))
 WRITE = Write(
     entries=[Entry("custom", Raw(b'{"payload": 1 }'), "node:1"), Entry("messages", Raw(b"[]"), "", Raw(b"[0,[0]]"))],
     checkpoint=CheckpointWrite(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import operator
 import threading
 from collections.abc import Iterator
@@ -107,8 +108,17 @@ def speak(state: State) -> State:
     return {"messages": [Scripted().invoke(state.get("messages", []))], "path": ["speak"]}
 
 
+FITS: dict[str, Any] = {"type": "string", "enum": ["yes", "no"]}
+"""What the answer of `confirm` is to fit."""
+_SAYS_SO: Any = {"response_schema": FITS} if "response_schema" in inspect.signature(interrupt).parameters else {}
+
+
 def confirm(state: State) -> State:
-    return {"answer": interrupt("Are you sure?"), "path": ["confirm"]}
+    return {"answer": interrupt("Are you sure?", **_SAYS_SO), "path": ["confirm"]}
+
+
+def stumble(state: State) -> State:
+    raise ValueError("no such city: Atlantis")
 
 
 class Inner(TypedDict, total=False):
@@ -142,6 +152,15 @@ _asking.add_edge(START, "speak")
 _asking.add_edge("speak", "confirm")
 _asking.add_edge("confirm", END)
 
+
+def joke(state: State) -> State:
+    return {"messages": [Scripted().with_config(tags=["joke"]).invoke([])]}
+
+
+_joking = StateGraph(State).add_node("joke", joke).add_edge(START, "joke")
+_stumbling = StateGraph(State).add_node("stumble", stumble).add_edge(START, "stumble")
+
 AGENTS = [
     counts, talks, asks, fails, waits, graph(_builder.compile(), id="weather"), graph(_asking.compile(), id="careful"),
+    graph(_stumbling.compile(), id="stumbles"), graph(_joking.compile(), id="jokes"),
 ]  # fmt: skip

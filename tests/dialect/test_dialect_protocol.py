@@ -42,7 +42,7 @@ def test_an_async_client_asks_and_answers(dialect: Dialect, transport: Transport
             final = await thread.output
             assert final["answer"] == "yes"
             run = await client.runs.get(thread.thread_id, started["run_id"])
-            assert (run["metadata"], run["assistant_id"]) == ({"why": "test"}, default_id("careful"))
+            assert (run["metadata"]["why"], run["assistant_id"]) == ("test", default_id("careful"))
         found = await client.threads.get(thread.thread_id)
         assert found["metadata"] == {"graph_id": "careful", "assistant_id": default_id("careful")}
 

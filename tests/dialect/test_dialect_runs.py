@@ -40,7 +40,8 @@ def test_a_run_is_created_looked_at_and_listed(dialect: Dialect) -> None:
     assert created["thread_id"] == thread_id
     assert created["assistant_id"] == default_id("counts")
     assert created["status"] in ("pending", "running")
-    assert created["metadata"] == {"more": 1, "why": "test"}
+    labels = {"graph_id": "counts", "assistant_id": default_id("counts")}
+    assert created["metadata"] == {"more": 1, "why": "test", **labels}
     assert created["multitask_strategy"] == "enqueue"
     assert created["kwargs"]["input"] == {"n": 2}
     assert created["kwargs"]["stream_mode"] == ["values", "messages-tuple"]
@@ -219,8 +220,7 @@ def test_what_a_graph_is_asked_for_is_done(dialect: Dialect) -> None:
     assert (said["type"], said["content"], said["tool_calls"]) == ("ai", "It rains today", [])
     before = dialect.sync.runs.wait(thread_id, "weather", input={}, interrupt_before=["speak"], checkpoint_during=False)
     assert before["path"][-1] == "look:plain:none"
-    assert "__interrupt__" in before
-    assert before["__interrupt__"] == []
+    assert "__interrupt__" not in before  # nobody asked anything
     assert dialect.sync.threads.get(thread_id)["status"] == "interrupted"
     on = dialect.sync.runs.wait(thread_id, "weather", input=None)
     assert on["path"][-2:] == ["speak", "dug"]
@@ -349,7 +349,9 @@ def test_a_webhook_is_told_as_the_vendors_is(dialect: Dialect) -> None:
     finally:
         receiver.close()
     event = told[asked["run_id"]]
-    assert (event["status"], event["metadata"], event["assistant_id"]) == ("success", {"m": 1}, default_id("asks"))
+    assert (event["status"], event["metadata"], event["assistant_id"]) == (
+        "success", {"m": 1, "graph_id": "asks", "assistant_id": default_id("asks")}, default_id("asks"),
+    )  # fmt: skip
     assert event["values"]["__interrupt__"][0]["value"] == {"question": "sure?"}
     assert event["error"] is None
     assert event["run_started_at"] <= event["run_ended_at"] <= event["webhook_sent_at"]

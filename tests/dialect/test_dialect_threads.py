@@ -20,7 +20,7 @@ def labelled(dialect: Dialect, count: int, **metadata: Any) -> list[str]:
 
 def test_a_thread_is_created_once(dialect: Dialect) -> None:
     created = dialect.sync.threads.create(metadata={"user": "mia"})
-    assert (created["status"], created["values"], created["interrupts"]) == ("idle", {}, {})
+    assert (created["status"], created["values"], created["interrupts"]) == ("idle", None, {})
     thread_id = created["thread_id"]
     assert dialect.sync.threads.get(thread_id) == created
     with pytest.raises(ConflictError):

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from runyard.checkpoints import NO_SCHEMA
+
 
 class ReadState(msgspec.Struct, frozen=True, tag="state"):
     """Asks for a state as the graph sees it: its values, what comes next there and why that waits."""
@@ -88,6 +90,7 @@ class InterruptView(msgspec.Struct, frozen=True):
 
     id: str
     value: Raw
+    schema: Raw = NO_SCHEMA
 
 
 class TaskView(msgspec.Struct, frozen=True):

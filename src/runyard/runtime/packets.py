@@ -34,7 +34,7 @@ from runyard.runtime.contract import (
 )
 from runyard.runtime.inside import ServerPiece, ServerRequest
 
-_Questions = list[tuple[str, bytes, str, int, str]]
+_Questions = list[tuple[str, bytes, str, int, str, bytes]]
 
 
 class WriteParts(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -339,10 +339,10 @@ def _whole(parts: WriteParts) -> Write:
 
 
 def _plain(questions: Sequence[Question]) -> _Questions:
-    return [
-        (question.id, bytes(question.value), question.name, question.nth, question.namespace) for question in questions
-    ]
+    return [(one.id, bytes(one.value), one.name, one.nth, one.namespace, bytes(one.schema)) for one in questions]
 
 
 def _questions(plain: _Questions) -> list[Question]:
-    return [Question(id, Raw(value), name, nth, namespace) for id, value, name, nth, namespace in plain]
+    return [
+        Question(id, Raw(value), name, nth, namespace, Raw(schema)) for id, value, name, nth, namespace, schema in plain
+    ]

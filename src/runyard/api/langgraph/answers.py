@@ -16,12 +16,14 @@ from runyard.api.langgraph.messages import shown_text
 from runyard.api.langgraph.wire import Multitask, RunStatus, ThreadStatus
 from runyard.api.wire import JsonObject, Uuid
 from runyard.checkpoints import Question, State
-from runyard.clock import rfc3339
+from runyard.clock import moment_of, rfc3339
 from runyard.deliveries import Notice
 from runyard.threads import Expiry
 
 _encode = msgspec.json.Encoder().encode
 _CLASS = re.compile(r"([A-Za-z_][\w.]*): (.*)", re.DOTALL)
+_RAISED = ("agent_error", "recursion_limit")
+"""The codes of failures whose message is that of an exception, behind its class."""
 _DEFAULT_MODES = ["values"]
 
 
@@ -48,7 +50,9 @@ class Thread(msgspec.Struct, kw_only=True):
     updated_at: Time
     metadata: JsonObject
     status: ThreadStatus
-    values: JsonObject
+    state_updated_at: Time
+    values: JsonObject | None
+    error: Annotated[JsonObject | None, Meta(description="How its last run failed, where it has.")] = None
     interrupts: Annotated[dict[str, list[JsonObject]], Meta(description="Open questions; by the id of the question.")]
     config: JsonObject = {}
     extracted: JsonObject = {}
@@ -101,9 +105,9 @@ class Item(msgspec.Struct, kw_only=True):
 
 
 class FoundItem(Item, kw_only=True):
-    """A document that was found; `score` where it was searched for by meaning."""
+    """An item that a search found; its score where that was by meaning."""
 
-    score: float | UnsetType = UNSET
+    score: float | None = None
 
 
 class FoundItems(msgspec.Struct, kw_only=True):
@@ -126,6 +130,13 @@ class Event(msgspec.Struct, kw_only=True):
     id: str = ""
 
 
+_KWARGS: Mapping[str, Any] = {
+    "input": None, "command": None, "config": {}, "context": {}, "webhook": None, "interrupt_before": None,
+    "interrupt_after": None, "feedback_keys": None, "durability": "async", "resumable": False,
+}  # fmt: skip
+"""What a run is created with that says nothing else."""
+
+
 def status_of(run: runs.Run) -> str:
     """A run's status: one that ended with a question has succeeded, and its thread waits."""
     return "success" if run.outcome == "asked" else run.status
@@ -135,20 +146,25 @@ def run(run: runs.Run) -> dict[str, Any]:
     """A run, by fields; values are plain data or JSON text."""
     request = run.asked_for()
     kwargs = msgspec.json.decode(run.request, type=dict[str, Raw])
-    for own in ("langgraph", "acting", "multitask_strategy", "if_not_exists", "cancel_reason"):
+    for own in ("langgraph", "acting", "multitask_strategy", "if_not_exists", "stream_subgraphs", "cancel_reason"):
         kwargs.pop(own, None)
-    told: dict[str, Any] = dict(kwargs)
+    told: dict[str, Any] = {**_KWARGS, **kwargs}
     told["stream_mode"] = modes_of(request)
-    if request.langgraph is not UNSET and request.langgraph.resumable is not None:
-        told["stream_resumable"] = request.langgraph.resumable
+    told["subgraphs"] = request.stream_subgraphs is True
+    told["temporary"] = run.stateless
+    told["checkpoint_during"] = request.durability != "exit"
+    if request.langgraph is not UNSET:
+        told["resumable"] = request.langgraph.resumable is True
+    assistant_id = assistant_of(run, request)
+    labels = {"graph_id": run.agent_id, "assistant_id": assistant_id}
     return {
         "run_id": run.run_id,
         "thread_id": run.thread_id,
-        "assistant_id": assistant_of(run, request),
+        "assistant_id": assistant_id,
         "created_at": rfc3339(run.created_at),
         "updated_at": rfc3339(run.updated_at),
         "status": status_of(run),
-        "metadata": Raw(run.metadata),
+        "metadata": {**labels, **msgspec.json.decode(run.metadata, type=dict[str, Raw])},
         "kwargs": told,
         "multitask_strategy": "enqueue" if request.multitask_strategy is UNSET else request.multitask_strategy,
         "cancel_reason": None if request.cancel_reason is UNSET else request.cancel_reason,
@@ -175,7 +191,9 @@ def values(state: State) -> bytes:
 
 def interrupts(questions: Iterable[Question]) -> list[dict[str, Any]]:
     """The questions that were asked: a graph that stands at a breakpoint has asked none."""
-    return [{"value": one.value, "id": one.id} for one in questions if not one.is_breakpoint]
+    return [
+        {"value": one.value, "id": one.id, "response_schema": one.schema} for one in questions if not one.is_breakpoint
+    ]
 
 
 def waited(done: runs.Run, state: State, questions: Sequence[Question]) -> bytes:
@@ -183,9 +201,10 @@ def waited(done: runs.Run, state: State, questions: Sequence[Question]) -> bytes
     if done.failure is not None:
         return b'{"__error__":' + _encode(failure(done.failure)) + b"}"
     text = values(state)
-    if done.outcome != "asked":
+    asks = interrupts(questions)
+    if done.outcome != "asked" or not asks:
         return text
-    asked = b'"__interrupt__":' + _encode(interrupts(questions))
+    asked = b'"__interrupt__":' + _encode(asks)
     return b"{" + asked + b"}" if text == b"{}" else text[:-1] + b"," + asked + b"}"
 
 
@@ -208,13 +227,15 @@ def _time(microseconds: int | None) -> str | None:
 def failure(failed: runs.Failure) -> dict[str, str]:
     """Why a run failed: the exception's class and text, or the engine's code and words."""
     found = _CLASS.fullmatch(failed.message)
-    if failed.code == "agent_error" and found is not None:
+    if failed.code in _RAISED and found is not None:
         return {"error": found[1], "message": found[2]}
     return {"error": failed.code, "message": failed.message}
 
 
-def thread(thread: threads.Thread, state: State, questions: Sequence[Question] = ()) -> dict[str, Any]:
-    """A thread, by fields; values are plain data or JSON text."""
+def thread(
+    thread: threads.Thread, state: State, questions: Sequence[Question] = (), failed: runs.Failure | None = None
+) -> dict[str, Any]:
+    """A thread, by fields; values are plain data or JSON text. `failed`: how its last run did, where it has."""
     asked = {one["id"]: [one] for one in interrupts(questions)} if thread.asking else {}
     return {
         "thread_id": thread.thread_id,
@@ -223,9 +244,16 @@ def thread(thread: threads.Thread, state: State, questions: Sequence[Question] =
         "metadata": Raw(thread.metadata),
         "status": thread.status,
         "config": {},
-        "values": Raw(values(state)),
+        "state_updated_at": rfc3339(_state_made_at(thread)),
+        "values": None if thread.head is None else Raw(values(state)),
+        "error": None if failed is None else failure(failed),
         "interrupts": asked,
     }
+
+
+def _state_made_at(thread: threads.Thread) -> int:
+    """When its state was made: the ids of checkpoints say it."""
+    return thread.created_at if thread.head is None else moment_of(thread.head) or thread.updated_at
 
 
 def thread_ttl(thread: threads.Thread, ttl: threads.Ttl | None) -> ThreadTtl | None:
@@ -249,8 +277,7 @@ def item(item: items.Item) -> dict[str, Any]:
 
 def found_item(found: items.Item) -> dict[str, Any]:
     """An item that was found, by fields."""
-    fields = item(found)
-    return fields if found.score is None else {**fields, "score": found.score}
+    return {**item(found), "score": found.score}
 
 
 def selected(fields: Mapping[str, Any], select: Sequence[str] | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from runyard.api.langgraph.messages import to_dialect
+from runyard.api.langgraph.messages import arguments, to_dialect
 
 Json = dict[str, Any]
 
@@ -107,16 +107,9 @@ def _so_far(message: Json) -> Json:
     if not chunks:
         return to_dialect(message)
     calls = [
-        {"name": chunk.get("name") or "", "args": _arguments(chunk.get("args")), "id": chunk.get("id"),
+        {"name": chunk.get("name") or "", "args": arguments(chunk.get("args")), "id": chunk.get("id"),
          "type": "tool_call"}
         for chunk in chunks
     ]  # fmt: skip
     rest = {name: value for name, value in message.items() if name != "tool_call_chunks"}
     return to_dialect({**rest, "tool_calls": calls})
-
-
-def _arguments(text: Any) -> Any:
-    try:
-        return msgspec.json.decode(text or "{}", type=dict[str, Any])
-    except (msgspec.DecodeError, TypeError):
-        return {}

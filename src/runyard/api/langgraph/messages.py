@@ -58,15 +58,27 @@ def piece(message: Mapping[str, Any]) -> Json:
     kind = _TYPES.get(message.get("role", "assistant"), "ai")
     fields = _common(message, kind)
     if kind == "ai":
-        chunks = message.get("tool_call_chunks", [])
-        fields["tool_calls"] = []
+        chunks = cast("list[Json]", message.get("tool_call_chunks", []))
+        fields["tool_calls"] = [_begun(chunk) for chunk in chunks if chunk.get("name")]
         fields["invalid_tool_calls"] = []
         fields["tool_call_chunks"] = chunks
         fields["usage_metadata"] = message.get("usage")
-        if message.get("last") is True:
-            fields["chunk_position"] = "last"
+        fields["chunk_position"] = "last" if message.get("last") is True else None
     fields["type"] = _CHUNKS.get(kind, kind)
     return fields
+
+
+def _begun(chunk: Json) -> Json:
+    """A call that a piece begins, with its arguments as far as they can be read."""
+    return {"name": chunk["name"], "args": arguments(chunk.get("args")), "id": chunk.get("id"), "type": "tool_call"}
+
+
+def arguments(text: Any) -> Json:
+    """The arguments of a call; none where they are not whole."""
+    try:
+        return msgspec.json.decode(text or "{}", type=Json)
+    except (msgspec.DecodeError, TypeError):
+        return {}
 
 
 def _common(message: Mapping[str, Any], kind: str) -> Json:

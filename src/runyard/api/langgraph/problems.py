@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from runyard.api import problems
 from runyard.api.problems import Headers
-from runyard.errors import NotFound, RunyardError
+from runyard.errors import RunyardError
 
 
 class ErrorDetail(msgspec.Struct, kw_only=True):
@@ -19,16 +19,9 @@ class ErrorDetail(msgspec.Struct, kw_only=True):
     code: Annotated[str, Meta(description="Stable, for programs; the same under every face.")]
 
 
-def status_of(error: RunyardError) -> int:
-    """The HTTP status of an error: that of the Agent Protocol, but for an unknown assistant, which is bad input."""
-    if isinstance(error, NotFound) and error.reason == "agent_not_found":
-        return 422
-    return problems.status_of(error)
-
-
 def answer(error: RunyardError) -> tuple[int, bytes, Headers]:
     """The status, the JSON body and the additional headers that tell a client about an error."""
-    status = status_of(error)
+    status = problems.status_of(error)
     if status == 500:
         return internal()
     return status, body_of(error.reason, error.message), problems.headers_of(error, status)

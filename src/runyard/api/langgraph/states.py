@@ -28,6 +28,8 @@ class Updated(msgspec.Struct, kw_only=True):
     """Where the changed state is."""
 
     checkpoint: answers.CheckpointName
+    configurable: answers.CheckpointName
+    checkpoint_id: str | None
 
 
 @operation(
@@ -85,7 +87,7 @@ async def update_state(call: Call) -> None:
         namespace=namespace,
     )
     told = _name(name)
-    await call.answer(_encode({"checkpoint": told, "configurable": told}))
+    await call.answer(_encode({"checkpoint": told, "configurable": told, "checkpoint_id": name.checkpoint_id}))
 
 
 @operation(
@@ -254,7 +256,7 @@ def _task(task: TaskView, thread_id: str) -> dict[str, Any]:
 
 
 def _interrupts(found: Sequence[InterruptView]) -> list[dict[str, Any]]:
-    return [{"value": one.value, "id": one.id} for one in found]
+    return [{"value": one.value, "id": one.id, "response_schema": one.schema} for one in found]
 
 
 def _name(checkpoint: CheckpointName) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import msgspec
+from msgspec import UNSET
 
 from runyard import runs
 from runyard.api import sse
@@ -38,6 +39,8 @@ from runyard.readers import Portion
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _ASKED = msgspec.json.Decoder(AskedEvent)
+_METADATA = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 _FAILURE = msgspec.json.Decoder(runs.Failure)
 
 Frame = tuple[str, bytes]
@@ -56,6 +59,10 @@ class View(msgspec.Struct, frozen=True):
     """What subgraphs tell, too."""
     namespaces: frozenset[str] | None = None
     """Only what these tell; the graph's own is empty."""
+    metadata: dict[str, msgspec.Raw] = {}
+    """Of the run: messages have them with where they are from."""
+    tags: Sequence[str] = ()
+    """Of its configuration: the same."""
 
     def shows(self, event: Event) -> bool:
         """Whether it is told anything of an event."""
@@ -91,6 +98,8 @@ def view(run: runs.Run, asked: Sequence[str] | None, namespaces: Iterable[str] |
         frozenset(asked or answers.modes_of(request)),
         request.stream_subgraphs is True,
         None if namespaces is None else frozenset(namespaces),
+        _METADATA.decode(run.metadata),
+        (request.config.tags or ()) if request.config is not UNSET else (),
     )
 
 
@@ -158,7 +167,9 @@ class Teller:
                 return [*self._rest(event), ("updates", _updates(event.data))]
             case "custom":
                 return [("custom", bytes(msgspec.json.decode(event.data, type=dict[str, msgspec.Raw])["payload"]))]
-            case "tasks" | "checkpoints" | "debug":
+            case "debug":
+                return [("debug", _debug(event.data))]
+            case "tasks" | "checkpoints":
                 return [(event.kind, _nested(event.data))]
             case "error":
                 return [("error", _encode(answers.failure(_FAILURE.decode(event.data))))]
@@ -170,8 +181,8 @@ class Teller:
         told = cast("list[dict[str, Any]]", _decode(event.data))
         about = self._about(event, told[0].get("node") if told else None)
         if self._assembly is not None:
-            return self._assembly.add(told, about)
-        return [("messages", _encode([_message(one), about])) for one in told]
+            return self._assembly.add(told, _tagged(about, told[0]) if told else about)
+        return [("messages", _encode([_message(one), _tagged(about, one)])) for one in told]
 
     def _rest(self, event: Event | None = None) -> list[Frame]:
         """Messages that nobody said the last piece of, where what wrote them has ended."""
@@ -183,7 +194,7 @@ class Teller:
         view = self._view
         about = {
             "run_id": view.run_id, "thread_id": view.thread_id, "assistant_id": view.assistant_id,
-            "graph_id": view.agent_id,
+            "graph_id": view.agent_id, **view.metadata, "tags": view.tags,
         }  # fmt: skip
         if node is not None:
             about["langgraph_node"] = node
@@ -237,6 +248,11 @@ def _with(values: bytes, open: list[dict[str, Any]]) -> bytes:
     return b"{" + asked + b"}" if values == b"{}" else values[:-1] + b"," + asked + b"}"
 
 
+def _tagged(about: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+    """Where a message comes from, with the tags of the model where it has some of its own."""
+    return {**about, "tags": message["tags"]} if "tags" in message else about
+
+
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     if message.get("delta"):
         return messages.piece(message)
@@ -259,6 +275,26 @@ def _updates(data: bytes) -> bytes:
         return data
     told = cast("dict[str, Any]", _decode(data))
     return _encode({node: messages.shown_within(update) for node, update in told.items()})
+
+
+def _debug(data: bytes) -> bytes:
+    """What LangGraph tells of its steps; a checkpoint also in the words in which states are told."""
+    told = cast("dict[str, Any]", _decode(data))
+    payload = told.get("payload")
+    if told.get("type") != "checkpoint" or not isinstance(payload, dict):
+        return _nested(data)
+    step = cast("dict[str, Any]", payload)
+    step["checkpoint"], step["parent_checkpoint"] = _place(step.get("config")), _place(step.get("parent_config"))
+    for task in cast("list[dict[str, Any]]", step.get("tasks") or ()):
+        task["checkpoint"] = _place(task.pop("state", None))
+    return _encode(messages.shown_anywhere(told))
+
+
+def _place(config: Any) -> dict[str, Any] | None:
+    named = cast("dict[str, Any]", config).get("configurable") if isinstance(config, dict) else None
+    if not isinstance(named, dict):
+        return None
+    return {name: value for name, value in cast("dict[str, Any]", named).items() if name in _PLACE}
 
 
 def _nested(data: bytes) -> bytes:

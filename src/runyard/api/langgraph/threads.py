@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,11 +14,13 @@ from runyard.api.langgraph import answers, states, wire
 from runyard.api.langgraph.pages import check_select, tell_pages
 from runyard.api.operation import operation
 from runyard.api.validation import canonical_uuid
-from runyard.checkpoints import lasts
+from runyard.checkpoints import Question, State, lasts
 from runyard.errors import Conflict, InvalidInput, NotFound
 from runyard.lifecycle import PatchThread
-from runyard.threads import ThreadFilter, Ttl
+from runyard.runs import Failure, RunFilter, Status
+from runyard.threads import Thread, ThreadFilter, Ttl
 
+_FAILED: tuple[Status, ...] = ("error", "timeout")
 _MINIMAL = "return=minimal"
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
 
@@ -71,7 +74,7 @@ async def create_thread(call: Call) -> None:
             await verbs.delete_thread(call.owner, thread.thread_id)
             raise
     try:
-        fields = answers.thread(*await verbs.get_thread(call.owner, thread.thread_id))
+        fields = await _told(call, *await verbs.get_thread(call.owner, thread.thread_id))
     except NotFound:
         # Deleted since: it was there all the same, and this is no 404.
         fields = answers.thread(thread, {})
@@ -101,7 +104,7 @@ async def search_threads(call: Call) -> None:
     told: list[dict[str, Any]] = []
     for thread, state in found[: body.limit]:
         questions = (await verbs.questions(thread)) if thread.asking else []
-        fields = answers.thread(thread, state, questions)
+        fields = await _told(call, thread, state, questions)
         one = answers.selected(fields, select)
         if paths:
             whole = msgspec.json.decode(_encode(fields))
@@ -131,7 +134,7 @@ async def get_thread(call: Call) -> None:
             raise InvalidInput(f"include has {name[:40]!r}; allowed: ttl", field="include")
     thread_id = call.uuid("thread_id")
     found = await call.api.verbs.get_thread(call.owner, thread_id)
-    fields = answers.thread(*found)
+    fields = await _told(call, *found)
     if asked:
         ttl = await call.api.storage.thread_ttl(call.owner, thread_id)
         fields["ttl"] = answers.thread_ttl(found[0], ttl)
@@ -151,7 +154,7 @@ async def patch_thread(call: Call) -> None:
     if _MINIMAL in (call.header(b"prefer") or "").replace(" ", ""):
         await call.no_content()
     else:
-        await call.answer(_encode(answers.thread(*changed)))
+        await call.answer(_encode(await _told(call, *changed)))
 
 
 @operation("Threads", needs="write", errors=(404,))
@@ -171,7 +174,7 @@ async def copy_thread(call: Call) -> None:
     A new thread with the state and history of this one; runs are not copied.
     """
     copy = await call.api.verbs.copy_thread(call.owner, call.uuid("thread_id"))
-    await call.answer(_encode(answers.thread(*copy)))
+    await call.answer(_encode(await _told(call, *copy)))
 
 
 @operation("Threads", needs="read", answer=ThreadStorage, errors=(404,))
@@ -210,6 +213,16 @@ async def prune_threads(call: Call) -> None:
         except NotFound:
             pass
     await call.answer(_encode(Pruned(pruned_count=pruned)))
+
+
+async def _told(call: Call, thread: Thread, state: State, questions: Sequence[Question]) -> dict[str, Any]:
+    """A thread, by fields; where its last run failed, with how."""
+    failed: Failure | None = None
+    if thread.status == "error":
+        query = RunFilter(thread_id=thread.thread_id, statuses=_FAILED, limit=1)
+        last = await call.api.verbs.search_runs(call.owner, query)
+        failed = last[0].failure if last else None
+    return answers.thread(thread, state, questions, failed)
 
 
 async def _prune(call: Call, thread_id: str, strategy: str) -> None:

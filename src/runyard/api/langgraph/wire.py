@@ -165,8 +165,7 @@ ThreadMinutes = Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, descriptio
 
 
 class Ttl(Wire, kw_only=True):
-    """How long a thread is kept on which nothing happens, and what becomes of it then: it goes, or its history is cut
-    to the newest state. `ttl` null: it has no time of its own."""
+    """How long a thread is kept without any change, and what becomes of it then; null: it has no time of its own."""
 
     ttl: ThreadMinutes | None
     strategy: Literal["delete", "keep_latest"] | None = None

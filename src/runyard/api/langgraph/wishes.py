@@ -103,12 +103,23 @@ async def chosen(api: ApiContext, owner: str, assistant_id: str) -> Assistant:
     """The assistant that a body names.
 
     Raises:
-        InvalidInput: assistant_not_found.
+        NotFound: assistant_not_found, of an id.
+        InvalidInput: the same, of what is neither an id nor an agent's name.
     """
     try:
         return await assistants.find(api, owner, assistant_id)
     except NotFound as error:
+        if _is_uuid(assistant_id):
+            raise
         raise InvalidInput(error.message, code=error.reason, field="assistant_id") from None
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        canonical_uuid("assistant_id", text)
+    except InvalidInput:
+        return False
+    return True
 
 
 def refuse(body: StatelessRun) -> None:

@@ -154,7 +154,7 @@ def _task(task: PregelTask) -> TaskView:
         id=task.id,
         name=task.name,
         path=_raw(cast(Any, task).path),
-        error=None if task.error is None else described(task.error),
+        error=None if task.error is None else _error(task.error),
         interrupts=_interrupts(task.interrupts),
         checkpoint=_name(state) if isinstance(state, dict) else None,
         state=_state(state) if isinstance(state, StateSnapshot) else None,
@@ -162,8 +162,13 @@ def _task(task: PregelTask) -> TaskView:
     )
 
 
+def _error(error: Any) -> str:
+    """What a task raised: of what has been stored there is only its text."""
+    return described(error) if isinstance(error, BaseException) else str(error)
+
+
 def _interrupts(interrupts: Iterable[Interrupt]) -> list[InterruptView]:
-    return [InterruptView(one.id, _raw(one.value)) for one in interrupts]
+    return [InterruptView(one.id, _raw(one.value), _raw(getattr(one, "response_schema", None))) for one in interrupts]
 
 
 def _name(config: Mapping[str, Any] | None) -> CheckpointName | None:

@@ -12,7 +12,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.errors import GraphRecursionError
 from langgraph.types import Interrupt
 
-from runyard.checkpoints import Question
+from runyard.checkpoints import NO_SCHEMA, Question
 from runyard.events import Entry
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Ended, Start, Write
@@ -55,7 +55,7 @@ async def perform(source: Source, codec: Codec, start: Start, end: AgentEnd) -> 
     run_of_code.set(start.run)
     outbox = Outbox(end)
     watcher = Watcher(end.loop, start.run.thread_id, lambda: _put(outbox, telling.watched()))
-    telling = Telling(watcher)
+    telling = Telling(watcher, start.run.config.get("tags") or ())
     try:
         ended = await _execute(source, codec, start, end, outbox, watcher, telling)
     except BaseException as error:
@@ -154,7 +154,10 @@ async def _next_nodes(graph: Graph, config: Any) -> list[str]:
 
 
 def _question(interrupt: Interrupt, namespace: str) -> Question:
-    return Question(interrupt.id, msgspec.Raw(encode(project(interrupt.value), "the question")), namespace=namespace)
+    value = msgspec.Raw(encode(project(interrupt.value), "the question"))
+    schema = getattr(interrupt, "response_schema", None)  # LangGraph before 1.2 has none
+    fits = msgspec.Raw(encode(schema, "response_schema")) if isinstance(schema, dict) else NO_SCHEMA
+    return Question(interrupt.id, value, namespace=namespace, schema=fits)
 
 
 def _decoded(text: bytes) -> Any:

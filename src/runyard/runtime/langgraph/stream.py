@@ -34,7 +34,9 @@ class Left(msgspec.Struct, frozen=True):
 class Telling:
     """What an attempt's graph tells, in the order in which it does."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, tags: Sequence[str] = ()) -> None:
+        """`tags`: of the run; those that a model has beside them stand on its messages."""
+        self._tags = [*tags]
         self._watcher = watcher
         self._pieces = Pieces(watcher.is_call)
         self._events = ModelEvents()
@@ -123,9 +125,12 @@ class Telling:
         else:
             shown = project(message)
             form = {**cast("dict[str, Any]", shown)} if isinstance(shown, dict) else shown
-        node = about.get("langgraph_node")
-        if node is not None and isinstance(form, dict):
-            form["node"] = node
+        if isinstance(form, dict):
+            node, tags = about.get("langgraph_node"), about.get("tags")
+            if node is not None:
+                form["node"] = node
+            if tags and tags != self._tags:
+                form["tags"] = tags
         return (Entry("messages", msgspec.Raw(_encode([form])), path, told),)
 
 
