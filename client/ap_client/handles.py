@@ -376,11 +376,13 @@ def search_items(
     namespace: Sequence[str] = (),
     *,
     filter: dict[str, Any] | None = None,
+    query: str | None = None,
     limit: int | None = None,
     offset: int | None = None,
 ) -> Flow[list[Item]]:
-    """The items below a namespace whose values match; 10 unless `limit` says otherwise."""
-    found = _given(namespace_prefix=labels(namespace), filter=filter, limit=limit, offset=offset)
+    """The items below a namespace whose values match; 10 unless `limit` says otherwise. With a `query`, those whose
+    meaning is nearest to it come first, with their `score`; that takes a server with an index of meanings."""
+    found = _given(namespace_prefix=labels(namespace), filter=filter, query=query, limit=limit, offset=offset)
     return (yield from send(place, store.search_items(found))).items
 
 

@@ -16,10 +16,11 @@ from runyard.errors import InvalidInput
 from runyard.headers import Copied
 from runyard.items import Lasting
 from runyard.outbound.guard import MAX_URL, Bounds, parse_domains
+from runyard.runtime.index import Index
 from runyard.runtime.langgraph import manifest as files
 from runyard.runtime.langgraph.manifest import AuthCache, Manifest, Minutes, OpenApi
 from runyard.runtime.langgraph.remarks import Remark, remarks
-from runyard.runtime.load import bad_target
+from runyard.runtime.load import bad_target, make_index
 from runyard.telemetry import say
 from runyard.threads import Expiry
 
@@ -53,6 +54,8 @@ class Deployment:
     """What goes with every webhook: secrets, as a rule."""
     prefix: str = ""
     lasting: Lasting = field(default_factory=Lasting)
+    index: Index | None = None
+    """What makes vectors of texts, for searches of the store by meaning."""
     thread_retention: float | None = None
     thread_retention_strategy: Expiry | None = None
     sweep_interval: float | None = None
@@ -92,10 +95,11 @@ def report(found: Sequence[Source]) -> None:
 
 def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
     """What the files ask for. Puts their environments and folders in place for the whole process, and imports the
-    user's app and auth where the server `serves` them.
+    user's embedding, and the user's app and auth where the server `serves` them.
 
     Raises:
         InvalidInput: something that is named is not there, or two files name different things of a kind.
+        Unsupported: something that it needs is not installed.
     """
     for source in found:
         files.put_in_place(source.target, source.folder, source.manifest)
@@ -104,6 +108,7 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
     thread_ttl = _one(found, "checkpointer.ttl", lambda one: one.checkpointer and one.checkpointer.ttl)
     sweeps = [ttl[1].sweep_interval_minutes for ttl in (item_ttl, thread_ttl) if ttl is not None]
     app = _one(found, "http.app", lambda one: one.http and one.http.app) if serves else None
+    index = _one(found, "store.index", lambda one: one.store and one.store.index)
     auth = _one(found, "auth.path", lambda one: one.auth and one.auth.path) if serves else None
     hooks = _one(found, "webhooks", lambda one: one.webhooks)
     return Deployment(
@@ -125,6 +130,7 @@ def deployment(found: Sequence[Source], *, serves: bool = True) -> Deployment:
         webhook_headers={} if hooks is None else files.webhook_headers(hooks[0].target, hooks[1]),
         prefix=_prefix(_one(found, "http.mount_prefix", lambda one: one.http and one.http.mount_prefix)),
         lasting=Lasting() if item_ttl is None else Lasting(item_ttl[1].default_ttl, item_ttl[1].refresh_on_read),
+        index=None if index is None else make_index(index[0].target, index[0].folder, index[1]),
         thread_retention=None if thread_ttl is None else _seconds(thread_ttl[1].default_ttl),
         thread_retention_strategy=None if thread_ttl is None else thread_ttl[1].strategy,
         sweep_interval=min(filter(None, map(_seconds, sweeps)), default=None),

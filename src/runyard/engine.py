@@ -26,6 +26,7 @@ from runyard.metrics import CONTENT_TYPE, LoopLag, Metrics, Moment
 from runyard.outbound.contract import Outbound
 from runyard.reaper import Reaper
 from runyard.runtime.contract import Host, LoadedAgent, UsesStore
+from runyard.runtime.index import Index
 from runyard.runtime.inside import ServerAnswer, UsesServer
 from runyard.scheduler import Made, Scheduler, Wish
 from runyard.storage.calls import answering
@@ -88,7 +89,16 @@ class Engine:
         terms: Terms,
         version: str = "0",
         spans: Spans | None = None,
+        index: Index | None = None,
     ) -> None:
+        """`index` makes vectors of texts, for agents' code that executes in this process.
+
+        Raises:
+            InvalidInput: the default agent is none of the agents.
+            Unsupported: there is an index, and the storage cannot search by it.
+        """
+        if index is not None:
+            storage.check_meanings()
         if terms.default_agent is not None and terms.default_agent not in agents and not storage.shared:
             raise InvalidInput(
                 f"default_agent is {terms.default_agent!r}; agents here: {', '.join(sorted(agents)) or 'none'}",
@@ -103,6 +113,7 @@ class Engine:
         self._spans = spans
         self._hints = hints
         self._host = host
+        self._index = index
         self._agents = agents
         self.terms = terms
         self._state = "new"
@@ -242,7 +253,7 @@ class Engine:
         answer = answering(self.storage, self.clock, self.terms.lasting)
         for user in (self._host, *self._agents.values()):
             if isinstance(user, UsesStore):
-                user.attach(answer)
+                user.attach(answer, self._index)
             if isinstance(user, UsesServer) and self.serve_inside is not None:
                 user.attach_server(self.serve_inside)
         if self.terms.works:

@@ -17,6 +17,8 @@
     ├── AgentFailed             an agent's code failed outside of any run    agent_error
     ├── AgentTimeout            it did not answer in time                    agent_timeout
     ├── AgentElsewhere          it is needed, and executes elsewhere         agent_elsewhere
+    ├── EmbeddingFailed         what makes vectors of texts failed           embedding_failed
+    │   └── EmbeddingTimeout    it did not answer in time                    embedding_timeout
     ├── Undelivered             another server did not take what was sent    no_answer, not_allowed, ...
     ├── CancelRequested         an end that overlooked a request to cancel   cancel_requested
     └── LeaseLost               an attempt that no longer owns its thread    lease_lost
@@ -151,6 +153,18 @@ class AgentElsewhere(RunyardError):
     """What is asked takes an agent's code, and only other servers have that."""
 
     code = "agent_elsewhere"
+
+
+class EmbeddingFailed(RunyardError):
+    """What makes vectors of texts (`store.index.embed`) failed, or gave no vectors; the message names it."""
+
+    code = "embedding_failed"
+
+
+class EmbeddingTimeout(EmbeddingFailed):
+    """It did not answer in time, or all that it may do at once takes too long."""
+
+    code = "embedding_timeout"
 
 
 class Undelivered(RunyardError):

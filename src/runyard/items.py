@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from runyard.errors import InvalidInput
+from runyard.vectors import Vector
 
 Namespace = tuple[str, ...]
 
@@ -23,6 +24,8 @@ class Item(msgspec.Struct, frozen=True):
     updated_at: int
     ttl: int | None = None
     """Microseconds for which it is kept after it was last put or touched; None for ever."""
+    score: float | None = None
+    """How near it is to what was searched for by meaning: the cosine, up to 1; None for any other search."""
 
 
 class Lasting(msgspec.Struct, frozen=True):
@@ -42,13 +45,14 @@ class Lasting(msgspec.Struct, frozen=True):
 
 class ItemSearch(msgspec.Struct, frozen=True):
     """A search: items below `prefix` whose value passes `filter` (field -> value or {operator: value}) and contains
-    `within`."""
+    `within`. With a `meaning`, a unit vector, only those that have vectors as long as that one."""
 
     prefix: Namespace = ()
     filter: dict[str, Any] = {}
     limit: int = 10
     offset: int = 0
     within: dict[str, Any] | None = None
+    meaning: Vector | None = None
 
 
 class NamespaceQuery(msgspec.Struct, frozen=True):

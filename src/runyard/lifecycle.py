@@ -533,8 +533,10 @@ class Lifecycle:
         asked = snapshot.checkpoint.asked if run.outcome == "asked" else None
         return Result(run, snapshot.state, [] if asked is None else asked.questions)
 
-    async def cancel_run(self, owner: str, run_id: str, action: CancelAction, wait: bool) -> None:
-        """Asks a run to stop; `wait` returns only when its code has stopped.
+    async def cancel_run(
+        self, owner: str, run_id: str, action: CancelAction, wait: bool, reason: str | None = None
+    ) -> None:
+        """Asks a run to stop; `wait` returns only when its code has stopped. `reason` is kept with the run.
 
         Raises:
             NotFound: no such run.
@@ -544,7 +546,7 @@ class Lifecycle:
         now = self.clock.now()
         ending = self.streams.ending(run_id)
         try:
-            done = await self.storage.cancel(owner, run_id, action, now, now + self._retention)
+            done = await self.storage.cancel(owner, run_id, action, now, now + self._retention, reason)
             if done.how == "stopping":
                 self._hints.publish(f"run:{run_id}")
                 if wait:

@@ -188,7 +188,8 @@ class Metrics:
             "runyard_cron_firings", "Firings of crons: those that made a run, and those that could not.", ("result",),
             _by_one(self._firings),
         )  # fmt: skip
-        yield _counter("runyard_swept", "What retention has removed, or cut.", ("what",), _by_one(self._swept))
+        swept = "What retention has removed; cut: threads whose history it has cut."
+        yield _counter("runyard_swept", swept, ("what",), _by_one(self._swept))
         yield self._lag.family("runyard_loop_lag_seconds", "How much too late the API's event loop came round.")
 
 

@@ -114,12 +114,18 @@ def _obeyed(settings: Settings, found: Sequence[Source]) -> list[tuple[str, str,
         told.append(("http.mount_prefix", "ok", f"everything is served below {asked.prefix}"))
     if asked.lasting.minutes is not None:
         told.append(("store.ttl", "ok", f"items are kept {asked.lasting.minutes:g} minutes where nobody says how long"))
+    if asked.index is not None:
+        if not settings.shared:
+            databases.sqlite_adapters(settings.database_path, settings.synchronous).storage.check_meanings()
+        told.append(("store.index", "ok", f"items are found by their meaning, with vectors by {asked.index.place}"))
     obeyed = settled(settings, asked)
     for key, name in (("checkpointer.ttl", "thread_retention"), ("sweep_interval_minutes", "sweep_interval")):
         wanted, is_ = getattr(asked, name), getattr(obeyed, name)
         if wanted is not None:
             wins = "" if wanted == is_ else f"; the setting {name} wins over {wanted:g}"
-            told.append((key, "ok", f"{name} is {is_:g} seconds{wins}"))
+            cuts = name == "thread_retention" and obeyed.thread_retention_strategy == "keep_latest"
+            then = ", and then histories are cut" if cuts else ""
+            told.append((key, "ok", f"{name} is {is_:g} seconds{then}{wins}"))
     return told
 
 

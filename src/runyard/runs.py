@@ -141,6 +141,8 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     langgraph: Dialect | msgspec.UnsetType = msgspec.UNSET
     acting: Acting | msgspec.UnsetType = msgspec.UNSET
     """For whom it was made, where the deployment says who may do what: for the agent's code, shown to nobody."""
+    cancel_reason: str | msgspec.UnsetType = msgspec.UNSET
+    """Why it was cancelled, where whoever did has said so."""
 
     @property
     def resumes(self) -> bool:

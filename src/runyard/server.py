@@ -25,7 +25,9 @@ from runyard.api.authorization.authority import Authority
 from runyard.api.authorization.remembered import MOST, Remembered
 from runyard.api.context import ApiContext
 from runyard.api.custom import Custom
+from runyard.api.embedding import Embedding
 from runyard.api.gate import LOOPBACK_HOSTS, Cors
+from runyard.api.indexed import IndexedItems
 from runyard.api.inside import inside
 from runyard.api.langgraph import crons
 from runyard.api.lifespan import lifespan
@@ -176,6 +178,7 @@ def _app(
         terms=_terms(settings, asked),
         version=version("runyard"),
         spans=spans,
+        index=asked.index,
     )
     authority = None if asked.auth is None else _authority(settings, asked, clock)
     hosts = settings.allowed_hosts or (LOOPBACK_HOSTS if is_loopback(settings.host) else ())
@@ -183,6 +186,7 @@ def _app(
         verbs=engine.verbs,
         streams=engine.streams,
         storage=engine.storage,
+        items=IndexedItems(engine.storage, None if asked.index is None else Embedding(asked.index)),
         inspection=engine.inspection,
         catalog=engine.catalog,
         timetable=engine.timetable,

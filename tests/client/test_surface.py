@@ -170,6 +170,7 @@ def test_a_class_tells_its_schema_and_an_instance_its_values() -> None:
             "key": {"type": "string"},
             "value": {"type": "object"},
             "ttl": {"type": "number"},
+            "index": {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]},
         },
         "required": ["namespace", "key", "value"],
     }

@@ -112,8 +112,10 @@ STARTS: dict[str, Start] = {
 FROM_AGENT: dict[str, FromAgent] = {
     "write": WRITE,
     "empty write": Write([], None, [], [], []),
-    "put": StoreCall(1, "put", ("a", "b"), "k", b"{}", 2.5),
-    "search": StoreCall(2, "search", search=ItemSearch(("a",), {"x": {"$gt": 1}}, 5, 6, {"o": 1}), refresh=True),
+    "put": StoreCall(1, "put", ("a", "b"), "k", b"{}", 2.5, (b"\0\xff", b"\1")),
+    "search": StoreCall(
+        2, "search", search=ItemSearch(("a",), {"x": {"$gt": 1}}, 5, 6, {"o": 1}, b"\xfe"), refresh=True
+    ),
     "namespaces": StoreCall(3, "namespaces", query=NamespaceQuery(("a",), ("*",), 2, 3, 4, {"o": 1})),
     "history": StateCall(4, "history", "n", "c", 20),
     "completed": Ended("completed", WRITE, [], exceptions=[]),
@@ -125,7 +127,7 @@ TO_AGENT: dict[str, ToAgent] = {
     "stored": Stored(3),
     "stop": Stop("lost"),
     "injected": Injected(3, b'{"id":"m"}'),
-    "items": StoreReply(1, [Item(("a",), "k", b"{}", 1, 2, 3)], [("a", "b")], None),
+    "items": StoreReply(1, [Item(("a",), "k", b"{}", 1, 2, 3, 0.5)], [("a", "b")], None),
     "refused": StoreReply(1, [], [], ("code", "message")),
     "states": StateReply(
         2,

@@ -32,6 +32,8 @@ READS: dict[str, Any] = {
     "search_runs_of_thread": {**LIST, **THREAD, "agent_id": None},
     "search_runs_of_agent": {**LIST, "agent_id": "a"},
     "search_runs_of_status": {**LIST, "status": "error"},
+    "search_runs_of_threads": {**LIST, "agent_id": None, "within": b'{"user":"u7"}', "threads": '["t1", "t2"]'},
+    "labelled_threads": {"owner": "", "name": "user", "value": "u7", "limit": 200},
     "search_threads": {**LIST, "status": None},
     "search_runs_labelled": {**LABELLED, "agent_id": None, "statuses": None},
     "search_threads_labelled": {**LABELLED, "status": None},
@@ -257,6 +259,16 @@ def test_a_plan_searches_an_index_whatever_the_tables_hold(name: str, seen: Seen
 @pytest.mark.parametrize("name", sorted({**READS, **WRITES}))
 def test_the_work_is_that_of_a_short_history(name: str, when: str, seen: Seen) -> None:
     assert seen.visited[name, when, LONG] <= seen.visited[name, when, SHORT] * 1.2
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "by"),
+    [("idle_threads", "threads_idle", "CASE WHEN"), ("expired_threads", "threads_expiring", "(updated_at + ttl)")],
+)
+def test_a_sweep_finds_threads_by_what_is_to_be_done_with_them(name: str, index: str, by: str, seen: Seen) -> None:
+    for plans in seen.plans.values():
+        (scan,) = plans[name]
+        assert (scan.index, by in scan.condition) == (index, True), scan
 
 
 @pytest.mark.parametrize("name", ["run", "attempt_standing", "begin_next", "begin_waiting", "end_alone", "ready"])

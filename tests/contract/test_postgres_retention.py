@@ -98,6 +98,28 @@ def test_one_long_run_goes_in_batches_too(on_database: OnDatabase) -> None:
     on_database(case)
 
 
+def test_histories_are_cut_in_batches_too(on_database: OnDatabase) -> None:
+    async def case(connection: Any) -> None:
+        await connection.execute(
+            "INSERT INTO threads "
+            "(owner, thread_id, created_at, updated_at, metadata, status, head, ttl, ttl_strategy) "
+            "SELECT '', 't' || n, 1, 1, '{}', 'idle', 'c' || n || '-599', 1, 'keep_latest' "
+            "FROM generate_series(0, 1) n; "
+            "INSERT INTO checkpoints "
+            "(checkpoint_id, owner, thread_id, parent_id, created_at, step, source, kind, body, full_size, chain_size) "
+            "SELECT 'c' || n || '-' || i, '', 't' || n, 'c' || n || '-' || (i - 1), 1, 0, 'step', "
+            "CASE i WHEN 0 THEN 'full' ELSE 'delta' END, '{}', 2, 0 "
+            "FROM generate_series(0, 1) n, generate_series(0, 599) i ORDER BY n, i"
+        )
+        removed, touched = await sweep(connection, Keep(keys_before=0))
+        assert removed == Retention(cut=2)
+        assert max(touched) <= MOST
+        rows = await connection.fetch("SELECT checkpoint_id, kind FROM checkpoints ORDER BY 1")
+        assert [tuple(row) for row in rows] == [("c0-599", "full"), ("c1-599", "full")]
+
+    on_database(case)
+
+
 def test_tables_whose_rows_come_and_go_are_cleaned_early_and_at_once(on_database: OnDatabase) -> None:
     async def case(connection: Any) -> None:
         rows = await connection.fetch(

@@ -200,6 +200,47 @@ def test_events_of_many_and_of_long_runs_are_trimmed_in_batches_too(tmp_path: Pa
     assert max(touched) <= BATCH + 4 * PAGE
 
 
+def long_threads(path: Path, threads: int, states: int) -> Any:
+    """So many threads whose histories are to be cut, each with so many states."""
+    connection: Any = connect(path)
+    migrate(connection)
+    with connection:
+        connection.executemany(
+            "INSERT INTO threads (owner, thread_id, created_at, updated_at, metadata, status, head, ttl, ttl_strategy) "
+            "VALUES ('', 't' || ?1, 1, 1, x'7b7d', 'idle', 'c' || ?1 || '-' || ?2, 1, 'keep_latest')",
+            [(n, states - 1) for n in range(threads)],
+        )
+        connection.executemany(
+            "INSERT INTO checkpoints "
+            "(checkpoint_id, owner, thread_id, parent_id, created_at, step, source, kind, body, full_size, chain_size) "
+            "VALUES ('c' || ?1 || '-' || ?2, '', 't' || ?1, 'c' || ?1 || '-' || (?2 - 1), 1, 0, 'step', "
+            "CASE ?2 WHEN 0 THEN 'full' ELSE 'delta' END, x'7b7d', 2, 0)",
+            [(n, state) for n in range(threads) for state in range(states)],
+        )
+    return connection
+
+
+@pytest.mark.parametrize(("threads", "states"), [(300, 2), (2, 700)], ids=["many threads", "long histories"])
+def test_histories_are_cut_in_batches_and_are_not_found_again(threads: int, states: int, tmp_path: Path) -> None:
+    cut, none = long_threads(tmp_path / "cut.db", threads, states), long_threads(tmp_path / "none.db", 0, 0)
+    removed, touched = sweep(cut, Keep(keys_before=0))
+    assert removed == Retention(cut=threads)
+    assert max(touched) <= BATCH + 4 * PAGE
+    assert cut.execute("SELECT count(*) FROM checkpoints").fetchall() == [(threads,)]
+    assert steps(cut, Keep(keys_before=0)) <= steps(none, Keep(keys_before=0)) * 1.2
+
+
+def test_all_histories_that_were_cut_by_age_are_not_found_again(tmp_path: Path) -> None:
+    keep = Keep(keys_before=0, threads_before=OLD, threads_by="keep_latest")
+    short, long = filled(tmp_path / "short.db", 20, at=OLD), filled(tmp_path / "long.db", 4000, at=OLD)
+    for connection, threads in ((short, 2), (long, 400)):
+        with connection:
+            connection.execute("DELETE FROM items")
+            connection.execute("UPDATE checkpoints SET gone = 0, run_id = NULL")
+        assert sweep(connection, keep)[0].cut == threads
+    assert steps(long, keep) <= steps(short, keep) * 1.2
+
+
 def test_a_database_of_before_is_swept_of_what_it_had_left_behind(tmp_path: Path) -> None:
     """Deleted threads, a copy that holds one of them, and what a rollback undid, as the layout of before had them."""
     connection: Any = connect(tmp_path / "runyard.db")

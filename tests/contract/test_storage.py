@@ -339,6 +339,30 @@ def test_withdrawing_a_question_lets_the_line_move_on(on_storage: OnStorage) -> 
     on_storage(case)
 
 
+def test_why_a_run_was_cancelled_is_noted_once_and_before_its_end(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        request = msgspec.json.encode({"webhook": "https://a.example", "input": {"n": 1}})
+        claim = await claimed(storage, "r1", request=request)
+        await storage.create_run(wish("queued", request=request))
+
+        async def noted(run_id: str) -> Any:
+            run = await storage.run("", run_id)
+            assert (run.has_webhook, run.asked_for().input) == (True, msgspec.Raw(b'{"n":1}'))
+            return run.asked_for().cancel_reason
+
+        assert await noted("r1") is msgspec.UNSET
+        for reason in (None, "taken: a", "taken: b"):
+            done = await storage.cancel("", "r1", "interrupt", 3, None, reason)
+            assert done.run.asked_for().cancel_reason == ("taken: a" if reason else msgspec.UNSET)
+        assert (await storage.cancel("", "queued", "interrupt", 4, None, "taken: c")).how == "ended"
+        ended = await storage.finish(claim.attempt, Batch(), Ending("cancelled", cancel="interrupt"), 5)
+        assert ended.asked_for().cancel_reason == "taken: a"
+        assert (await storage.cancel("", "r1", "interrupt", 6, None, "late")).how == "finished"
+        assert [await noted(run_id) for run_id in ("r1", "queued")] == ["taken: a", "taken: c"]
+
+    on_storage(case)
+
+
 def test_an_agents_concurrency_is_held(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         for number in range(4):

@@ -15,11 +15,14 @@ from runyard.errors import NotFound
 from runyard.items import ItemSearch, NamespaceQuery
 from runyard.runs import NewRun, Request, RunFilter
 from runyard.storage.contract import Storage
+from runyard.storage.verbs import searches
+from runyard.storage.verbs.searches import FEW
 
 OnStorage = Callable[[Callable[[Storage], Awaitable[None]]], None]
 
 ADA, BOB = {"owner": "ada"}, {"owner": "bob"}
 NOBODY = {"owner": "nobody"}
+LONG = "n" * 201
 
 
 def wish(run_id: str, thread_id: str, whose: dict[str, Any] | None = None, **more: Any) -> NewRun:
@@ -83,6 +86,38 @@ def test_runs_are_found_by_the_metadata_of_their_threads_in_pages(on_storage: On
         assert await found(ADA, metadata={"kind": "y"}, limit=1, offset=1) == ["r4"]
         assert await found(NOBODY) == []
         assert await found({}) == [f"r{number}" for number in range(7, -1, -1)]
+
+    on_storage(case)
+
+
+def test_runs_of_somebody_with_few_threads_are_found_as_those_of_somebody_with_many(
+    on_storage: OnStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they are looked up by their threads or among all runs, it is the same list."""
+
+    async def case(storage: Storage) -> None:
+        for number in range(12):
+            kind = msgspec.json.encode({"kind": ["x", "y"][number % 2], "n": number})
+            whose = {**(ADA if number % 3 else BOB), "team": "red", LONG: "x"}
+            await storage.create_run(wish(f"r{number}", f"t{number % 4 if number % 3 else 9}", whose, metadata=kind))
+        await storage.cancel("", "r5", "interrupt", 2, None)
+        await storage.create_thread("", "empty", msgspec.json.encode(ADA), 3, if_exists="raise")
+        lists: list[list[list[str]]] = []
+        for few in (FEW, 0):
+            monkeypatch.setattr(searches, "FEW", few)
+            lists.append([])
+            for within in (ADA, BOB, {**ADA, "team": "red"}, {**ADA, "team": "blue"}, NOBODY, {LONG: "x"}):
+                for query in (
+                    {}, {"limit": 3}, {"limit": 2, "offset": 2}, {"offset": 7}, {"agent_id": "a"}, {"agent_id": "b"},
+                    {"metadata": {"n": 4}}, {"statuses": ("pending", "interrupted")}, {"outcomes": ("cancelled",)},
+                ):  # fmt: skip
+                    found = await storage.search_runs("", RunFilter(within=within, **query))
+                    lists[-1].append([run.run_id for run in found])
+        assert lists[0] == lists[1]
+        assert len(lists[0][-9]) == 10, "a name that no index holds is found, too"
+        assert lists[0][:3] == [
+            [f"r{number}" for number in (11, 10, 8, 7, 5, 4, 2, 1)], ["r11", "r10", "r8"], ["r8", "r7"],
+        ]  # fmt: skip
 
     on_storage(case)
 

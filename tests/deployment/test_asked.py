@@ -116,6 +116,10 @@ def test_values_say_what_is_asked_for(guard: Guard) -> None:
                 (_try("PATCH", at, {"metadata": {"n": 2}}), {
                     "thread_id": thread_id, "metadata": {"n": 2}, "action": None,
                 }),
+                (_try("POST", "/langgraph/threads", {"thread_id": _default(), "ttl": 1.5}), {
+                    "thread_id": default, "metadata": {}, "if_exists": "raise",
+                    "ttl": {"strategy": "delete", "ttl": 1.5},
+                }),
                 (_try("POST", f"/runs/{things.run_id}/cancel?action=interrupt"), {
                     "thread_id": thread_id, "run_id": things.run_id, "action": "interrupt",
                 }),

@@ -279,6 +279,20 @@ def test_a_copy_is_its_makers_from_the_first_moment(guard: Guard) -> None:
     play(story())
 
 
+def test_how_long_a_thread_is_kept_is_its_makers_matter(guard: Guard) -> None:
+    async def story() -> None:
+        async with guard("own") as s:
+            made = await s.post("ada", "/langgraph/threads", {"ttl": {"ttl": 5, "strategy": "keep_latest"}})
+            at = f"/langgraph/threads/{made.json()['thread_id']}"
+            assert (await s.get("bob", f"{at}?include=ttl")).status_code == 404
+            assert (await s.ask("bob", "PATCH", at, {"ttl": 1})).status_code == 404
+            assert (await s.get("ada", f"{at}?include=ttl")).json()["ttl"]["ttl_minutes"] == 5
+            assert (await s.ask("ada", "PATCH", at, {"ttl": None})).status_code == 200
+            assert (await s.get("ada", f"{at}?include=ttl")).json()["ttl"] is None
+
+    play(story())
+
+
 def test_members_of_a_list_share_what_names_them(guard: Guard) -> None:
     async def story() -> None:
         async with guard({"*": lambda ctx, value: {"members": {"$contains": ctx.user.identity}}}) as s:

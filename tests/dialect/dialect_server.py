@@ -64,12 +64,17 @@ class _Runner(uvicorn.Server):
 
 @contextmanager
 def dialect_server(
-    folder: Path, prefix: str = "/langgraph", agents: Any = None, clock: Clock | None = None, **settings: Any
+    folder: Path,
+    prefix: str = "/langgraph",
+    agents: Any = None,
+    clock: Clock | None = None,
+    targets: tuple[str, ...] = (),
+    **settings: Any,
 ) -> Iterator[Dialect]:
     """Serves until the block ends."""
     given: dict[str, Any] = {
         "database": f"sqlite:///{folder}/runyard.db", "synchronous": "normal", "disconnect_grace": 0.0,
-        "webhook_allow": ("127.0.0.1",), **settings,
+        "webhook_allow": ("127.0.0.1",), "agents": targets, **settings,
     }  # fmt: skip
     app = create_app(Settings(**given), agents=agents or dialect_agents.AGENTS, clock=clock)
     ready = threading.Event()

@@ -168,6 +168,23 @@ def test_a_cancel_stops_the_code(dialect: Dialect, go: None) -> None:
     assert refused.status_code == 422
 
 
+def test_why_a_run_was_cancelled_is_kept_with_it(dialect: Dialect, go: None) -> None:
+    thread_id = dialect.thread()
+    first, waiting, last = (dialect.sync.runs.create(thread_id, "waits", input={}) for _ in range(3))
+    for run in (waiting, first):
+        dialect.sync.runs.cancel(thread_id, run["run_id"], wait=True, params={"reason": "taken"})
+        found: Any = dialect.sync.runs.get(thread_id, run["run_id"])
+        assert (found["status"], found["cancel_reason"].partition(":")[0]) == ("interrupted", "taken")
+        assert "cancel_reason" not in found["kwargs"]
+        assert dialect.native.get(f"/runs/{run['run_id']}").json()["cancel_reason"] == found["cancel_reason"]
+    listed = dialect.sync.runs.list(thread_id, select=["run_id", "cancel_reason"])
+    assert [run["cancel_reason"] is None for run in listed] == [True, False, False]
+    for query in ({"reason": "taken", "action": "rollback"}, {"reason": "bored"}):
+        refused = dialect.http.post(f"/threads/{thread_id}/runs/{last['run_id']}/cancel", params=query)
+        assert (refused.status_code, "reason" in refused.json()["detail"]) == (422, True)
+    dialect.sync.runs.cancel(thread_id, last["run_id"], wait=True)
+
+
 def test_many_are_cancelled_at_once(dialect: Dialect, go: None) -> None:
     thread_id = dialect.thread()
     runs = [dialect.sync.runs.create(thread_id, "waits", input={}) for _ in range(2)]

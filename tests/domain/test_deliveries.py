@@ -146,6 +146,7 @@ def test_a_webhook_is_seen_from_the_first_bytes_of_a_request(has: bool) -> None:
         stream_subgraphs=True,
         langgraph=Dialect("webhook"),
         acting=Acting("webhook", [], {"webhook": 1}),
+        cancel_reason="webhook",
         webhook="http://a.example/" if has else msgspec.UNSET,
     )
     assert [field for field in everything.__struct_fields__ if getattr(everything, field) is msgspec.UNSET] == (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import httpx2
 import pytest
+from indexed_graphs import indexed, searches_by_meaning
 from live_server import Server, play
 from test_chores import told_and_changed
 from test_loopback import asks_and_streams
@@ -22,7 +24,8 @@ GRAPHS, ASKED, ASKING = (
 @pytest.mark.parametrize("processes", [0, 1])
 def test_graphs_reach_the_server_and_are_asked_in_their_process(tmp_path: Path, processes: int) -> None:
     async def story() -> None:
-        targets = (str(GRAPHS), f"{GRAPHS}:made", str(ASKED), f"{ASKED}:dies", str(ASKING))
+        indexes = indexed(tmp_path, "aembed")
+        targets = (str(GRAPHS), f"{GRAPHS}:made", str(ASKED), f"{ASKED}:dies", str(ASKING), indexes)
         app = create_app(Settings(agents=targets, processes=processes, database=f"sqlite:///{tmp_path}/runyard.db"))
         await app.engine.start()
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://testserver") as http:
@@ -35,6 +38,7 @@ def test_graphs_reach_the_server_and_are_asked_in_their_process(tmp_path: Path, 
             for namespace, key, value in (("own", "blocking", 2), ("server", "k", 3), ("server", "blocking", 4)):
                 item = (await s.get(f"/store/items?namespace={namespace}&key={key}")).json()
                 assert item["value"] == {"v": value}
+            assert await searches_by_meaning(s, os.getpid()) is (processes == 0)
             await told_and_changed(s)
             await asks_and_streams(s)
             if processes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runyard.storage.sqlite.connection import connect, migrate
+from runyard.vectors import unit_vector
 
 TEXTS = ("", "a", "B", "ä", "z\u0301", "\u2028", "𐍈", "-", "a b", "~", "%s", "\\", "'", '"', "\t\n", "ﬀ", "\ue000")
 INTEGERS = (0, 1, -1, 7, 2**31 - 1, -(2**31))
@@ -67,7 +68,11 @@ def fitting(chance: random.Random, table: str, number: int) -> dict[str, Any]:
         case "threads":
             return {
                 "thread_id": unique, "status": chance.choice(("idle", "busy", "interrupted", "error")),
-                "floor_seq": number, "last_seq": 2**60 + number,
+                "floor_seq": number, "last_seq": 2**60 + number, "updated_at": 2**61,
+                **chance.choice(
+                    ({"ttl": None, "ttl_strategy": None}, {"ttl": 2**60, "ttl_strategy": "delete"},
+                     {"ttl": 1, "ttl_strategy": "keep_latest", "cut_at": 2**61})
+                ),
             }  # fmt: skip
         case "runs":
             return {
@@ -103,6 +108,9 @@ def fitting(chance: random.Random, table: str, number: int) -> dict[str, Any]:
         case "crons":
             fires = chance.choice(({"enabled": 1, "next_at": 2**62}, {"enabled": 0, "next_at": None}))
             return {"cron_id": unique, "on_run_completed": chance.choice((None, "delete", "keep")), **fires}
+        case "vectors":
+            numbers = [chance.uniform(-1, 1) for _ in range(chance.randint(1, 5))]
+            return {"key": unique, "number": number + 1, "vector": unit_vector(numbers, len(numbers))}
         case "traces":
             return {"run_id": unique}
         case "records":

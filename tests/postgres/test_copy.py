@@ -25,6 +25,7 @@ from runyard.storage.postgres import PostgresStorage
 from runyard.storage.postgres.copy_target import CopyTarget
 from runyard.storage.sqlite.connection import FileLock, connect
 from runyard.storage.sqlite.copy_source import CopySource
+from runyard.vectors import unpacked
 
 
 class Cut(Exception):
@@ -104,6 +105,8 @@ def is_the_same(source: Path, target: str) -> dict[str, int]:
         if name == "checkpoints":
             columns, there = [*columns, "rowid"], [*columns, "number"]
         rows = here.execute(f"SELECT {', '.join(columns)} FROM {name}").fetchall()
+        if name == "vectors":
+            rows = [(*row[:-1], unpacked(row[-1])) for row in rows]
         found = ask(target, f"SELECT {', '.join(there)} FROM {name}")
         assert sorted(map(repr, found)) == sorted(map(repr, rows)), name
         counts[name] = len(rows)

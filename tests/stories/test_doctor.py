@@ -47,11 +47,12 @@ def test_where_all_is_well_it_says_what_would_be_served(tmp_path: Path) -> None:
 
 def test_retention_and_traces_are_told(tmp_path: Path) -> None:
     ages = {"RUNYARD_RUN_RETENTION": "604800", "RUNYARD_STATELESS_RETENTION": "90"}
-    told = diagnosis(tmp_path, ECHO, "--traces", OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318", **ages)
+    cut = {"RUNYARD_THREAD_RETENTION": "172800", "RUNYARD_THREAD_RETENTION_STRATEGY": "keep_latest"}
+    told = diagnosis(tmp_path, ECHO, "--traces", OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318", **ages, **cut)
     assert found(told, "retention") == [
         (
             "ok",
-            "kept are finished runs 7 days, their events 7 days, idle threads for ever; "
+            "kept are finished runs 7 days, their events 7 days, histories of idle threads 2 days; "
             "runs without a thread 90 seconds",
         )
     ]
@@ -139,9 +140,11 @@ def test_what_langgraph_json_asks_for_is_told_key_by_key(tmp_path: Path) -> None
     (tmp_path / "app.py").write_text("from starlette.applications import Starlette\n\napp = Starlette()\n")
     manifest = {
         "http": {"app": "app.py:app", "disable_store": True, "cors": {"allow_origins": ["https://a.example"]}},
-        "checkpointer": {"ttl": {"default_ttl": 2}}, "store": {"ttl": {"default_ttl": 5}}, "encryption": {},
+        "checkpointer": {"ttl": {"default_ttl": 2, "strategy": "keep_latest"}}, "encryption": {},
+        "store": {"ttl": {"default_ttl": 5}, "index": {"embed": "embed.py:embed", "dims": 3}},
         "python_version": "3.12", "webhooks": {"headers": {"X-Team": "red"}},
     }  # fmt: skip
+    (tmp_path / "embed.py").write_text("def embed(texts):\n    return [[1, 2, 3] for _ in texts]\n")
     manifest["http"]["configurable_headers"] = {"includes": ["x-user-id"]}
     (tmp_path / "langgraph.json").write_text(json.dumps(manifest))
     told = found(diagnosis(tmp_path, ECHO, "langgraph.json", RUNYARD_THREAD_RETENTION="7"), "langgraph.json")
@@ -149,11 +152,10 @@ def test_what_langgraph_json_asks_for_is_told_key_by_key(tmp_path: Path) -> None
     assert weights == {
         "http.app": "ok", "http.disable_*": "ok", "http.cors": "ok", "checkpointer.ttl": "ok", "store.ttl": "ok",
         "encryption": "warning", "python_version": "ok", "webhooks.headers": "warning",
-        "http.configurable_headers": "ok",
+        "http.configurable_headers": "ok", "store.index": "ok",
     }  # fmt: skip
-    assert "checkpointer.ttl: thread_retention is 7 seconds; the setting thread_retention wins over 120" in [
-        text for _, text in told
-    ]
+    wins = "thread_retention is 7 seconds, and then histories are cut; the setting thread_retention wins over 120"
+    assert f"checkpointer.ttl: {wins}" in [text for _, text in told]
     (tmp_path / "langgraph.json").write_text('{"http": {"app": "gone.py:app"}}')
     (problem,) = found(diagnosis(tmp_path, ECHO, "langgraph.json", code=1), "langgraph.json")
     assert problem[0] == "problem"

@@ -127,6 +127,9 @@ class Run(RunCreate, kw_only=True, omit_defaults=True):
     updated_at: Time
     metadata: JsonObject  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]  (always set)
     error: Failure | UnsetType = UNSET
+    cancel_reason: Annotated[str, Meta(description="Why it was cancelled, where a cancel has said so.")] | UnsetType = (
+        UNSET
+    )
 
 
 class RunWaitResponse(Answer, kw_only=True):
@@ -230,10 +233,16 @@ class Item(Answer, kw_only=True):
     updated_at: Time
 
 
+class FoundItem(Item, kw_only=True):
+    """A document that was found; `score` where it was searched for by meaning."""
+
+    score: float | UnsetType = UNSET
+
+
 class SearchItemsResponse(Answer, kw_only=True):
     """The items that a search found."""
 
-    items: list[Item]
+    items: list[FoundItem]
 
 
 class Ok(Answer, kw_only=True):
@@ -359,9 +368,10 @@ def thread_state(snapshot: Snapshot) -> bytes:
 
 def item(item: items.Item) -> bytes:
     """An item as JSON text."""
-    times = f',"created_at":"{rfc3339(item.created_at)}","updated_at":"{rfc3339(item.updated_at)}"}}'
+    times = f',"created_at":"{rfc3339(item.created_at)}","updated_at":"{rfc3339(item.updated_at)}"'
+    score = b"" if item.score is None else b',"score":' + _encode(item.score)
     name = b'{"namespace":' + _encode(item.namespace) + b',"key":' + _encode(item.key)
-    return name + b',"value":' + item.value + times.encode()
+    return name + b',"value":' + item.value + times.encode() + score + b"}"
 
 
 def agent(agent: agents.Agent) -> bytes:

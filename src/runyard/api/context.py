@@ -10,6 +10,7 @@ from runyard.api.auth import Keys
 from runyard.api.authorization.authority import Authority
 from runyard.api.authorization.guard import Guard
 from runyard.api.gate import Cors
+from runyard.api.indexed import IndexedItems
 from runyard.api.pulse import Pulse
 from runyard.api.streaming.detached import Detached
 from runyard.catalog import Catalog
@@ -35,6 +36,7 @@ class ApiContext:
     verbs: Lifecycle
     streams: Streams
     storage: Storage
+    items: IndexedItems
     inspection: Inspection
     catalog: Catalog
     timetable: Timetable

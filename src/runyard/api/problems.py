@@ -27,6 +27,8 @@ _STATUS: dict[type[RunyardError], int] = {
     errors.AgentFailed: 502,
     errors.AgentTimeout: 504,
     errors.AgentElsewhere: 501,
+    errors.EmbeddingFailed: 502,
+    errors.EmbeddingTimeout: 504,
     errors.Unavailable: 503,
     errors.StorageError: 503,
 }

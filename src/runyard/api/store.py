@@ -23,13 +23,14 @@ async def put_item(call: Call) -> None:
     body = await call.body(wire.STORE_PUT)
     now = call.api.verbs.clock.now()
     expires_at = call.api.lasting.until(now, None if body.ttl is UNSET else body.ttl)
-    await call.api.storage.put_item(
+    await call.api.items.put_item(
         call.owner,
         check_namespace(body.namespace),
         _key(body.key),
         _encode(body.value),
         now,
         expires_at=expires_at,
+        index=None if body.index is UNSET else body.index,
     )
     await call.no_content()
 
@@ -39,7 +40,7 @@ async def delete_item(call: Call) -> None:
     """Delete an item"""
     body = await call.body(wire.STORE_DELETE)
     now = call.api.verbs.clock.now()
-    await call.api.storage.delete_item(call.owner, _namespace(body.namespace), _key(body.key), now)
+    await call.api.items.delete_item(call.owner, _namespace(body.namespace), _key(body.key), now)
     await call.no_content()
 
 
@@ -53,7 +54,7 @@ async def get_item(call: Call) -> None:
         # The protocol lists a 400 for this operation alone; a namespace in a body is a 422 like any other field.
         raise Refused(400, error.reason, error.message, **error.metadata) from None
     now = call.api.verbs.clock.now()
-    item = await call.api.storage.get_item(call.owner, namespace, _key(query.key), now)
+    item = await call.api.items.get_item(call.owner, namespace, _key(query.key), now)
     await _used(call, [item], now)
     await call.answer(answers.item(item))
 
@@ -62,7 +63,7 @@ async def get_item(call: Call) -> None:
 async def search_items(call: Call) -> None:
     """Search for items below a namespace prefix
 
-    Updated last comes first.
+    Updated last comes first; with a query, those whose meaning is nearest to its.
     """
     body = await call.body(wire.STORE_SEARCH)
     search = ItemSearch(
@@ -72,7 +73,7 @@ async def search_items(call: Call) -> None:
         offset=body.offset,
     )
     now = call.api.verbs.clock.now()
-    found = await call.api.storage.search_items(call.owner, search, now)
+    found = await call.api.items.search_items(call.owner, search, now, None if body.query is UNSET else body.query)
     await _used(call, found, now)
     await call.answer(b'{"items":' + answers.array(map(answers.item, found)) + b"}")
 
@@ -91,7 +92,7 @@ async def list_namespaces(call: Call) -> None:
         limit=body.limit,
         offset=body.offset,
     )
-    found = await call.api.storage.namespaces(call.owner, query, call.api.verbs.clock.now())
+    found = await call.api.items.namespaces(call.owner, query, call.api.verbs.clock.now())
     await call.answer(_encode(found))
 
 
@@ -99,7 +100,7 @@ async def _used(call: Call, found: Sequence[Item], now: int) -> None:
     """Items that are kept for a time after they were last used have been, where the server is told to count reading."""
     places = [(item.namespace, item.key) for item in found if item.ttl is not None]
     if places and call.api.lasting.refresh:
-        await call.api.storage.touch_items(call.owner, places, now)
+        await call.api.items.touch_items(call.owner, places, now)
 
 
 def _namespace(labels: list[str] | UnsetType) -> Namespace:

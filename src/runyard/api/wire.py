@@ -28,6 +28,10 @@ _CENTURY_SECONDS = 3_155_760_000
 Limit = Annotated[int, Meta(ge=1, le=1000, description="Maximum number to return.")]
 ClampedLimit = Annotated[int, Meta(ge=1, description="Maximum number to return; above 1000 it counts as 1000.")]
 Offset = Annotated[int, Meta(ge=0, le=_LARGEST, description="Offset to start from.")]
+ItemFields = Annotated[
+    bool | Annotated[list[Annotated[str, Meta(max_length=1000)]], Meta(max_length=64)],
+    Meta(description="Paths of what is embedded for searches by meaning; false for nothing."),
+]
 ThreadStatus = Literal["idle", "busy", "interrupted", "error"]
 RunStatus = Literal["pending", "error", "success", "timeout", "interrupted"]
 DeliveryStatus = Literal["pending", "delivered", "parked"]
@@ -352,6 +356,7 @@ class StorePutRequest(Wire, kw_only=True):
     key: str
     value: JsonObject
     ttl: Ttl | UnsetType = UNSET
+    index: ItemFields | UnsetType = UNSET
 
 
 class StoreDeleteRequest(Wire, kw_only=True):
@@ -369,7 +374,7 @@ class ItemQuery(Wire, kw_only=True):
 
 
 class StoreSearchRequest(Wire, kw_only=True):
-    """Which items to list, updated last first."""
+    """Which items to list, updated last first; with a query, the nearest to what that means."""
 
     namespace_prefix: list[Label] | None = None
     filter: (
@@ -378,6 +383,9 @@ class StoreSearchRequest(Wire, kw_only=True):
     ) = None
     limit: Limit = 10
     offset: Offset = 0
+    query: (
+        Annotated[str, Meta(description="What is searched for by its meaning: the nearest come first.")] | UnsetType
+    ) = UNSET
 
 
 class StoreListNamespacesRequest(Wire, kw_only=True):

@@ -161,10 +161,11 @@ def _database(facts: Mapping[str, Any]) -> Generator[Finding]:
 
 
 def _retention(settings: Settings) -> Finding:
+    cuts = settings.thread_retention_strategy == "keep_latest"
     ages = {
         "finished runs": settings.run_retention,
         "their events": settings.event_retention or settings.run_retention,
-        "idle threads": settings.thread_retention,
+        "histories of idle threads" if cuts else "idle threads": settings.thread_retention,
     }
     told = [f"{what} {_age(seconds) if seconds else 'for ever'}" for what, seconds in ages.items()]
     stateless = f"runs without a thread {_age(settings.stateless_retention)}"

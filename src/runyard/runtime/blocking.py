@@ -18,6 +18,7 @@ from runyard.runtime.context import OVER, About, or_cancelled, take_pieces
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.draft import DataKind, Draft
 from runyard.runtime.execution import OWN, Execution, Scope
+from runyard.runtime.index import Fields
 from runyard.runtime.parts import SubAgent, Tool
 from runyard.runtime.store import StoreItem
 
@@ -201,15 +202,15 @@ class SyncCalls(About):
         """Waits while too many writes are not yet durable."""
         self._waits.room()
 
-    def change_store(self, make: Callable[[int], StoreCall]) -> None:
-        """A recorded store call."""
+    def change_store(self, make: Callable[[int], StoreCall], fields: Fields = None) -> None:
+        """A recorded store call: what it sends, and what of an item is embedded."""
         with self._waits.turn:
             self.enter()
             step = self._execution.store_begins(self._scope)
         if step.record is not None:
             return
         try:
-            store.checked(self._waits.reply(make))
+            store.checked(self._waits.reply(self._embedding(make, fields, None)))
         except BaseException:
             with self._waits.turn:
                 self._execution.step_fails(step)
@@ -218,11 +219,26 @@ class SyncCalls(About):
             self._execution.step_ends(step, None)
         self.room()
 
-    def read_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
-        """A store call that changes nothing."""
+    def read_store(self, make: Callable[[int], StoreCall], query: str | None = None) -> StoreReply:
+        """A store call that changes nothing: what it sends, and what is searched for by its meaning."""
         with self._waits.turn:
             self.enter()
-        return self._waits.reply(make)
+        return self._waits.reply(self._embedding(make, None, query))
+
+    def _embedding(
+        self, make: Callable[[int], StoreCall], fields: Fields, query: str | None
+    ) -> Callable[[int], StoreCall]:
+        """What makes the same call with the vectors of its texts."""
+        end = self._execution.end
+
+        def embedded(number: int) -> StoreCall:
+            call = make(number)
+            texts = store.texts_of(call, end.index, fields, query)
+            if texts and end.index is not None:
+                return store.with_meanings(call, end.index.meanings_now(texts, end.loop))
+            return call
+
+        return embedded
 
     def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = fn(*args, **kwargs)
@@ -391,11 +407,20 @@ class SyncStore:
     def __init__(self, ctx: SyncCalls) -> None:
         self._ctx = ctx
 
-    def put(self, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None = None) -> None:
-        """Adds or replaces a document; `ttl` is in minutes, None is the server's own (by default for ever)."""
+    def put(
+        self,
+        namespace: Sequence[str],
+        key: str,
+        value: Mapping[str, Any],
+        ttl: float | None = None,
+        index: Fields = None,
+    ) -> None:
+        """Adds or replaces a document; `ttl` is in minutes, None is the server's own (by default for ever). `index` are
+        the paths of what searches by meaning find it by, False for nothing, None for what `store.index` of
+        `langgraph.json` says."""
         limit = self._ctx.limit
         ttl = self._ctx.ttl if ttl is None else ttl
-        self._ctx.change_store(lambda call: store.put(call, namespace, key, value, ttl, limit))
+        self._ctx.change_store(lambda call: store.put(call, namespace, key, value, ttl, limit), index)
 
     def get(self, namespace: Sequence[str], key: str) -> StoreItem | None:
         """A document; None where there is none."""
@@ -411,9 +436,12 @@ class SyncStore:
         filter: Mapping[str, Any] | None = None,
         limit: int = 10,
         offset: int = 0,
+        query: str | None = None,
     ) -> list[StoreItem]:
-        """Documents below a namespace whose fields pass the filter, those updated last first."""
-        return store.items(self._ctx.read_store(lambda call: store.search(call, prefix, filter, limit, offset)))
+        """Documents below a namespace whose fields pass the filter, those updated last first; with a `query`, those
+        whose meaning is nearest to it, with their `score`."""
+        found = self._ctx.read_store(lambda call: store.search(call, prefix, filter, limit, offset), query)
+        return store.items(found)
 
     def namespaces(self, prefix: Sequence[str] = ()) -> list[tuple[str, ...]]:
         """The namespaces that have documents."""

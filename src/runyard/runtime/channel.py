@@ -30,6 +30,7 @@ from runyard.runtime.contract import (
     StateCall,
     StateReply,
     Stop,
+    StoreAnswer,
     StoreCall,
     Stored,
     StoreReply,
@@ -38,6 +39,7 @@ from runyard.runtime.contract import (
 )
 from runyard.runtime.crew import Crew
 from runyard.runtime.inbox import Inbox
+from runyard.runtime.index import Index
 from runyard.runtime.injected import Mailbox
 from runyard.runtime.lane import Lane
 from runyard.telemetry import say
@@ -86,6 +88,7 @@ class AgentEnd:
         "crew",
         "direct",
         "disturbed_by",
+        "index",
         "loop",
         "mailbox",
         "on_stop",
@@ -101,8 +104,11 @@ class AgentEnd:
         engine: Bridge,
         to_engine: Callable[[FromAgent], None],
         run_id: str,
+        index: Index | None = None,
     ) -> None:
         self.loop = loop
+        self.index = index
+        """What makes vectors of texts, where the store has an index of meanings."""
         self.crew = crew
         self.run_id = run_id
         self.disturbed_by = ""
@@ -309,7 +315,7 @@ def _drop(_: FromAgent) -> None:
 class ThreadInvocation(Inbox):
     """The engine's end of one attempt. Used in the engine's loop only."""
 
-    __slots__ = ("_agent", "_engine", "_gone", "_heard", "_injected", "_start", "_stop", "end", "lane")
+    __slots__ = ("_agent", "_engine", "_gone", "_heard", "_index", "_injected", "_start", "_stop", "end", "lane")
 
     def __init__(
         self,
@@ -318,8 +324,10 @@ class ThreadInvocation(Inbox):
         engine: Bridge,
         gone: Callable[[ThreadInvocation], None],
         heard: Callable[[FromAgent], None] | None,
+        index: Index | None,
     ) -> None:
         super().__init__()
+        self._index = index
         self.lane: Lane | None = None
         """Where it executes, or is to begin; None while it waits in line."""
         self.end: AgentEnd | None = None
@@ -364,7 +372,7 @@ class ThreadInvocation(Inbox):
         """Has it begin on a lane."""
         lane.load += 1
         self.lane = lane
-        self.end = AgentEnd(lane.loop, lane.crew, self._engine, self._arrive, self._start.run.run_id)
+        self.end = AgentEnd(lane.loop, lane.crew, self._engine, self._arrive, self._start.run.run_id, self._index)
         lane.bridge.post(self._begin, self.end)
         for message in self._injected:
             lane.bridge.post(self.end.deliver, message)
@@ -425,7 +433,12 @@ class ThreadHost:
         self._running: set[ThreadInvocation] = set()
         self._idle: asyncio.Event | None = None
         self._switch_interval: float | None = None
+        self._index: Index | None = None
         self._closed = False
+
+    def attach(self, answer: StoreAnswer, index: Index | None) -> None:
+        """Gives code what makes vectors for its calls of the store; those are answered by its attempts."""
+        self._index = index
 
     def start(self) -> None:
         """Does nothing: lanes start quickly enough with the first run."""
@@ -447,7 +460,7 @@ class ThreadHost:
         loop = asyncio.get_running_loop()
         if self._engine is None or self._engine[0] is not loop:
             self._engine = (loop, Bridge(loop))
-        invocation = ThreadInvocation(cast(Executable, agent), start, self._engine[1], self._gone, heard)
+        invocation = ThreadInvocation(cast(Executable, agent), start, self._engine[1], self._gone, heard, self._index)
         self._running.add(invocation)
         self._place(invocation)
         return invocation

@@ -34,10 +34,11 @@ from runyard.runtime.contract import (
     StoreReply,
     UsesStore,
 )
+from runyard.runtime.index import Index
 from runyard.runtime.inside import ServerPiece, ServerRequest, UsesServer
 from runyard.runtime.lane import new_event_loop
 from runyard.runtime.link import HEAD, Link, framed
-from runyard.runtime.load import load_targets
+from runyard.runtime.load import load_index, load_targets
 from runyard.runtime.packets import (
     Begin,
     Close,
@@ -61,8 +62,11 @@ _SIGKILL_WITH_PARENT = 1
 class AgentSide:
     """What the engine's process talks to."""
 
-    def __init__(self, sock: socket.socket, agents: dict[str, LoadedAgent], threads: int) -> None:
+    def __init__(
+        self, sock: socket.socket, agents: dict[str, LoadedAgent], threads: int, index: Index | None = None
+    ) -> None:
         self._agents = agents
+        self._index = index
         self._host = ThreadHost(threads)
         self._attempts: dict[int, ThreadInvocation] = {}
         self._link: Link[FromProcess, ToProcess] = Link(sock, read_to_process, self._hear, _end_now)
@@ -74,9 +78,10 @@ class AgentSide:
 
     async def serve(self) -> None:
         """Executes attempts until the engine says that there are no more."""
+        self._host.attach(self._ask_server, self._index)
         for loaded in self._agents.values():
             if isinstance(loaded, UsesStore):
-                loaded.attach(self._ask_server)
+                loaded.attach(self._ask_server, self._index)
             if isinstance(loaded, UsesServer):
                 loaded.attach_server(self._request)
         self._link.send(Ready({agent_id: loaded.agent.version for agent_id, loaded in self._agents.items()}))
@@ -176,6 +181,7 @@ def main() -> None:
     close_traces = _traces(setup)
     try:
         agents = {loaded.agent.agent_id: loaded for loaded in load_targets(setup.targets, Path(setup.folder))}
+        index = load_index(setup.targets, Path(setup.folder))
     except RunyardError as error:
         sock.sendall(framed(Unable(error.message)))
         return
@@ -184,7 +190,7 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(AgentSide(sock, agents, setup.threads).serve())
+        runner.run(AgentSide(sock, agents, setup.threads, index).serve())
     close_traces()
 
 

@@ -12,7 +12,7 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import msgspec
 
@@ -21,6 +21,7 @@ from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.draft import DataKind, Draft
 from runyard.runtime.execution import OWN, Execution, Scope
+from runyard.runtime.index import Fields
 from runyard.runtime.parts import SubAgent, Tool
 from runyard.runtime.store import StoreItem
 
@@ -211,28 +212,34 @@ class Calls(About):
         if self._execution.end.credit():
             await _room(self._execution.end)
 
-    async def _ask_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
+    async def _ask_store(
+        self, make: Callable[[int], StoreCall], fields: Fields = None, query: str | None = None
+    ) -> StoreReply:
         end = self._execution.end
+        call = make(end.next_call())
+        texts = store.texts_of(call, end.index, fields, query)
+        if texts and end.index is not None:
+            call = store.with_meanings(call, await end.index.meanings(texts))
         reply: asyncio.Future[StoreReply | None] = end.loop.create_future()
-        end.when_replied(make(end.next_call()), functools.partial(resolve, reply))
+        end.when_replied(call, functools.partial(resolve, reply))
         return or_cancelled(await reply)
 
-    async def _change_store(self, make: Callable[[int], StoreCall]) -> None:
+    async def _change_store(self, make: Callable[[int], StoreCall], fields: Fields = None) -> None:
         await self._enter()
         step = self._execution.store_begins(self._scope)
         if step.record is not None:
             return
         try:
-            store.checked(await self._ask_store(make))
+            store.checked(await self._ask_store(make, fields))
         except BaseException:
             self._execution.step_fails(step)
             raise
         self._execution.step_ends(step, None)
         await self._room()
 
-    async def _read_store(self, make: Callable[[int], StoreCall]) -> StoreReply:
+    async def _read_store(self, make: Callable[[int], StoreCall], query: str | None = None) -> StoreReply:
         await self._enter()
-        return await self._ask_store(make)
+        return await self._ask_store(make, query=query)
 
 
 class Context(Calls):
@@ -402,6 +409,18 @@ class Message(Draft):
         await self._room()
 
 
+class Changes(Protocol):
+    """A recorded store call: what it sends, and what of an item is embedded."""
+
+    def __call__(self, make: Callable[[int], StoreCall], fields: Fields = None) -> Awaitable[None]: ...
+
+
+class Reads(Protocol):
+    """A store call that changes nothing: what it sends, and what is searched for by its meaning."""
+
+    def __call__(self, make: Callable[[int], StoreCall], query: str | None = None) -> Awaitable[StoreReply]: ...
+
+
 class Store:
     """Documents by namespace and key. Writes are recorded and not done again by a later attempt; reads are not, so
     what must stay the same is read in a `step`."""
@@ -412,18 +431,27 @@ class Store:
         self,
         limit: int,
         ttl: float | None,
-        change: Callable[[Callable[[int], StoreCall]], Awaitable[None]],
-        read: Callable[[Callable[[int], StoreCall]], Awaitable[StoreReply]],
+        change: Changes,
+        read: Reads,
     ) -> None:
         self._limit = limit
         self._ttl = ttl
         self._change = change
         self._read = read
 
-    async def put(self, namespace: Sequence[str], key: str, value: Mapping[str, Any], ttl: float | None = None) -> None:
-        """Adds or replaces a document; `ttl` is in minutes, None is the server's own (by default for ever)."""
+    async def put(
+        self,
+        namespace: Sequence[str],
+        key: str,
+        value: Mapping[str, Any],
+        ttl: float | None = None,
+        index: Fields = None,
+    ) -> None:
+        """Adds or replaces a document; `ttl` is in minutes, None is the server's own (by default for ever). `index` are
+        the paths of what searches by meaning find it by, False for nothing, None for what `store.index` of
+        `langgraph.json` says."""
         ttl = self._ttl if ttl is None else ttl
-        await self._change(lambda call: store.put(call, namespace, key, value, ttl, self._limit))
+        await self._change(lambda call: store.put(call, namespace, key, value, ttl, self._limit), index)
 
     async def get(self, namespace: Sequence[str], key: str) -> StoreItem | None:
         """A document; None where there is none."""
@@ -440,10 +468,11 @@ class Store:
         filter: Mapping[str, Any] | None = None,
         limit: int = 10,
         offset: int = 0,
+        query: str | None = None,
     ) -> list[StoreItem]:
         """Documents below a namespace whose fields pass the filter (a value, or `{"$gt": 1}` and the like), those
-        updated last first."""
-        reply = await self._read(lambda call: store.search(call, prefix, filter, limit, offset))
+        updated last first; with a `query`, those whose meaning is nearest to it, with their `score`."""
+        reply = await self._read(lambda call: store.search(call, prefix, filter, limit, offset), query)
         return store.items(reply)
 
     async def namespaces(self, prefix: Sequence[str] = ()) -> list[tuple[str, ...]]:

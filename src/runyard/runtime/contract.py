@@ -27,6 +27,8 @@ from runyard.checkpoints import Changes, PendingWrite, Question, Snapshot, Sourc
 from runyard.events import Entry, ExtraMode
 from runyard.items import Item, ItemSearch, Lasting, NamespaceQuery
 from runyard.runtime.chores import Chore
+from runyard.runtime.index import Index
+from runyard.vectors import Vector
 
 Durability = Literal["sync", "async", "exit"]
 """When a graph's checkpoint is durable: before its next step, while that executes, or only as the run ends."""
@@ -175,6 +177,8 @@ class StoreCall(msgspec.Struct, frozen=True):
     value: bytes = b""
     ttl: float | None = None
     """Minutes until a put item expires."""
+    vectors: tuple[Vector, ...] = ()
+    """What a put item means."""
     search: ItemSearch | None = None
     query: NamespaceQuery = NamespaceQuery()
     refresh: bool = False
@@ -303,10 +307,11 @@ class LoadedAgent(Protocol):
 
 @runtime_checkable
 class UsesStore(Protocol):
-    """An agent whose code reads and writes the store when none of its runs executes, too; or a host of such agents."""
+    """An agent whose code reads and writes the store when none of its runs executes, too; or a host of agents."""
 
-    def attach(self, answer: StoreAnswer) -> None:
-        """Gives it what answers its calls; called in the loop in which `answer` is."""
+    def attach(self, answer: StoreAnswer, index: Index | None) -> None:
+        """Gives it what answers its calls, and what makes vectors for them where there is an index of meanings; called
+        in the loop in which `answer` is."""
         ...
 
 

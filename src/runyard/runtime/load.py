@@ -16,11 +16,15 @@ import traceback
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from runyard.errors import InvalidInput, Unsupported
 from runyard.runtime.contract import LoadedAgent
 from runyard.runtime.function import FunctionAgent
+from runyard.runtime.index import Index
+
+if TYPE_CHECKING:
+    from runyard.runtime.langgraph.manifest import StoreIndex
 
 FORMS = "path/to/file.py, path/to/file.py:name, a folder, package.module, package.module:name or langgraph.json"
 
@@ -67,6 +71,33 @@ def load_targets(targets: Sequence[str], base: Path) -> list[LoadedAgent]:
                 )
             _check(target, agent)
     return [agent.loaded for agent in found.values()]
+
+
+def load_index(targets: Sequence[str], base: Path) -> Index | None:
+    """The index of meanings that the first `langgraph.json` among the targets asks for. Their environments and folders
+    are in place.
+
+    Raises:
+        InvalidInput: what it names is not there, or is no embedding.
+        Unsupported: something that it needs is not installed.
+    """
+    for target in targets:
+        if target.endswith(".json"):
+            from runyard.runtime.langgraph.manifest import read
+
+            path = base / target
+            store = read(target, path)[0].store
+            if store is not None and store.index is not None:
+                return make_index(target, path.resolve().parent, store.index)
+    return None
+
+
+def make_index(target: str, folder: Path, wanted: StoreIndex) -> Index:
+    """The index that a file in a folder asks for; raises as `load_index`."""
+    _langgraph(target, "asks for store.index")
+    from runyard.runtime.langgraph.index import index_of
+
+    return index_of(target, folder, wanted)
 
 
 def agents_of(target: str, base: Path) -> list[Found]:
@@ -168,12 +199,12 @@ def _found(
     return Found(graph, graph.id, place, value)
 
 
-def _langgraph(target: str) -> None:
+def _langgraph(target: str, why: str = "names a graph") -> None:
     try:
         importlib.import_module("runyard.runtime.langgraph.agent")
     except ImportError as error:
         raise Unsupported(
-            f"target {target!r} names a graph, but {error.name} is not installed: pip install 'runyard[langgraph]'",
+            f"target {target!r} {why}, but {error.name} is not installed: pip install 'runyard[langgraph]'",
             field="agents",
         ) from None
 
@@ -211,6 +242,15 @@ def import_module(target: str, name: str, base: Path) -> ModuleType:
             return importlib.import_module(name)
     except BaseException as error:
         raise _not_imported(target, error) from error
+
+
+def is_importable(name: str, base: Path) -> bool:
+    """Whether there is a module of that name, which has no dot. Imports nothing."""
+    try:
+        with _on_path(base.resolve()):
+            return name.isidentifier() and importlib.util.find_spec(name) is not None
+    except ValueError:  # one that was made by hand
+        return name in sys.modules
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from runyard.runtime.contract import (
     ToAgent,
 )
 from runyard.runtime.inbox import Inbox
+from runyard.runtime.index import Index
 from runyard.runtime.inside import ServerAnswer, ServerPiece
 from runyard.runtime.packets import (
     FromProcess,
@@ -192,8 +193,8 @@ class ProcessHost:
         """Says which agents, by ids and versions, the engine goes by."""
         self._agents = agents
 
-    def attach(self, answer: StoreAnswer) -> None:
-        """Gives it what answers calls of stores that belong to no attempt."""
+    def attach(self, answer: StoreAnswer, index: Index | None) -> None:
+        """Gives it what answers calls of stores that belong to no attempt. Its processes have an index of their own."""
         self._answer = answer
 
     def attach_server(self, answer: ServerAnswer) -> None:

@@ -8,10 +8,11 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from runyard.errors import InvalidInput, RunyardError
+from runyard.errors import InvalidInput, RunyardError, Unsupported
 from runyard.items import Item, ItemSearch, NamespaceQuery, check_filter, check_namespace
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.describe import shown
+from runyard.runtime.index import NO_INDEX, Fields, Index, Meanings, Texts
 from runyard.runtime.plain import check_name, encode
 from runyard.runtime.signals import NotSerialisable
 
@@ -27,13 +28,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StoreItem(msgspec.Struct, frozen=True):
-    """A document with its place and times."""
+    """A document with its place and times; `score` says how near it is to the query of a search by meaning."""
 
     namespace: tuple[str, ...]
     key: str
     value: dict[str, Any]
     created_at: datetime
     updated_at: datetime
+    score: float | None = None
 
 
 def put(
@@ -84,6 +86,29 @@ def namespaces(call: int, prefix: Sequence[str]) -> StoreCall:
     return StoreCall(call, "namespaces", query=NamespaceQuery(prefix=_namespace(prefix)))
 
 
+def texts_of(call: StoreCall, index: Index | None, fields: Fields, query: str | None) -> Texts:
+    """What is to be embedded for a call: what is at the fields of an item that is put, or the query of a search.
+
+    Raises:
+        Unsupported: something is asked for by name, and there is no index.
+        InvalidInput: there is too much of it.
+    """
+    if index is None:
+        if fields or query:
+            raise Unsupported(f"{'index' if fields else 'query'}: {NO_INDEX}", field="index" if fields else "query")
+        return Texts()
+    if call.method == "put":
+        return Texts([index.texts(msgspec.json.decode(call.value), fields)])
+    return Texts(queries=[query] if query else [])
+
+
+def with_meanings(call: StoreCall, meanings: Meanings) -> StoreCall:
+    """The same with the vectors of its texts."""
+    if call.search is None:
+        return msgspec.structs.replace(call, vectors=tuple(meanings.items[0]))
+    return msgspec.structs.replace(call, search=msgspec.structs.replace(call.search, meaning=meanings.queries[0]))
+
+
 def checked(reply: StoreReply) -> StoreReply:
     """The reply itself, where the call did what it should. An absent item is no error.
 
@@ -106,6 +131,7 @@ def _item(item: Item) -> StoreItem:
         msgspec.json.decode(item.value),
         _EPOCH + timedelta(microseconds=item.created_at),
         _EPOCH + timedelta(microseconds=item.updated_at),
+        item.score,
     )
 
 

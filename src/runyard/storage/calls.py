@@ -50,7 +50,14 @@ async def answer(storage: Storage, owner: str, call: StoreCall, now: int, attemp
         case "put":
             expires_at = None if call.ttl is None else now + int(call.ttl * _MICROSECONDS_PER_MINUTE)
             await storage.put_item(
-                owner, call.namespace, call.key, call.value, now, expires_at=expires_at, attempt=attempt
+                owner,
+                call.namespace,
+                call.key,
+                call.value,
+                now,
+                expires_at=expires_at,
+                vectors=call.vectors,
+                attempt=attempt,
             )
             return StoreReply(call.call)
         case "delete":

@@ -23,6 +23,7 @@ from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery
 from runyard.runs import Attempt, CancelAction, Failure, NewRun, Outcome, Run, RunFilter
 from runyard.runtime.contract import Injected, Record
 from runyard.threads import Expiry, Thread, ThreadFilter, Ttl
+from runyard.vectors import Vector
 
 STORAGE_PATIENCE = 0.5
 """Seconds between tries of those who do not give up while the database fails (a full disk)."""
@@ -407,9 +408,18 @@ class Storage(Protocol):
         ...
 
     async def cancel(
-        self, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
+        self,
+        owner: str,
+        run_id: str,
+        action: CancelAction,
+        now: int,
+        expires_at: int | None,
+        reason: str | None = None,
     ) -> Cancelled:
-        """Raises `NotFound`, `Conflict` rollback_not_latest."""
+        """`reason` is noted in the request of a run that has not finished, unless another is there.
+
+        Raises `NotFound`, `Conflict` rollback_not_latest.
+        """
         ...
 
     async def abandon(self, attempt: Attempt, now: int, expires_at: int | None) -> Run:
@@ -555,9 +565,11 @@ class Storage(Protocol):
         now: int,
         *,
         expires_at: int | None = None,
+        vectors: Sequence[Vector] = (),
         attempt: Attempt | None = None,
     ) -> None:
-        """Upserts; `created_at` of an existing item stays. Raises `LeaseLost` for an attempt without its lease."""
+        """Upserts; `created_at` of an existing item stays. `vectors`, all of one length, are what it means: they take
+        the place of those that it had, and go with it. Raises `LeaseLost` for an attempt without its lease."""
         ...
 
     async def get_item(self, owner: str, namespace: Namespace, key: str, now: int) -> Item:
@@ -578,7 +590,12 @@ class Storage(Protocol):
         ...
 
     async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
-        """Updated last comes first."""
+        """Updated last comes first; the nearest, where `query` has a meaning. Raises `Unsupported` where this database
+        cannot search by meaning (see `check_meanings`)."""
+        ...
+
+    def check_meanings(self) -> None:
+        """Raises `Unsupported` where something has to be installed for searches by meaning."""
         ...
 
     async def namespaces(self, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:

@@ -7,12 +7,13 @@ migration adds goes along by itself, or is refused by its name where the two dif
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from runyard.errors import StorageError
+from runyard.vectors import packed, unpacked
 
 ROWS = 5_000
 """The most rows of a portion."""
@@ -30,7 +31,9 @@ ELSEWHERE = {("checkpoints", "number"): "rowid"}
 LEFT_OUT = {("runs", "worker"): "who executes a run is nobody any more; where this is empty, it is put back in line"}
 """Columns of PostgreSQL's tables of which SQLite's know nothing, and why they stay as they are by default."""
 
-TYPES = {"INTEGER": ("smallint", "integer", "bigint"), "TEXT": ("text",), "BLOB": ("bytea",)}
+FLOATS = "real[]"
+"""The type of PostgreSQL for vectors."""
+TYPES = {"INTEGER": ("smallint", "integer", "bigint"), "TEXT": ("text",), "BLOB": ("bytea", FLOATS)}
 """The types of SQLite, and those of PostgreSQL that hold the same."""
 
 Row = tuple[Any, ...]
@@ -50,10 +53,23 @@ class Table(NamedTuple):
     """The same by their names in the source."""
     keys: int
     """How many columns the key has, by which rows are put in order: in both databases by their bytes."""
+    floats: tuple[int, ...] = ()
+    """The places of columns that are vectors: bytes here, numbers in the target."""
 
     def key(self, row: Row) -> Row:
         """What tells a row from all others, and the order of rows."""
         return row[: self.keys]
+
+    def for_target(self, row: Row) -> Row:
+        """A row as the target takes it."""
+        return self._with_floats(row, unpacked) if self.floats else row
+
+    def from_target(self, row: Row) -> Row:
+        """The inverse."""
+        return self._with_floats(row, packed) if self.floats else row
+
+    def _with_floats(self, row: Row, change: Callable[[Any], Any]) -> Row:
+        return tuple(change(value) if place in self.floats else value for place, value in enumerate(row))
 
 
 def plan(
@@ -86,7 +102,8 @@ def _table(name: str, source: Columns, target: Columns, key: Sequence[str]) -> T
             )
     names = {column: read for read, column in there.items()}
     columns = (*key, *(column for column in names if column not in key))
-    return Table(name, columns, tuple(names[column] for column in columns), len(key))
+    floats = tuple(place for place, column in enumerate(columns) if target[column] == FLOATS)
+    return Table(name, columns, tuple(names[column] for column in columns), len(key), floats)
 
 
 def portions(rows: Iterator[Row]) -> Iterator[list[Row]]:

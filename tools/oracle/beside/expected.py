@@ -80,7 +80,8 @@ EXPECTED: tuple[tuple[str, str, str], ...] = (
     *((f"*{step}", "*", REFUSED) for step in (
         "empty id", "of nobody", "without graph", "of a bad node", "bad ids", "list input", "text input", "recursion 0",
         "after -1", "bad input*", "status=bad", "copy: unknown", "copy: bad", "/empty update", "bad select",
-        "at unknown", "at bad", "as nobody", "of a list", "join unknown", "join from garbage", "rollback", "goto nowhere*",
+        "at unknown", "at bad", "as nobody", "of a list", "join unknown", "join from garbage", "rollback",
+        "goto nowhere*",
         "input and command*", "one value*", "unknown id", "resume on *", "/strict", "what is done", "from unknown",
         "bad end", "no schedule", "unknown assistant", "no namespace", "empty label", "dotted label", "reserved",
         "get: key=k1", "get: namespace=beside.a", "get: namespace=&key=k1", "bad filter", "get bad",
@@ -94,13 +95,16 @@ EXPECTED: tuple[tuple[str, str, str], ...] = (
         "search: by graph", "search: page", "count by graph", "copy of a busy thread", "join asking", "list?*",
     )),
     ("*sort status*", "*", "threads of one status are in the order of their making"),
-    ("states/history without a limit", "body.length", "ten where no limit is given, as the vendor documents"),
+    *(("states/" + step, "body.length", "ten where no limit is given, as the vendor documents") for step in (
+        "history without a limit", "history before", "inner history", "history of step",
+    )),
     ("*", "body.checkpoint", ALWAYS),
     ("*", "body.metadata", ALWAYS),
     ("store/search*", "body.items*", "updated last comes first"),
     ("resuming/history from*", "*", "runs that the vendor's server begins elsewhere came before"),
     # streams
     ("streams/two*", "*", OPEN),
+    ("modes/outer: * with subgraphs", "events", OPEN),
     ("streams/resume*", "*", STATES),
     ("streams/join*", "events", "metadata come first for whoever joins"),
     ("streams/state of a busy*", "*", "the moment differs"),

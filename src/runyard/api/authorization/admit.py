@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from runyard.api.authorization.assistants import GuardedCatalog, GuardedInspection
 from runyard.api.authorization.crons import GuardedTimetable
 from runyard.api.authorization.guard import Guard
+from runyard.api.authorization.items import GuardedItems
 from runyard.api.authorization.storage import GuardedStorage
 from runyard.api.authorization.streams import GuardedStreams
 from runyard.api.authorization.threads import GuardedVerbs
@@ -46,6 +47,7 @@ def guarded(api: ApiContext, user: User) -> ApiContext:
     verbs = GuardedVerbs(guard, api.verbs, storage)
     parts: dict[str, Any] = {
         "storage": storage,
+        "items": GuardedItems(guard, api.items),
         "verbs": verbs,
         "streams": GuardedStreams(guard, api.streams, verbs),
         "catalog": GuardedCatalog(guard, api.catalog, verbs),

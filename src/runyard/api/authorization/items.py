@@ -7,42 +7,58 @@ from typing import Any, cast
 
 import msgspec
 
+from runyard.api.authorization.closed import Closed
 from runyard.api.authorization.filters import Pattern, shows
 from runyard.api.authorization.guard import Guard, made_under
+from runyard.api.indexed import IndexedItems
 from runyard.errors import Forbidden, InvalidInput, NotFound, item_not_found
 from runyard.items import Item, ItemSearch, Namespace, NamespaceQuery, check_namespace
-from runyard.storage.contract import Storage
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class GuardedItems:
-    """The part of `Storage` that holds items."""
+class GuardedItems(Closed):
+    """`IndexedItems`, for one request."""
 
-    def __init__(self, guard: Guard, storage: Storage) -> None:
+    def __init__(self, guard: Guard, items: IndexedItems) -> None:
         self._guard = guard
-        self._storage = storage
+        self._items = items
         self._found: set[tuple[Namespace, str]] = set()
         """Items that this request was given: they are where they say."""
         self._gets: dict[tuple[Namespace, str], tuple[Namespace, str, Pattern | None]] = {}
 
     async def put_item(
-        self, owner: str, namespace: Namespace, key: str, value: bytes, now: int, *, expires_at: int | None = None
+        self,
+        owner: str,
+        namespace: Namespace,
+        key: str,
+        value: bytes,
+        now: int,
+        *,
+        expires_at: int | None = None,
+        index: bool | Sequence[str] | None = None,
     ) -> None:
         before = _decode(value)
-        asked: dict[str, Any] = {"namespace": namespace, "key": key, "value": before, "index": None}
+        asked: dict[str, Any] = {"namespace": namespace, "key": key, "value": before, "index": index}
         pattern = await self._guard.ask("store", "put", asked)
         namespace, key = _place(asked)
         whole = made_under(_value(asked), pattern)
-        if pattern is not None:
-            await self._check(owner, namespace, key, now, pattern)
-        await self._storage.put_item(owner, namespace, key, _encode(whole), now, expires_at=expires_at)
 
-    async def _check(self, owner: str, namespace: Namespace, key: str, now: int, pattern: Pattern) -> None:
+        async def check() -> None:
+            await self._check(owner, namespace, key, now, pattern)
+
+        await check()
+        await self._items.put_item(
+            owner, namespace, key, _encode(whole), now, expires_at=expires_at, index=_index(asked), at_last=check
+        )
+
+    async def _check(self, owner: str, namespace: Namespace, key: str, now: int, pattern: Pattern | None) -> None:
         """Raises `Forbidden` where there is an item already that may not be seen."""
+        if pattern is None:
+            return
         try:
-            there = await self._storage.get_item(owner, namespace, key, now)
+            there = await self._items.get_item(owner, namespace, key, now)
         except NotFound:
             return
         if not shows(_decode(there.value), pattern):
@@ -50,7 +66,7 @@ class GuardedItems:
 
     async def get_item(self, owner: str, namespace: Namespace, key: str, now: int) -> Item:
         namespace, key, pattern = await self._got(namespace, key)
-        item = await self._storage.get_item(owner, namespace, key, now)
+        item = await self._items.get_item(owner, namespace, key, now)
         if not shows(_decode(item.value), pattern):
             raise item_not_found(namespace, key)
         self._found.add((namespace, key))
@@ -71,32 +87,32 @@ class GuardedItems:
                 continue
             namespace, key, pattern = await self._got(namespace, key)
             try:
-                item = await self._storage.get_item(owner, namespace, key, now)
+                item = await self._items.get_item(owner, namespace, key, now)
             except NotFound:
                 continue
             if shows(_decode(item.value), pattern):
                 touched.append((namespace, key))
         if touched:
-            await self._storage.touch_items(owner, touched, now)
+            await self._items.touch_items(owner, touched, now)
 
     async def delete_item(self, owner: str, namespace: Namespace, key: str, now: int) -> None:
         asked: dict[str, Any] = {"namespace": namespace, "key": key}
         pattern = await self._guard.ask("store", "delete", asked)
         namespace, key = _place(asked)
         if pattern is not None and not shows(
-            _decode((await self._storage.get_item(owner, namespace, key, now)).value), pattern
+            _decode((await self._items.get_item(owner, namespace, key, now)).value), pattern
         ):
             raise item_not_found(namespace, key)
-        await self._storage.delete_item(owner, namespace, key, now)
+        await self._items.delete_item(owner, namespace, key, now)
 
-    async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
+    async def search_items(self, owner: str, query: ItemSearch, now: int, text: str | None = None) -> list[Item]:
         asked: dict[str, Any] = {
             "namespace": query.prefix, "filter": query.filter or None, "limit": query.limit, "offset": query.offset,
-            "query": None,
+            "query": text,
         }  # fmt: skip
         pattern = await self._guard.ask("store", "search", asked)
         query = msgspec.structs.replace(query, prefix=_labels(asked["namespace"]), within=pattern)
-        found = await self._storage.search_items(owner, query, now)
+        found = await self._items.search_items(owner, query, now, _text(asked))
         self._found.update((item.namespace, item.key) for item in found)
         return found
 
@@ -107,7 +123,7 @@ class GuardedItems:
         }  # fmt: skip
         pattern = await self._guard.ask("store", "list_namespaces", asked)
         query = msgspec.structs.replace(query, prefix=_labels(asked["namespace"]), within=pattern)
-        return await self._storage.namespaces(owner, query, now)
+        return await self._items.namespaces(owner, query, now)
 
 
 def _place(asked: dict[str, Any]) -> tuple[Namespace, str]:
@@ -132,6 +148,21 @@ def _labels(namespace: Any) -> Namespace:
             except InvalidInput as error:
                 raise Forbidden(f"the server's own rules failed: {error.message}") from None
     raise Forbidden("the server's own rules failed: they made a namespace that is no list of texts")
+
+
+def _index(asked: dict[str, Any]) -> bool | Sequence[str] | None:
+    index = asked.get("index")
+    paths = cast("list[Any] | tuple[Any, ...]", index) if isinstance(index, list | tuple) else ()
+    if (index is None or isinstance(index, bool | list | tuple)) and all(isinstance(path, str) for path in paths):
+        return cast("bool | list[str] | None", index)
+    raise Forbidden("the server's own rules failed: they made an index that is neither false nor a list of texts")
+
+
+def _text(asked: dict[str, Any]) -> str | None:
+    query = asked.get("query")
+    if query is None or isinstance(query, str):
+        return query
+    raise Forbidden("the server's own rules failed: they made a query that is no text")
 
 
 def _value(asked: dict[str, Any]) -> dict[str, Any]:

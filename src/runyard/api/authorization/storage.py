@@ -8,20 +8,23 @@ from typing import Any
 import msgspec
 
 from runyard.api.authorization.closed import Closed
-from runyard.api.authorization.guard import as_uuid
-from runyard.api.authorization.items import GuardedItems
+from runyard.api.authorization.guard import Guard, as_uuid
 from runyard.api.authorization.threads import searched
 from runyard.checkpoints import Checkpoint, Snapshot, State
 from runyard.deliveries import Delivery, DeliveryFilter, Notice
 from runyard.errors import NotFound, delivery_not_found, run_not_found
 from runyard.events import Event
 from runyard.runs import Run
-from runyard.storage.contract import Standing, ThreadSizes
+from runyard.storage.contract import Standing, Storage, ThreadSizes
 from runyard.threads import Thread, ThreadFilter, Ttl
 
 
-class GuardedStorage(GuardedItems, Closed):
-    """`Storage`, for one request."""
+class GuardedStorage(Closed):
+    """`Storage`, for one request. Items are elsewhere (`GuardedItems`)."""
+
+    def __init__(self, guard: Guard, storage: Storage) -> None:
+        self._guard = guard
+        self._storage = storage
 
     # threads
 

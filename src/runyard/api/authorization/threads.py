@@ -140,9 +140,11 @@ class GuardedVerbs(Closed):
             await self.get_run(owner, run_id)
         return await self._verbs.wait_run(owner, run_id, begun=begun)
 
-    async def cancel_run(self, owner: str, run_id: str, action: CancelAction, wait: bool) -> None:
+    async def cancel_run(
+        self, owner: str, run_id: str, action: CancelAction, wait: bool, reason: str | None = None
+    ) -> None:
         await self._change(owner, run_id, "update", action=action)
-        await self._verbs.cancel_run(owner, run_id, action, wait)
+        await self._verbs.cancel_run(owner, run_id, action, wait, reason)
 
     async def delete_run(self, owner: str, run_id: str) -> None:
         await self._change(owner, run_id, "delete")

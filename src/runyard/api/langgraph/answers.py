@@ -39,6 +39,7 @@ class Run(msgspec.Struct, kw_only=True):
     metadata: JsonObject
     kwargs: Annotated[JsonObject, Meta(description="What it was created with.")]
     multitask_strategy: Multitask
+    cancel_reason: Annotated[str | None, Meta(description="Why it was cancelled, where a cancel has said so.")]
 
 
 class Thread(msgspec.Struct, kw_only=True):
@@ -104,7 +105,7 @@ class Item(msgspec.Struct, kw_only=True):
 
 
 class FoundItem(Item, kw_only=True):
-    """An item that a search found."""
+    """An item that a search found; its score where that was by meaning."""
 
     score: float | None = None
 
@@ -145,14 +146,14 @@ def run(run: runs.Run) -> dict[str, Any]:
     """A run, by fields; values are plain data or JSON text."""
     request = run.asked_for()
     kwargs = msgspec.json.decode(run.request, type=dict[str, Raw])
-    for own in ("langgraph", "acting", "multitask_strategy", "if_not_exists", "stream_subgraphs"):
+    for own in ("langgraph", "acting", "multitask_strategy", "if_not_exists", "stream_subgraphs", "cancel_reason"):
         kwargs.pop(own, None)
     told: dict[str, Any] = {**_KWARGS, **kwargs}
     told["stream_mode"] = modes_of(request)
     told["subgraphs"] = request.stream_subgraphs is True
     told["temporary"] = run.stateless
     told["checkpoint_during"] = request.durability != "exit"
-    if request.langgraph is not msgspec.UNSET:
+    if request.langgraph is not UNSET:
         told["resumable"] = request.langgraph.resumable is True
     assistant_id = assistant_of(run, request)
     labels = {"graph_id": run.agent_id, "assistant_id": assistant_id}
@@ -165,21 +166,22 @@ def run(run: runs.Run) -> dict[str, Any]:
         "status": status_of(run),
         "metadata": {**labels, **msgspec.json.decode(run.metadata, type=dict[str, Raw])},
         "kwargs": told,
-        "multitask_strategy": "enqueue" if request.multitask_strategy is msgspec.UNSET else request.multitask_strategy,
+        "multitask_strategy": "enqueue" if request.multitask_strategy is UNSET else request.multitask_strategy,
+        "cancel_reason": None if request.cancel_reason is UNSET else request.cancel_reason,
     }
 
 
 def assistant_of(run: runs.Run, request: runs.Request) -> str:
     """The assistant that was asked: the agent's default one where the run was created under the other face."""
-    return default_id(run.agent_id) if request.langgraph is msgspec.UNSET else request.langgraph.assistant_id
+    return default_id(run.agent_id) if request.langgraph is UNSET else request.langgraph.assistant_id
 
 
 def modes_of(request: runs.Request) -> list[str]:
     """The stream modes that a run was created with."""
     said, asked = request.langgraph, request.stream_mode
-    if said is not msgspec.UNSET:
+    if said is not UNSET:
         return said.stream_mode or _DEFAULT_MODES
-    return _DEFAULT_MODES if asked is msgspec.UNSET else [asked] if isinstance(asked, str) else [*asked]
+    return _DEFAULT_MODES if asked is UNSET else [asked] if isinstance(asked, str) else [*asked]
 
 
 def values(state: State) -> bytes:
@@ -271,6 +273,11 @@ def item(item: items.Item) -> dict[str, Any]:
         "created_at": rfc3339(item.created_at),
         "updated_at": rfc3339(item.updated_at),
     }
+
+
+def found_item(found: items.Item) -> dict[str, Any]:
+    """An item that was found, by fields."""
+    return {**item(found), "score": found.score}
 
 
 def selected(fields: Mapping[str, Any], select: Sequence[str] | None) -> dict[str, Any]:

@@ -33,6 +33,8 @@ _OUTCOMES: Mapping[str, tuple[runs.Outcome, ...]] = {
     "interrupted": ("cancelled", "rolled_back", "abandoned"),
 }
 """What happened to runs of a status, in the dialect's sense of it."""
+_REASONS: Mapping[str, str] = {"taken": "taken: its input went into another run"}
+"""What is kept of why a run was cancelled: clients look at the word before the colon."""
 _ACTIVE: Mapping[str, tuple[runs.Status, ...]] = {"pending": ("pending",), "running": ("running",)}
 
 _encode = msgspec.json.Encoder().encode
@@ -251,8 +253,11 @@ async def cancel_run(call: Call) -> None:
     has stopped. `rollback` also undoes and deletes it.
     """
     query = call.query(wire.CANCEL_QUERY)
-    if query.reason is not UNSET and query.reason:
-        raise Unsupported("reason: a cancel has none here; leave it out", field="reason")
+    reason = None if query.reason is UNSET else _REASONS[query.reason]
+    if reason is not None and query.action != "interrupt":
+        raise InvalidInput(
+            f"reason cannot be sent with action {query.action}: nothing is left of the run", field="reason"
+        )
     run = await _run(call)
     if run.finished and query.action == "interrupt":
         raise NotFound(
@@ -260,7 +265,7 @@ async def cancel_run(call: Call) -> None:
             code="run_finished",
             run_id=run.run_id,
         )
-    await call.api.verbs.cancel_run(call.owner, run.run_id, query.action, query.wait)
+    await call.api.verbs.cancel_run(call.owner, run.run_id, query.action, query.wait, reason)
     if query.wait:
         call.tell(b"location", _path(call, run, "/join"))
         call.tell(b"content-location", _path(call, run))

@@ -8,7 +8,7 @@ from msgspec import UNSET
 from runyard.api.call import Call
 from runyard.api.langgraph import answers, wire
 from runyard.api.operation import operation
-from runyard.errors import InvalidInput, NotFound, Unsupported
+from runyard.errors import InvalidInput, NotFound
 from runyard.items import ItemSearch, Namespace, NamespaceQuery, check_filter, check_namespace
 
 _RESERVED = "langgraph"
@@ -20,13 +20,13 @@ _encode = msgspec.json.Encoder().encode
 async def put_item(call: Call) -> None:
     """Store or update an item"""
     body = await call.body(wire.ITEM_PUT)
-    if body.index:
-        raise Unsupported("index: there is no index of meanings here; leave it out", field="index")
     now = call.api.verbs.clock.now()
     expires_at = call.api.lasting.until(now, body.ttl)
     namespace = _named(body.namespace, "namespace")
     value = _encode(body.value)
-    await call.api.storage.put_item(call.owner, namespace, _key(body.key), value, now, expires_at=expires_at)
+    await call.api.items.put_item(
+        call.owner, namespace, _key(body.key), value, now, expires_at=expires_at, index=body.index
+    )
     await call.no_content()
 
 
@@ -40,8 +40,8 @@ async def get_item(call: Call) -> None:
     namespace, key, now = _joined(query), _key(query.key), call.api.verbs.clock.now()
     try:
         if call.api.lasting.refresh if query.refresh_ttl is UNSET else query.refresh_ttl:
-            await call.api.storage.touch_items(call.owner, [(namespace, key)], now)
-        item = await call.api.storage.get_item(call.owner, namespace, key, now)
+            await call.api.items.touch_items(call.owner, [(namespace, key)], now)
+        item = await call.api.items.get_item(call.owner, namespace, key, now)
     except NotFound:
         await call.answer(b"null")
         return
@@ -58,7 +58,7 @@ async def delete_item(call: Call) -> None:
     now = call.api.verbs.clock.now()
     try:
         namespace = check_namespace(body.namespace or [])
-        await call.api.storage.delete_item(call.owner, namespace, _key(body.key), now)
+        await call.api.items.delete_item(call.owner, namespace, _key(body.key), now)
     except NotFound:
         pass
     await call.no_content()
@@ -68,11 +68,9 @@ async def delete_item(call: Call) -> None:
 async def search_items(call: Call) -> None:
     """Search for items below a namespace prefix
 
-    Updated last comes first.
+    Updated last comes first; with a query, those whose meaning is nearest to its.
     """
     body = await call.body(wire.STORE_SEARCH)
-    if body.query:
-        raise Unsupported("query: there is no index of meanings here; use filter", field="query")
     search = ItemSearch(
         prefix=check_namespace(body.namespace_prefix or [], "namespace_prefix"),
         filter=check_filter(body.filter or {}),
@@ -80,10 +78,10 @@ async def search_items(call: Call) -> None:
         offset=body.offset,
     )
     now = call.api.verbs.clock.now()
-    found = await call.api.storage.search_items(call.owner, search, now)
+    found = await call.api.items.search_items(call.owner, search, now, body.query)
     if call.api.lasting.refresh if body.refresh_ttl is None else body.refresh_ttl:
-        await call.api.storage.touch_items(call.owner, [(item.namespace, item.key) for item in found], now)
-    await call.answer(_encode({"items": [{**answers.item(item), "score": None} for item in found]}))
+        await call.api.items.touch_items(call.owner, [(item.namespace, item.key) for item in found], now)
+    await call.answer(_encode({"items": [answers.found_item(item) for item in found]}))
 
 
 @operation("Store", needs="read", body=wire.NAMESPACES, answer=answers.Namespaces)
@@ -100,7 +98,7 @@ async def list_namespaces(call: Call) -> None:
         limit=body.limit,
         offset=body.offset,
     )
-    found = await call.api.storage.namespaces(call.owner, query, call.api.verbs.clock.now())
+    found = await call.api.items.namespaces(call.owner, query, call.api.verbs.clock.now())
     await call.answer(_encode({"namespaces": found}))
 
 

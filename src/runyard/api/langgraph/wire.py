@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from runyard.api.validation import Shape
-from runyard.api.wire import Durability, JsonObject, Nodes, Uuid, Webhook, Wire
+from runyard.api.wire import Durability, ItemFields, JsonObject, Nodes, Uuid, Webhook, Wire
 
 _LARGEST = 2**53 - 1
 _CENTURY_SECONDS = 3_155_760_000
@@ -106,7 +106,13 @@ class CancelQuery(Wire, kw_only=True):
 
     wait: Annotated[bool, Meta(description="Answer only when the run's code has stopped.")] = False
     action: Action = "interrupt"
-    reason: str | UnsetType = UNSET
+    reason: (
+        Annotated[
+            Literal["taken"],
+            Meta(description="Its input was taken by another run; kept as `cancel_reason`. Only with `interrupt`."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class CancelManyQuery(Wire, kw_only=True):
@@ -159,8 +165,7 @@ ThreadMinutes = Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, descriptio
 
 
 class Ttl(Wire, kw_only=True):
-    """How long a thread is kept on which nothing happens, and what becomes of it then: it goes, or its history is cut
-    to the newest state. `ttl` null: it has no time of its own."""
+    """How long a thread is kept without any change, and what becomes of it then; null: it has no time of its own."""
 
     ttl: ThreadMinutes | None
     strategy: Literal["delete", "keep_latest"] | None = None
@@ -284,7 +289,7 @@ class ItemPut(Wire, kw_only=True):
     namespace: list[str]
     key: str
     value: JsonObject
-    index: bool | list[str] | None = None
+    index: ItemFields | None = None
     ttl: Annotated[float, Meta(gt=0, le=_CENTURY_SECONDS / 60, description="Minutes until it expires.")] | None = None
 
 
@@ -304,7 +309,7 @@ class ItemQuery(Wire, kw_only=True):
 
 
 class StoreSearch(Wire, kw_only=True):
-    """Which items to list, updated last first."""
+    """Which items to list, updated last first; with a query, the nearest to what that means."""
 
     namespace_prefix: list[str] | None = None
     filter: JsonObject | None = None

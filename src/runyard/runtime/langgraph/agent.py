@@ -20,6 +20,7 @@ from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import Ended, Start, StoreAnswer
 from runyard.runtime.decorate import check_id, limits_of
 from runyard.runtime.describe import shown
+from runyard.runtime.index import Index
 from runyard.runtime.inside import ServerAnswer
 from runyard.runtime.lane import OWNER, RunTask
 from runyard.runtime.langgraph import describe, loopback
@@ -132,9 +133,9 @@ class GraphAgent:
             )
         _check(TypeAdapter(schema), context, "context")
 
-    def attach(self, answer: StoreAnswer) -> None:
+    def attach(self, answer: StoreAnswer, index: Index | None) -> None:
         """Gives the factory's store what answers its calls; called in the loop in which `answer` is."""
-        self.source.server_store.attach(answer)
+        self.source.server_store.attach(answer, index)
 
     def attach_server(self, answer: ServerAnswer) -> None:
         """Gives clients that the code makes without a URL what answers them; called in the loop in which that is."""

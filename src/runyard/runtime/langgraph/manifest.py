@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from runyard.runtime.load import Found, bad_target, import_file, import_module, named
+from runyard.vectors import MAX_DIMS
 
 Minutes = Annotated[float, Meta(gt=0, le=5_256_000_000)]
 _TEMPLATE = re.compile(r"\$\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
@@ -41,9 +42,20 @@ class ItemTtl(msgspec.Struct):
     sweep_interval_minutes: Minutes | None = None
 
 
+class StoreIndex(msgspec.Struct):
+    """Searches by meaning: `embed` names what makes vectors of `dims` numbers of texts, a function or an `Embeddings`
+    object (`path/to/file.py:name` or `package.module:name`), or a provider's model (`openai:text-embedding-3-small`);
+    `fields` are the paths of the texts in items, by default `$`, each item as a whole."""
+
+    embed: Annotated[str, Meta(pattern="^.+:.+$")]
+    dims: Annotated[int, Meta(ge=1, le=MAX_DIMS)]
+    fields: list[str] | None = None
+
+
 class Store(msgspec.Struct):
     """The store."""
 
+    index: StoreIndex | None = None
     ttl: ItemTtl | None = None
 
 

@@ -16,11 +16,6 @@ _NOTHING = "there is nothing of that kind to switch off"
 
 _REASONS: dict[str, tuple[Literal["ok", "warning"], str]] = {
     **dict.fromkeys(_OF_IMAGES, ("ok", "it is for building images, of which nothing is done here")),
-    "store.index": (
-        "warning",
-        "there is no index of meanings: searches of the store take a namespace and a filter, and a `query` is refused "
-        "over HTTP and changes nothing in graphs",
-    ),
     "store.ttl.sweep_limit": ("ok", "a sweep removes all that has expired, in small batches"),
     "checkpointer.ttl.sweep_limit": ("ok", "a sweep removes all that has expired, in small batches"),
     "checkpointer.path": ("warning", "states are kept in the server's database; a saver of one's own is not used"),
@@ -36,7 +31,8 @@ _REASONS: dict[str, tuple[Literal["ok", "warning"], str]] = {
 
 _OBEYED: dict[str, frozenset[str]] = {
     "": frozenset({"$schema", "graphs", "dependencies", "env", "store", "checkpointer", "http", "auth", "webhooks"}),
-    "store": frozenset({"ttl"}),
+    "store": frozenset({"index", "ttl"}),
+    "store.index": frozenset({"embed", "dims", "fields"}),
     "store.ttl": frozenset({"default_ttl", "refresh_on_read", "sweep_interval_minutes"}),
     "checkpointer": frozenset({"ttl"}),
     "checkpointer.ttl": frozenset({"strategy", "default_ttl", "sweep_interval_minutes"}),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from runyard.errors import RunyardError, Unavailable
 from runyard.runtime.contract import StoreAnswer, StoreCall
+from runyard.runtime.index import Index
 from runyard.runtime.langgraph.store import ItemStore, Replies
 from runyard.runtime.plain import NO_LIMIT
 
@@ -26,10 +27,17 @@ class ServerStore(ItemStore):
         super().__init__(max_value_bytes)
         self._owner = owner
         self._attached: tuple[StoreAnswer, asyncio.AbstractEventLoop] | None = None
+        self._meanings: Index | None = None
 
-    def attach(self, answer: StoreAnswer) -> None:
-        """Gives it what answers its calls; called in the event loop in which that is used."""
+    def attach(self, answer: StoreAnswer, index: Index | None = None) -> None:
+        """Gives it what answers its calls, and what makes vectors for them; called in the event loop in which the
+        former is used."""
         self._attached = answer, asyncio.get_running_loop()
+        self._meanings = index
+
+    @property
+    def _index(self) -> Index | None:
+        return self._meanings
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:

@@ -8,7 +8,7 @@ import concurrent.futures
 import functools
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import Any, cast
@@ -35,7 +35,9 @@ from runyard.runtime import store as calls
 from runyard.runtime.channel import AgentEnd
 from runyard.runtime.contract import StoreCall, StoreReply
 from runyard.runtime.describe import shown
+from runyard.runtime.index import Index, Meanings, Texts
 from runyard.runtime.signals import StaleAttempt
+from runyard.vectors import Vector
 
 Replies = list[StoreReply | None]
 
@@ -46,7 +48,8 @@ class ItemStore(BaseStore):
     """What both stores share; safe in any thread and any event loop.
 
     Within a batch, reads see what was there before its writes; of several writes to one place the last counts. Nothing
-    is sent unless all of the batch fits. `query` and `index` change nothing: there is no index of meanings.
+    is sent unless all of the batch fits, and all its texts have their vectors. Without an index of meanings `query` and
+    `index` change nothing.
     """
 
     supports_ttl = True
@@ -59,6 +62,11 @@ class ItemStore(BaseStore):
     @abstractmethod
     def _loop(self) -> asyncio.AbstractEventLoop:
         """The loop by which replies come."""
+
+    @property
+    @abstractmethod
+    def _index(self) -> Index | None:
+        """What makes vectors of texts."""
 
     @abstractmethod
     async def _ask(self, wanted: Sequence[StoreCall]) -> Replies:
@@ -92,7 +100,10 @@ class ItemStore(BaseStore):
         try:
             wanted = next(steps)
             while True:
-                wanted = steps.send(self._ask_and_wait(wanted))
+                if isinstance(wanted, Texts):
+                    wanted = steps.send(self._known_index.meanings_now(wanted, self._loop))
+                else:
+                    wanted = steps.send(self._ask_and_wait(wanted))
         except StopIteration as done:
             return done.value
 
@@ -101,33 +112,68 @@ class ItemStore(BaseStore):
 
         Raises:
             InvalidNamespaceError: a label that is empty or holds NUL.
-            ValueError: an unknown operator of a filter; a limit, an offset or a ttl out of range.
+            ValueError: an unknown operator of a filter; a limit, an offset or a ttl out of range; too much to embed.
             NotSerialisable, ValueTooLarge: a value; the message names the item's key.
             RunyardError: with the code of what went wrong in the server.
+            Exception: whatever the embedding raises.
         """
         steps = self._steps(ops)
         try:
             wanted = next(steps)
             while True:
-                wanted = steps.send(await self._ask(wanted))
+                if isinstance(wanted, Texts):
+                    wanted = steps.send(await self._known_index.meanings(wanted))
+                else:
+                    wanted = steps.send(await self._ask(wanted))
         except StopIteration as done:
             return done.value
 
-    def _steps(self, ops: Iterable[Op]) -> Generator[list[StoreCall], Replies, list[Result]]:
-        """What to ask for, first the reads, then the writes; gives the results when the replies are in."""
+    @property
+    def _known_index(self) -> Index:
+        assert self._index is not None  # else nothing is to be embedded
+        return self._index
+
+    def _steps(self, ops: Iterable[Op]) -> Generator[list[StoreCall] | Texts, Any, list[Result]]:
+        """What is wanted: the vectors of texts, the replies to the reads, then those to the writes; gives the results
+        when the last are in."""
         listed = list(ops)
-        reads = [(place, self._read(op)) for place, op in enumerate(listed) if not isinstance(op, PutOp)]
+        places = [place for place, op in enumerate(listed) if not isinstance(op, PutOp)]
         puts = {(tuple(op.namespace), op.key): op for op in listed if isinstance(op, PutOp)}
+        reads = [self._read(listed[place]) for place in places]
         writes = [self._write(op) for op in puts.values()]
+        texts = self._texts([listed[place] for place in places], [*puts.values()])
+        if texts:
+            meanings: Meanings = yield texts
+            vectors = iter(meanings.queries)
+            reads = [
+                _with_meaning(call, vectors) if _asks(listed[place]) else call
+                for place, call in zip(places, reads, strict=True)
+            ]
+            writes = [
+                msgspec.structs.replace(call, vectors=tuple(given))
+                for call, given in zip(writes, meanings.items, strict=True)
+            ]
         results: list[Result] = [None] * len(listed)
         if reads or not writes:
-            replies = yield [call for _, call in reads]
-            for (place, _), reply in zip(reads, replies, strict=True):
+            replies: Replies = yield reads
+            for place, reply in zip(places, replies, strict=True):
                 results[place] = _result(listed[place], self._checked(reply))
         if writes:
-            for reply in (yield writes):
+            written: Replies = yield writes
+            for reply in written:
                 self._checked(reply)
         return results
+
+    def _texts(self, reads: Sequence[Op], puts: Sequence[PutOp]) -> Texts:
+        """What is to be embedded: of each put, and of the searches that have a query."""
+        index = self._index
+        if index is None:
+            return Texts()
+        try:
+            items = [[] if op.value is None else index.texts(op.value, op.index) for op in puts]
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
+        return Texts(items, [op.query for op in reads if isinstance(op, SearchOp) and op.query])
 
     def _checked(self, reply: StoreReply | None) -> StoreReply:
         if reply is None:
@@ -176,6 +222,10 @@ class RunStore(ItemStore):
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
         return self._end.loop
+
+    @property
+    def _index(self) -> Index | None:
+        return self._end.index
 
     def _number(self) -> int:
         return self._end.next_call()
@@ -226,6 +276,16 @@ class _Replies:
             last = not self._left
         if last:
             self._done(self._replies)
+
+
+def _asks(op: Op) -> bool:
+    """Whether it is a search by meaning."""
+    return isinstance(op, SearchOp) and bool(op.query)
+
+
+def _with_meaning(call: StoreCall, vectors: Iterator[Vector]) -> StoreCall:
+    assert call.search is not None
+    return msgspec.structs.replace(call, search=msgspec.structs.replace(call.search, meaning=next(vectors)))
 
 
 def _give(loop: asyncio.AbstractEventLoop, came: asyncio.Future[Replies], replies: Replies) -> None:
@@ -292,7 +352,7 @@ def _result(op: Op, reply: StoreReply) -> Result:
     if isinstance(op, GetOp):
         return Item(**_fields(reply.items[0])) if reply.items else None
     if isinstance(op, SearchOp):
-        return [SearchItem(**_fields(item)) for item in reply.items]
+        return [SearchItem(**_fields(item), score=item.score) for item in reply.items]
     return list(reply.namespaces)
 
 

@@ -15,6 +15,7 @@ from runyard.items import Item, ItemSearch, passes
 from runyard.runs import Run
 from runyard.storage.contract import Recovered
 from runyard.storage.place import read
+from runyard.storage.postgres import nearness
 from runyard.storage.postgres.advice import named
 from runyard.storage.postgres.attention import Attention
 from runyard.storage.postgres.connection import PACKAGE, STATEMENT_TIMEOUT, close_pool, open_pool
@@ -26,6 +27,7 @@ from runyard.storage.postgres.writer import Writer
 from runyard.storage.verbs.storage import VerbStorage
 from runyard.storage.verbs.transaction import Reads, Transaction
 from runyard.threads import Thread
+from runyard.vectors import Vector, unpacked
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,6 +102,7 @@ class PostgresStorage(VerbStorage):
         self._writer = writer
         self._reader = Reader(self._pool, self._statements, self._attention)
         self._looks = Looks(self._reader)
+        await nearness.use_pgvector(self._reader, self._statements)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -129,6 +132,8 @@ class PostgresStorage(VerbStorage):
     async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
         if not query.filter:
             return await super().search_items(owner, query, now)
+        if query.meaning is not None:
+            return await nearness.nearest(self._reader, query, self._search_values(owner, query, now))
         found: list[Item] = []
         page = msgspec.structs.replace(query, filter={}, limit=ITEM_PAGE, offset=0)
         while len(found) < query.offset + query.limit:
@@ -138,6 +143,12 @@ class PostgresStorage(VerbStorage):
                 break
             page = msgspec.structs.replace(page, offset=page.offset + ITEM_PAGE)
         return found[query.offset : query.offset + query.limit]
+
+    def check_meanings(self) -> None:
+        """Nothing has to be installed, although pgvector makes it faster."""
+
+    def _packed(self, vectors: Sequence[Vector]) -> list[float]:
+        return unpacked(b"".join(vectors))
 
     # what many ask for at the same time
 

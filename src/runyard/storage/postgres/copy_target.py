@@ -163,7 +163,8 @@ class CopyTarget:
             raise await self._refused(table, rows, error) from error
 
     async def _copy(self, table: Table, rows: Sequence[Row]) -> None:
-        await self._connection.copy_records_to_table(table.name, records=rows, columns=table.columns)
+        records = map(table.for_target, rows)
+        await self._connection.copy_records_to_table(table.name, records=records, columns=table.columns)
 
     async def _refused(self, table: Table, rows: Sequence[Row], error: StorageError) -> StorageError:
         """The error of rows, of which one at least is refused, told as that of the first."""
@@ -197,7 +198,7 @@ class CopyTarget:
                 cursor = await self._connection.cursor(
                     f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {key}"
                 )
-                yield Rows(cursor)
+                yield Rows(table, cursor)
 
     async def count(self, table: Table) -> int:
         """The number of its rows."""
@@ -220,13 +221,14 @@ class CopyTarget:
 class Rows:
     """The rows of a table, as many at a time as are asked for."""
 
-    def __init__(self, cursor: Any) -> None:
+    def __init__(self, table: Table, cursor: Any) -> None:
+        self._table = table
         self._cursor = cursor
 
     async def next(self, number: int) -> list[Row]:
         """The next rows; fewer where there are no more."""
         with translated():
-            return [tuple(row) for row in await self._cursor.fetch(number)]
+            return [self._table.from_target(tuple(row)) for row in await self._cursor.fetch(number)]
 
 
 class _Undo(Exception):

@@ -281,6 +281,29 @@ WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value
       WHERE t.owner = runs.owner AND t.thread_id = runs.thread_id))
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 
+-- name: labelled_threads
+SELECT id FROM labels WHERE owner = :owner AND kind = 'thread' AND name = :name AND value = :value LIMIT :limit
+
+-- name: search_runs_of_threads
+-- Of each of a few threads as many runs as are asked for, and the newest of those.
+SELECT run_id, of_thread.thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt,
+       max_attempts, outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq,
+       stateless, line, due_at, started_at, ended_at
+FROM jsonb_array_elements_text(:threads::jsonb) AS among (thread_id) CROSS JOIN LATERAL (
+    SELECT * FROM runs
+    WHERE (owner, thread_id, number) >= (:owner, among.thread_id, 0)
+      AND (owner, thread_id, number) <= (:owner, among.thread_id, 9223372036854775807)
+      AND deleted_at IS NULL
+      AND (:agent_id::text IS NULL OR agent_id = :agent_id)
+      AND (:statuses::text IS NULL OR status IN (SELECT jsonb_array_elements_text(:statuses::jsonb)))
+      AND (:outcomes::text IS NULL OR outcome IN (SELECT jsonb_array_elements_text(:outcomes::jsonb)))
+      AND (:metadata::bytea IS NULL OR readable_json(metadata) @> readable_json(:metadata))
+      AND (SELECT readable_json(t.metadata) @> readable_json(:within) FROM threads AS t
+           WHERE t.owner = :owner AND t.thread_id = among.thread_id)
+    ORDER BY owner DESC, thread_id DESC, number DESC LIMIT :limit::bigint + :offset::bigint
+) AS of_thread
+ORDER BY number DESC LIMIT :limit OFFSET :offset
+
 -- name: line
 -- The runs of a thread that execute or wait, in their order.
 SELECT number, run_id, status, ready, resumes, due_at, attempt, cancel
@@ -358,6 +381,9 @@ SELECT min(due_at) FROM runs WHERE due_at IS NOT NULL AND status = 'pending'
 
 -- name: request_cancel
 UPDATE runs SET cancel = $1, updated_at = $2 WHERE run_id = $3 AND status || '' = 'running'
+
+-- name: note_request
+UPDATE runs SET request = $1 WHERE run_id = $2
 
 -- name: attempt_standing
 -- All that the end of an attempt needs to know, while the attempt holds its lease: the run, its thread's last number and
@@ -810,6 +836,14 @@ SET value = excluded.value, updated_at = excluded.updated_at, expires_at = exclu
     ttl = excluded.ttl,
     created_at = CASE WHEN items.expires_at <= excluded.updated_at THEN excluded.created_at ELSE items.created_at END
 
+-- name: put_vectors
+-- As many vectors of an item as are given behind one another.
+INSERT INTO vectors (owner, namespace, key, number, vector)
+SELECT :owner, :namespace, :key, number,
+    (:vectors::real[])[(number - 1) * cardinality(:vectors::real[]) / :count + 1 :
+                       number * cardinality(:vectors::real[]) / :count]
+FROM generate_series(1, :count::integer) AS numbers (number)
+
 -- name: get_item
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = $1 AND namespace = $2 AND key = $3 AND (expires_at IS NULL OR expires_at > $4)
@@ -839,6 +873,47 @@ SELECT namespace, key, value, created_at, updated_at, ttl FROM (
     OFFSET 0
 ) AS below
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
+
+-- name: search_by_meaning
+-- The items below a namespace that have vectors of the same length, nearest first. The best of an item's vectors counts.
+SELECT items.namespace, items.key, value, created_at, updated_at, ttl, near.score
+FROM (
+    SELECT namespace, key, max(nearness(vector, :meaning::real[])) AS score FROM vectors
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high
+      AND cardinality(vector) = cardinality(:meaning::real[])
+    GROUP BY namespace, key
+    OFFSET 0
+) AS near
+JOIN items ON items.owner = :owner AND items.namespace = near.namespace AND items.key = near.key
+WHERE (expires_at IS NULL OR expires_at > :now)
+  AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
+ORDER BY near.score DESC, updated_at DESC, items.namespace, items.key LIMIT :limit OFFSET :offset
+
+-- name: rank_by_meaning
+-- The same without what is in them, for whoever has more to ask of that than what fields are equal to.
+SELECT items.namespace, items.key, near.score
+FROM (
+    SELECT namespace, key, max(nearness(vector, :meaning::real[])) AS score FROM vectors
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high
+      AND cardinality(vector) = cardinality(:meaning::real[])
+    GROUP BY namespace, key
+    OFFSET 0
+) AS near
+JOIN items ON items.owner = :owner AND items.namespace = near.namespace AND items.key = near.key
+WHERE (expires_at IS NULL OR expires_at > :now)
+  AND (:within::bytea IS NULL OR readable_json(value) @> readable_json(:within))
+  AND (:equal::bytea IS NULL OR readable_json(value) @> readable_json(:equal))
+ORDER BY near.score DESC, updated_at DESC, items.namespace, items.key LIMIT :limit OFFSET :offset
+
+-- name: pgvector
+-- Where the database has pgvector, as it stands in statements.
+SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'vector'
+
+-- name: items_at
+SELECT namespace, key, value, created_at, updated_at, ttl
+FROM items JOIN unnest(:namespaces::bytea[], :keys::text[]) AS wanted (namespace, key) USING (namespace, key)
+WHERE owner = :owner AND (expires_at IS NULL OR expires_at > :now)
 
 -- name: next_namespace
 -- The first namespace above another and below a limit: listing jumps from one to the next and never reads the items

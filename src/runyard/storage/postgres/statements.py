@@ -16,7 +16,7 @@ _WRITES = re.compile(r"\b(INSERT INTO|UPDATE \w+ SET|UPDATE \w+\nSET|DELETE FROM
 class Statement:
     """One statement. `many`: it takes any number of rows, a list for each column."""
 
-    __slots__ = ("_names", "many", "rides", "sql", "writes")
+    __slots__ = ("_given", "_names", "many", "rides", "sql", "writes")
 
     def __init__(self, sql: str) -> None:
         names: list[str] = []
@@ -26,12 +26,19 @@ class Statement:
                 names.append(match[1])
             return f"${names.index(match[1]) + 1}"
 
+        self._given = sql
         self.sql = _NAMED.sub(number, sql)
         self._names = names
         self.many = "FROM unnest(" in sql
         self.rides = self.many and sql.startswith("INSERT INTO")
         """It only adds rows, which no other statement of a group looks at: it can be a part of any of them."""
         self.writes = _WRITES.search(sql) is not None
+
+    def with_text(self, old: str, new: str) -> Statement:
+        """The same with other words in one place."""
+        before, found, after = self._given.partition(old)
+        assert found, f"{old!r} is not in the statement"
+        return Statement(before + new + after)
 
     def bound(self, values: Any) -> Any:
         """The values in the order of their numbers."""

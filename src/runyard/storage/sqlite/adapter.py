@@ -12,15 +12,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from runyard.errors import RunyardError
+from runyard.errors import RunyardError, Unsupported
 from runyard.storage.sqlite import upkeep_verbs
-from runyard.storage.sqlite.connection import FileLock, Synchronous, close, connect
+from runyard.storage.sqlite.connection import CAN_COMPARE_VECTORS, FileLock, Synchronous, close, connect
 from runyard.storage.sqlite.faults import translated
 from runyard.storage.sqlite.writer import Reader, Transaction, Writer
 from runyard.storage.verbs.replay import Replay
 from runyard.storage.verbs.storage import VerbStorage
 from runyard.storage.verbs.transaction import Reads, at_once
 from runyard.storage.verbs.transaction import Transaction as VerbTransaction
+from runyard.vectors import Vector
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -154,6 +155,19 @@ class SqliteStorage(VerbStorage):
                 return at_once(question(self._reader()))
 
         return await asyncio.get_running_loop().run_in_executor(pool, ask)
+
+    # vectors
+
+    def check_meanings(self) -> None:
+        if not CAN_COMPARE_VECTORS:
+            raise Unsupported(
+                "searching an SQLite database by meaning takes sqlite-vec, which is not installed: "
+                "pip install 'runyard[vectors]'",
+                field="store.index",
+            )
+
+    def _packed(self, vectors: Sequence[Vector]) -> bytes:
+        return b"".join(vectors)
 
     # workers: nobody asks whether the only one is alive
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,9 @@ WAL_BYTES = 67_108_864
 """What the WAL keeps on the disk when it has been folded."""
 CACHE_KIB = 32_768
 """Pages that each connection keeps in memory."""
+
+CAN_COMPARE_VECTORS = find_spec("sqlite_vec") is not None
+"""Whether connections that read have the functions of sqlite-vec."""
 
 _decode = msgspec.json.decode
 
@@ -68,6 +72,18 @@ def _prepare(connection: Any, synchronous: Synchronous, read_only: bool, *, laye
         connection.execute(f"PRAGMA {pragma}").fetchall()
     connection.create_scalar_function("contains", _contains, 2, deterministic=True)
     connection.create_scalar_function("passes", _passes, 2, deterministic=True)
+    if read_only and CAN_COMPARE_VECTORS:
+        _load_vector_functions(connection)
+
+
+def _load_vector_functions(connection: Any) -> None:
+    import sqlite_vec
+
+    connection.enable_load_extension(True)
+    try:
+        connection.load_extension(sqlite_vec.loadable_path())
+    finally:
+        connection.enable_load_extension(False)
 
 
 def _insist_on_writing(connection: Any) -> None:

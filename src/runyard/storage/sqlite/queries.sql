@@ -255,6 +255,26 @@ WHERE labels.owner = :owner AND kind = 'run' AND name = :name AND value = :value
                                   AND contains(t.metadata, :within)))
 ORDER BY place DESC LIMIT :limit OFFSET :offset
 
+-- name: labelled_threads
+SELECT id FROM labels WHERE owner = :owner AND kind = 'thread' AND name = :name AND value = :value LIMIT :limit
+
+-- name: search_runs_of_threads
+-- Of each of a few threads as many runs as are asked for, and the newest of those.
+SELECT run_id, thread_id, owner, agent_id, status, created_at, updated_at, metadata, request, attempt, max_attempts,
+       outcome, failure, cancel, invocation, base, prior_head, last_checkpoint, first_seq, last_seq, stateless, line,
+       due_at, started_at, ended_at
+FROM json_each(:threads) CROSS JOIN runs ON runs.number IN (
+    SELECT number FROM runs AS r INDEXED BY runs_of_thread
+    WHERE r.owner = :owner AND r.thread_id = json_each.value AND r.deleted_at IS NULL
+      AND (:agent_id IS NULL OR r.agent_id = :agent_id)
+      AND (:statuses IS NULL OR r.status IN (SELECT value FROM json_each(:statuses)))
+      AND (:outcomes IS NULL OR r.outcome IN (SELECT value FROM json_each(:outcomes)))
+      AND (:metadata IS NULL OR contains(r.metadata, :metadata))
+    ORDER BY r.number DESC LIMIT :limit + :offset)
+WHERE EXISTS (SELECT 1 FROM threads AS t WHERE t.owner = :owner AND t.thread_id = json_each.value
+              AND contains(t.metadata, :within))
+ORDER BY number DESC LIMIT :limit OFFSET :offset
+
 -- name: line
 -- The runs of a thread that execute or wait, in their order.
 SELECT number, run_id, status, ready, resumes, due_at, attempt, cancel
@@ -341,6 +361,9 @@ INSERT INTO move_on (owner, thread_id, run_id, head, now) VALUES (?, ?, ?, ?, ?)
 
 -- name: request_cancel
 UPDATE runs SET cancel = ?, updated_at = ? WHERE run_id = ? AND status = 'running'
+
+-- name: note_request
+UPDATE runs SET request = ? WHERE run_id = ?
 
 -- name: attempt_standing
 -- All that the end of an attempt needs to know, while the attempt holds its lease: the run, its thread's last number and
@@ -709,6 +732,14 @@ ON CONFLICT DO UPDATE SET value = excluded.value, updated_at = excluded.updated_
     ttl = excluded.ttl,
     created_at = CASE WHEN items.expires_at <= excluded.updated_at THEN excluded.created_at ELSE items.created_at END
 
+-- name: put_vectors
+-- As many vectors of an item as are given behind one another.
+INSERT INTO vectors (owner, namespace, key, number, vector)
+WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < :count)
+SELECT :owner, :namespace, :key, number,
+    substr(:vectors, (number - 1) * length(:vectors) / :count + 1, length(:vectors) / :count)
+FROM numbers
+
 -- name: get_item
 SELECT namespace, key, value, created_at, updated_at, ttl FROM items
 WHERE owner = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
@@ -735,6 +766,20 @@ WHERE owner = :owner AND namespace >= :low AND namespace < :high AND (expires_at
   AND (:filter IS NULL OR passes(value, :filter))
   AND (:within IS NULL OR contains(value, :within))
 ORDER BY updated_at DESC, namespace, key LIMIT :limit OFFSET :offset
+
+-- name: search_by_meaning
+-- The items below a namespace that have vectors of the same length, nearest first. The best of an item's vectors counts;
+-- one of zeros, which has no direction, is as near as one that stands across.
+SELECT items.namespace, items.key, value, created_at, updated_at, ttl, near.score
+FROM (
+    SELECT namespace, key, max(coalesce(1 - vec_distance_cosine(vector, :meaning), 0)) AS score FROM vectors
+    WHERE owner = :owner AND namespace >= :low AND namespace < :high AND length(vector) = length(:meaning)
+    GROUP BY namespace, key
+) AS near
+CROSS JOIN items ON items.owner = :owner AND items.namespace = near.namespace AND items.key = near.key
+WHERE (expires_at IS NULL OR expires_at > :now) AND (:filter IS NULL OR passes(value, :filter))
+  AND (:within IS NULL OR contains(value, :within))
+ORDER BY near.score DESC, updated_at DESC, items.namespace, items.key LIMIT :limit OFFSET :offset
 
 -- name: next_namespace
 -- The first namespace above another and below a limit: listing jumps from one to the next and never reads the items

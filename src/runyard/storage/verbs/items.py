@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from runyard.errors import item_not_found
 from runyard.items import Namespace
@@ -20,12 +21,19 @@ async def put_item(
     value: bytes,
     now: int,
     expires_at: int | None,
+    vectors: Any,
+    count: int,
     attempt: Attempt | None,
 ) -> None:
+    """`vectors`: so many behind one another, as the database takes them. Those that the item had, triggers remove."""
     if attempt is not None:
         await fenced_numbers(t, attempt, 0)
     ttl = None if expires_at is None else expires_at - now
-    await t.run("put_item", (owner, namespace_value(namespace), key, value, now, now, expires_at, ttl))
+    place = namespace_value(namespace)
+    await t.run("put_item", (owner, place, key, value, now, now, expires_at, ttl))
+    if count:
+        values = {"owner": owner, "namespace": place, "key": key, "vectors": vectors, "count": count}
+        await t.run("put_vectors", values)
 
 
 async def touch_items(

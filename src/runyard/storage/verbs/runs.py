@@ -572,12 +572,20 @@ async def requeue(t: Transaction, attempt: Attempt, batch: Batch, how: Requeue, 
 
 
 async def cancel(
-    t: Transaction, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
+    t: Transaction,
+    owner: str,
+    run_id: str,
+    action: CancelAction,
+    now: int,
+    expires_at: int | None,
+    reason: str | None = None,
 ) -> Cancelled:
     row = await t.one("run", (run_id, owner))
     if row is None:
         raise run_not_found(run_id)
     run = run_of(row)
+    if reason is not None and not run.finished:
+        run = await _note_reason(t, run, reason)
     if run.status == "pending":
         await _end_waiting(t, run, action, now, expires_at)
         await settle(t, owner, run.thread_id, now)
@@ -591,6 +599,15 @@ async def cancel(
     elif run.outcome == "asked":
         await _close_question(t, run, now)
     return Cancelled("finished", await row_of(t, run_id))
+
+
+async def _note_reason(t: Transaction, run: Run, reason: str) -> Run:
+    request = run.asked_for()
+    if request.cancel_reason is not msgspec.UNSET:
+        return run
+    noted = msgspec.json.encode(msgspec.structs.replace(request, cancel_reason=reason))
+    await t.run("note_request", (noted, run.run_id))
+    return msgspec.structs.replace(run, request=noted)
 
 
 async def _roll_back_finished(t: Transaction, run: Run, now: int, expires_at: int | None) -> None:

@@ -53,6 +53,7 @@ from runyard.storage.verbs.replay import Replay
 from runyard.storage.verbs.rows import item_of, namespace_value, run_of, thread_of
 from runyard.storage.verbs.transaction import Reads, Transaction
 from runyard.threads import Expiry, Thread, ThreadFilter, Ttl
+from runyard.vectors import Vector
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -111,6 +112,14 @@ class VerbStorage(ABC):
     @abstractmethod
     async def _read_log(self, question: Callable[[Reads], Coroutine[Any, Any, T]]) -> T:
         """Reads events, beside everything else that is read."""
+
+    @abstractmethod
+    def check_meanings(self) -> None:
+        """Raises `Unsupported` where something has to be installed for searches by meaning."""
+
+    @abstractmethod
+    def _packed(self, vectors: Sequence[Vector]) -> Any:
+        """Vectors behind one another, as statements take them."""
 
     @abstractmethod
     async def _sizes(self) -> tuple[int, int]:
@@ -267,9 +276,7 @@ class VerbStorage(ABC):
         return run_of(row)
 
     async def search_runs(self, owner: str, query: RunFilter) -> list[Run]:
-        name, values = searches.run_search(owner, query)
-        rows = await self._read(lambda reader: reader.all(name, values))
-        return [run_of(row) for row in rows]
+        return await self._read(lambda reader: searches.search_runs(reader, owner, query))
 
     async def pending(self, owner: str | None) -> int:
         name, values = ("pending", ()) if owner is None else ("pending_of_owner", (owner, owner))
@@ -303,9 +310,15 @@ class VerbStorage(ABC):
         return await self._do(run_verbs.requeue, attempt, batch, requeue, now)
 
     async def cancel(
-        self, owner: str, run_id: str, action: CancelAction, now: int, expires_at: int | None
+        self,
+        owner: str,
+        run_id: str,
+        action: CancelAction,
+        now: int,
+        expires_at: int | None,
+        reason: str | None = None,
     ) -> Cancelled:
-        return await self._do(run_verbs.cancel, owner, run_id, action, now, expires_at)
+        return await self._do(run_verbs.cancel, owner, run_id, action, now, expires_at, reason)
 
     async def abandon(self, attempt: Attempt, now: int, expires_at: int | None) -> Run:
         return await self._do(run_verbs.abandon, attempt, now, expires_at)
@@ -401,9 +414,13 @@ class VerbStorage(ABC):
         now: int,
         *,
         expires_at: int | None = None,
+        vectors: Sequence[Vector] = (),
         attempt: Attempt | None = None,
     ) -> None:
-        await self._do(item_verbs.put_item, owner, namespace, key, value, now, expires_at, attempt)
+        packed = self._packed(vectors) if vectors else None
+        await self._do(
+            item_verbs.put_item, owner, namespace, key, value, now, expires_at, packed, len(vectors), attempt
+        )
 
     async def get_item(self, owner: str, namespace: Namespace, key: str, now: int) -> Item:
         row = await self._rows.one("get_item", (owner, namespace_value(namespace), key, now))
@@ -422,17 +439,26 @@ class VerbStorage(ABC):
         await self._do(item_verbs.touch_items, owner, places, now, attempt)
 
     async def search_items(self, owner: str, query: ItemSearch, now: int) -> list[Item]:
+        values = self._search_values(owner, query, now)
+        name = "search_items_below" if query.prefix else "search_items"
+        if query.meaning is not None:
+            self.check_meanings()
+            name = "search_by_meaning"
+        rows = await self._read(lambda reader: reader.all(name, values))
+        return [item_of(row) for row in rows]
+
+    def _search_values(self, owner: str, query: ItemSearch, now: int) -> dict[str, Any]:
         low = namespace_value(query.prefix)
-        values = {
+        values: dict[str, Any] = {
             "owner": owner, "now": now, "limit": query.limit, "offset": query.offset,
             "filter": _encode(query.filter) if query.filter else None,
             "within": None if query.within is None else _encode(query.within),
         }  # fmt: skip
-        name = "search_items"
-        if low:
-            name, values = "search_items_below", {**values, "low": low, "high": low + b"\xff"}
-        rows = await self._read(lambda reader: reader.all(name, values))
-        return [item_of(row) for row in rows]
+        if low or query.meaning is not None:
+            values.update(low=low, high=low + b"\xff")
+        if query.meaning is not None:
+            values["meaning"] = self._packed([query.meaning])
+        return values
 
     async def namespaces(self, owner: str, query: NamespaceQuery, now: int) -> list[Namespace]:
         return await self._read(lambda reader: searches.namespaces(reader, owner, query, now))
