@@ -40,8 +40,9 @@ async def found(s: Server, items: str, query: str | None = None, **more: Any) ->
     asked = {} if query is None else {"query": query}
     answer = await s.http.post(f"{items}/search", json={"namespace_prefix": ["facts"], **asked, **more})
     assert answer.status_code == 200, answer.text
-    scored = [(item["key"], item.get("score")) for item in answer.json()["items"]]
-    return [(key, None if score is None else round(score, 3)) for key, score in scored]
+    return [
+        (item["key"], None if item.get("score") is None else round(item["score"], 3)) for item in answer.json()["items"]
+    ]
 
 
 FORMS = [

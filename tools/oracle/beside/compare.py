@@ -56,7 +56,8 @@ def _is_stream(body: Any) -> bool:
 
 
 def _streams(ours: list[Any], theirs: list[Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Names in their order; then the n-th event of each name."""
+    """Names in their order, but for `end`, which only ours has; then the n-th event of each name."""
+    ours = [one for one in ours if one["event"] != "end"]
     names = [one["event"] for one in ours], [one["event"] for one in theirs]
     if names[0] != names[1]:
         yield "events", " ".join(names[0]), " ".join(names[1])

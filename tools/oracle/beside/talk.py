@@ -33,7 +33,9 @@ class Talk:
 
     def __init__(self, url: str) -> None:
         self.answers: dict[str, Answer] = {}
-        self._http = httpx2.Client(base_url=url, timeout=httpx2.Timeout(20))
+        self._http = httpx2.Client(
+            base_url=url, timeout=httpx2.Timeout(20), limits=httpx2.Limits(max_keepalive_connections=0)
+        )
         self._known: dict[str, str] = {}
 
     def close(self) -> None:
@@ -115,6 +117,12 @@ class Talk:
     def ended(self, thread_id: str, run_id: str, seconds: float = 20) -> str:
         """Waits for a run's end; its status."""
         return self._until(f"/threads/{thread_id}/runs/{run_id}", FINISHED, seconds)
+
+    def reaches(self, thread_id: str, next: list[str]) -> None:
+        """Waits until a thread's state stands before these nodes."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self.look("GET", f"/threads/{thread_id}/state").get("next") != next:
+            time.sleep(0.05)
 
     def running(self, thread_id: str, run_id: str) -> str:
         return self._until(f"/threads/{thread_id}/runs/{run_id}", ("running", *FINISHED), 20)

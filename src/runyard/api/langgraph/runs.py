@@ -266,6 +266,9 @@ async def cancel_run(call: Call) -> None:
             run_id=run.run_id,
         )
     await call.api.verbs.cancel_run(call.owner, run.run_id, query.action, query.wait, reason)
+    if query.wait:
+        call.tell(b"location", _path(call, run, "/join"))
+        call.tell(b"content-location", _path(call, run))
     await (call.answer(b"{}") if query.wait else call.accepted())
 
 

@@ -111,10 +111,19 @@ async def get_history(call: Call) -> None:
 async def post_history(call: Call) -> None:
     """Get Thread History
 
-    The same, of a subgraph too, or only states whose metadata contain these.
+    The same, of a subgraph too, or only states whose metadata contain these; only one where `checkpoint` names it.
     """
     body = await call.body(wire.HISTORY)
-    namespace = "" if body.checkpoint is None else _place(call, body.checkpoint)[1]
+    checkpoint_id, namespace = (None, "") if body.checkpoint is None else _place(call, body.checkpoint)
+    if checkpoint_id is not None:
+        _check_select(body.select)
+        thread_id = call.uuid("thread_id")
+        view = await call.api.inspection.state(
+            call.owner, thread_id, checkpoint_id=checkpoint_id, namespace=namespace, subgraphs=False
+        )
+        fits = (body.metadata or {}).items() <= _decode(view.metadata).items()
+        await call.answer(_encode([_selected(state(view, thread_id), body.select)] if fits else []))
+        return
     await _answer_history(call, body.limit, _before(body.before), namespace, body.metadata, body.select)
 
 

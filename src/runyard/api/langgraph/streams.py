@@ -286,7 +286,9 @@ def _debug(data: bytes) -> bytes:
     step = cast("dict[str, Any]", payload)
     step["checkpoint"], step["parent_checkpoint"] = _place(step.get("config")), _place(step.get("parent_config"))
     for task in cast("list[dict[str, Any]]", step.get("tasks") or ()):
-        task["checkpoint"] = _place(task.pop("state", None))
+        if (place := _place(task.get("state"))) is not None:
+            del task["state"]
+            task["checkpoint"] = place
     return _encode(messages.shown_anywhere(told))
 
 

@@ -56,7 +56,7 @@ def below(state: State) -> State:
 
 
 async def add(state: Count) -> Count:
-    return {"n": 1, "last": state.get("last")}
+    return {"n": 1}
 
 
 def again(state: Count) -> Command[Literal["again"]]:

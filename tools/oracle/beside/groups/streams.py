@@ -40,13 +40,15 @@ def _joined(talk: Talk) -> None:
             "stream_resumable": True}  # fmt: skip
     run = talk.knows(talk.look("POST", f"/threads/{thread}/runs", body)["run_id"], "run")
     path = f"/threads/{thread}/runs/{run}/stream"
-    talk.running(thread, run)
+    talk.reaches(thread, ["rest"])
     talk.stream("join live", "GET", path)
     talk.stream("join done", "GET", path)
     for last in ("0", "-1", "-"):
         talk.stream(f"join from {last}", "GET", path, headers={"Last-Event-ID": last})
     talk.stream("join for updates", "GET", f"{path}?stream_mode=updates", headers={"Last-Event-ID": "0"})
-    talk.stream("join for both", "GET", f"{path}?stream_mode=updates,values", headers={"Last-Event-ID": "0"})
+    talk.stream(
+        "join for both", "GET", f"{path}?stream_mode=updates&stream_mode=values", headers={"Last-Event-ID": "0"}
+    )
     talk.stream("join for a list", "GET", f'{path}?stream_mode=["updates"]', headers={"Last-Event-ID": "0"})
     talk.stream("join unknown", "GET", f"/threads/{thread}/runs/{UNKNOWN}/stream")
     talk.stream("join bad", "GET", f"/threads/{thread}/runs/x/stream")
