@@ -36,6 +36,7 @@ EXPECTED: tuple[tuple[str, str, str], ...] = (
         "__*", "langgraph_*", "assistant_id", "graph_id", "run_id", "user_id", "thread_id",
     )),
     ("*", "*langsmith*", PLATFORM),
+    ("*", "*cancel_reason", ALWAYS),
     ("system//info", "body.*", "each server's own"),
     ("system//metrics*", "body.*", "each server's own"),
     *(("modes/*", f"messages*.{name}", RUN_FACTS) for name in (
