@@ -19,12 +19,14 @@ WISHES = {
     "context", "interrupt_before", "interrupt_after", "durability", "stream_subgraphs",
 }  # fmt: skip
 EXTENSIONS = {
+    "Item": {"score"},
     "Message": {"name"},
     "Run": {*WISHES, "outcome", "attempt", "error"},
     "RunCreate": WISHES,
     "RunStream": WISHES,
     "RunWaitResponse": {"status", "error", "interrupts"},
-    "StorePutRequest": {"ttl"},
+    "StorePutRequest": {"ttl", "index"},
+    "StoreSearchRequest": {"query"},
     "Thread": {"interrupts"},
     "ThreadState": {"created_at", "parent_checkpoint", "interrupts"},
 }

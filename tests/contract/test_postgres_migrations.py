@@ -282,3 +282,26 @@ def test_a_change_waits_for_a_moment_only_and_is_tried_again(
         assert await migrating == [LATER]
 
     on_server(case)
+
+
+def test_a_change_that_waits_for_who_waits_for_it_is_tried_again(
+    on_server: OnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "PAUSE", 0.01)
+
+    async def case(databases: Databases) -> None:
+        url, connection = await databases.older(len(ALL))
+        monkeypatch.setattr(schema, "migrations", lambda _: [*ALL, LATER])
+        holder, watcher = await databases.connect(url), await databases.connect(url)
+        await connection.execute("SET deadlock_timeout = '10ms'")  # so that it is the one that gives way
+        await holder.execute("SET deadlock_timeout = '60s'")
+        async with holder.transaction():
+            await holder.execute("SELECT count(*) FROM threads")
+            migrating = asyncio.ensure_future(migrate(connection))
+            while not await watcher.fetchval("SELECT true FROM pg_locks WHERE NOT granted LIMIT 1"):
+                pass
+            # It holds `runs` and waits for `threads`.
+            assert await holder.fetchval("SELECT count(*) FROM runs") == 0
+        assert await migrating == [LATER]
+
+    on_server(case)

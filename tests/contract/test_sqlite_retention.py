@@ -220,7 +220,7 @@ def long_threads(path: Path, threads: int, states: int) -> Any:
     return connection
 
 
-@pytest.mark.parametrize(("threads", "states"), [(300, 2), (2, 700)], ids=["many threads", "long histories"])
+@pytest.mark.parametrize(("threads", "states"), [(120, 2), (2, 450)], ids=["many threads", "long histories"])
 def test_histories_are_cut_in_batches_and_are_not_found_again(threads: int, states: int, tmp_path: Path) -> None:
     cut, none = long_threads(tmp_path / "cut.db", threads, states), long_threads(tmp_path / "none.db", 0, 0)
     removed, touched = sweep(cut, Keep(keys_before=0))
@@ -232,8 +232,8 @@ def test_histories_are_cut_in_batches_and_are_not_found_again(threads: int, stat
 
 def test_all_histories_that_were_cut_by_age_are_not_found_again(tmp_path: Path) -> None:
     keep = Keep(keys_before=0, threads_before=OLD, threads_by="keep_latest")
-    short, long = filled(tmp_path / "short.db", 20, at=OLD), filled(tmp_path / "long.db", 4000, at=OLD)
-    for connection, threads in ((short, 2), (long, 400)):
+    short, long = filled(tmp_path / "short.db", 20, at=OLD), filled(tmp_path / "long.db", 1000, at=OLD)
+    for connection, threads in ((short, 2), (long, 100)):
         with connection:
             connection.execute("DELETE FROM items")
             connection.execute("UPDATE checkpoints SET gone = 0, run_id = NULL")

@@ -40,7 +40,9 @@ async def found(s: Server, items: str, query: str | None = None, **more: Any) ->
     asked = {} if query is None else {"query": query}
     answer = await s.http.post(f"{items}/search", json={"namespace_prefix": ["facts"], **asked, **more})
     assert answer.status_code == 200, answer.text
-    return [(item["key"], round(item["score"], 3) if "score" in item else None) for item in answer.json()["items"]]
+    return [
+        (item["key"], None if item.get("score") is None else round(item["score"], 3)) for item in answer.json()["items"]
+    ]
 
 
 FORMS = [

@@ -43,8 +43,7 @@ def test_the_nearest_come_first_with_their_scores(searched: Dialect) -> None:
         assert told == [("title", 1.0), ("tea", 0.707), ("sea", 0.0)]
         found = (await store.search_items(["facts", "ada"], query="tea", filter={"kind": "place"}, limit=1))["items"]
         assert [item["key"] for item in found] == ["sea"]
-        plain = (await store.search_items(["facts"], limit=1))["items"][0]
-        assert plain.get("score", 1.0) is None
+        assert (await store.search_items(["facts"], limit=1))["items"][0]["score"] is None
 
     asyncio.run(story())
 

@@ -51,6 +51,8 @@ def translate(error: BaseException) -> RunyardError:
                 "the database gave up waiting for a lock that others hold (pg_stat_activity shows them)",
                 code="database_busy",
             )
+        case asyncpg.DeadlockDetectedError():
+            return Unavailable("the database gave up waiting for somebody who waited for us", code="database_busy")
         case asyncpg.QueryCanceledError():
             return Unavailable(f"the database gave a statement up: {error}", code="database_busy")
         case _ if isinstance(error, UNREACHABLE):

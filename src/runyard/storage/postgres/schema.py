@@ -82,7 +82,8 @@ async def _next(connection: Any, known: list[Migration]) -> Migration | None:
                     return None
                 await connection.execute(f"SET LOCAL lock_timeout = {CHANGE_WAITS_MS}")
                 return await _apply(connection, known[version])
-        except asyncpg.LockNotAvailableError:
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            # A change of several tables may wait for somebody who waits for it.
             say("migration waits")
             await asyncio.sleep(PAUSE)
         except asyncpg.InsufficientPrivilegeError as error:
