@@ -327,11 +327,11 @@ def test_a_cron_whose_agent_is_gone_says_so_and_can_be_switched_off(server: Star
             assert passed.last_error is not None
             assert "there is no such assistant" in passed.last_error
             timetable = s.app.engine.timetable
-            with pytest.raises(InvalidInput):
+            with pytest.raises(NotFound):
                 await timetable.patch("", cron.cron_id, CronPatch(payload={"input": 1}))
             off = await timetable.patch("", cron.cron_id, CronPatch(enabled=False))
             assert off.next_at is None
-            with pytest.raises(InvalidInput):
+            with pytest.raises(NotFound):
                 await timetable.patch("", cron.cron_id, CronPatch(enabled=True))
 
     play(story())
