@@ -77,6 +77,20 @@ def test_a_remote_graph_tells_what_happens_in_its_subgraphs(served: Dialect) -> 
     asyncio.run(story())
 
 
+def test_an_answer_counts_for_a_subgraph_that_was_changed_since_it_asked(served: Dialect) -> None:
+    async def story() -> None:
+        graph, config = remote(served, "around"), on(served)
+        await graph.ainvoke(GO, config)
+        (task,) = (await graph.aget_state(config, subgraphs=True)).tasks
+        assert isinstance(task.state, StateSnapshot)
+        await graph.aupdate_state(task.state.config, {"n": 5, "log": ["by hand"]}, as_node="a")
+        told = await graph.ainvoke(Command(resume="yes"), config)
+        assert "__interrupt__" not in told
+        assert told["log"][-4:] == ["by hand", "answered yes", "b", "last"]
+
+    asyncio.run(story())
+
+
 def test_a_remote_graph_without_async(served: Dialect) -> None:
     graph, config = remote(served), on(served)
     assert [list(update) for update in graph.stream(GO, config, stream_mode="updates")] == [["a"], ["__interrupt__"]]

@@ -80,7 +80,9 @@ async def _execute(
             graph.store = RunStore(end, start.max_value_bytes, start.lasting)
         # Not by the call's configuration, which before LangGraph 1.2 takes the place of the graph's own callbacks.
         graph.config = merge_configs(graph.config, RunnableConfig(callbacks=[watcher]))
-        value = input_of(start, begun=start.begun, answered=_answered(start, codec))
+        asked = _asked(start, codec)
+        answered = [question for question, stored in asked.items() if stored]
+        value = input_of(start, begun=start.begun, answered=answered, asked=[*asked])
         with named_trace(config):
             questions = await _stream(graph, value, config, context, start, outbox, telling)
         if questions is None:
@@ -135,18 +137,17 @@ def _put(outbox: Outbox, entries: Sequence[Entry]) -> None:
         outbox.put(Write(entries=(entry,)), len(entry.data) + len(entry.told))
 
 
-def _answered(start: Start, codec: Codec) -> Sequence[str]:
-    """The questions whose answers an attempt of this run has stored: the task that asked has them with its writes, and
-    would be given them twice."""
-    tasks = {write.task_id for write in start.writes if write.channel == RESUME and write.run_id == start.run.run_id}
-    if not tasks:
-        return ()
-    asked = [
-        codec.decode_write(write.value)
+def _asked(start: Start, codec: Codec) -> dict[str, bool]:
+    """The questions that this state's tasks have asked, each with whether an attempt of this run has stored its answer:
+    the task that asked has that with its writes, and would be given it twice."""
+    stored = {write.task_id for write in start.writes if write.channel == RESUME and write.run_id == start.run.run_id}
+    return {
+        one.id: write.task_id in stored
         for write in start.writes
-        if write.task_id in tasks and write.channel == INTERRUPT
-    ]
-    return [one.id for told in asked for one in told if isinstance(one, Interrupt)]
+        if write.channel == INTERRUPT
+        for one in codec.decode_write(write.value)
+        if isinstance(one, Interrupt)
+    }
 
 
 async def _next_nodes(graph: Graph, config: Any) -> list[str]:

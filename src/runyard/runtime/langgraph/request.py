@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Command, Send
 
 from runyard.checkpoints import name_of
@@ -19,6 +19,8 @@ from runyard.runtime.state import MESSAGES
 from runyard.users import USER, User
 
 _decode = msgspec.json.Decoder().decode
+_ID = re.compile("[0-9a-f]{32}")
+"""What the id of a question looks like."""
 
 
 def config_of(start: Start) -> RunnableConfig:
@@ -67,11 +69,11 @@ def _as_uuid(run: RunInfo) -> uuid.UUID:
         return uuid.uuid5(uuid.NAMESPACE_OID, run.run_id)
 
 
-def input_of(start: Start, *, begun: bool, answered: Sequence[str]) -> Any:
+def input_of(start: Start, *, begun: bool, answered: Sequence[str], asked: Sequence[str]) -> Any:
     """What the graph is given; None has it go on where its state stands.
 
     `begun`: an attempt of this run has put a checkpoint, which holds the input. `answered`: the questions whose answers
-    an attempt of this run has stored already.
+    an attempt of this run has stored already. `asked`: those that the tasks of this state have asked.
     """
     if begun:
         return None
@@ -84,13 +86,22 @@ def input_of(start: Start, *, begun: bool, answered: Sequence[str]) -> Any:
     goto = () if start.goto is None else _goto(_decode(start.goto))
     if answers or update is not None or goto:
         resume: Any = answers or None
-        if len(answers) == 1 and not any(write.channel == INTERRUPT for write in start.writes):
-            # The state has been changed since it asked, and its tasks are others: whichever asks first is answered.
-            (resume,) = answers.values()
+        if len(answers) == 1 and len(asked) < 2:
+            # The state, or that of a subgraph, may have been changed since it asked, and its tasks are others then:
+            # whichever asks first is answered.
+            (answer,) = answers.values()
+            resume = resume if _is_no_plain_answer(answer) else answer
         return Command(resume=resume, update=update, goto=cast(Any, goto))
     if start.answers:
         return None
     return _plain(start)
+
+
+def _is_no_plain_answer(answer: Any) -> bool:
+    """Whether LangGraph would take an answer for something else: for none, or for answers by the ids of questions."""
+    if not isinstance(answer, dict):
+        return answer is None
+    return all(map(_ID.fullmatch, cast("dict[str, Any]", answer)))
 
 
 def _plain(start: Start) -> Any:
