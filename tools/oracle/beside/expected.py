@@ -68,7 +68,7 @@ EXPECTED: tuple[tuple[str, str, str], ...] = (
     ("crons/*", "body*.end_time", "every time is told in one form"),
     ("crons/patch: disabled", "body.next_run_date", "null where nothing is to come"),
     *(("runs/" + step, "body*.status", "a run begins at once where a slot is free") for step in (
-        "create", "stateless *", "batch",
+        "create*", "stateless *", "batch",
     )),
     ("runs/thread of delayed", "body.status", "a thread is busy when a run of it is due"),
     ("runs/thread of cancelled*", "body.status", CANCELLED),
@@ -118,8 +118,7 @@ EXPECTED: tuple[tuple[str, str, str], ...] = (
     ("modes/outer: * with subgraphs", "events", OPEN),
     ("streams/resume*", "*", STATES),
     ("streams/join*", "events", "metadata come first for whoever joins"),
-    ("streams/state of a busy*", "*", "the moment differs"),
-    ("strategies/state of a busy thread", "*", "the moment differs"),
+    ("strategies/*: busy", "body.values", "the state as it is now, while a run executes"),
     # known, and not as they could be
     ("*", "*values*.n", EMPTY),
     ("*", "*values*.path", EMPTY),

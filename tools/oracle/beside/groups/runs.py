@@ -136,7 +136,7 @@ def _cancelled(talk: Talk) -> None:
         thread = talk.thread()
         created = talk.look("POST", f"/threads/{thread}/runs", {"assistant_id": "slow", "input": {"last": 20}})
         run = talk.knows(created["run_id"], "run")
-        talk.running(thread, run)
+        talk.reaches(thread, ["rest"])
         talk.ask(f"cancel{query}", "POST", f"/threads/{thread}/runs/{run}/cancel{query}")
         talk.settled(thread)
         talk.ask(f"cancelled{query}", "GET", f"/threads/{thread}/runs/{run}")

@@ -11,7 +11,7 @@ def script(talk: Talk) -> None:
         path = f"/threads/{thread}/runs"
         first = talk.look("POST", path, {"assistant_id": "slow", "input": {"last": 1.5, "n": 1}})
         one = talk.knows(first["run_id"], "first")
-        talk.running(thread, one)
+        talk.reaches(thread, ["rest"])
         talk.ask(f"{strategy}: busy", "GET", f"/threads/{thread}")
         body = {"assistant_id": "one", "input": {"n": 10}, "multitask_strategy": strategy}
         second = talk.ask(f"{strategy}: second", "POST", path, body)
@@ -27,7 +27,8 @@ def script(talk: Talk) -> None:
         talk.ask(f"{strategy}: runs", "GET", path)
     thread = talk.thread()
     first = talk.look("POST", f"/threads/{thread}/runs", {"assistant_id": "slow", "input": {"last": 2}})
-    talk.running(thread, talk.knows(first["run_id"], "first"))
+    talk.knows(first["run_id"], "first")
+    talk.reaches(thread, ["rest"])
     talk.ask("update of a busy thread", "POST", f"/threads/{thread}/state", {"values": {"n": 1}})
     talk.ask("state of a busy thread", "GET", f"/threads/{thread}/state")
     talk.ask("copy of a busy thread", "POST", f"/threads/{thread}/copy")
