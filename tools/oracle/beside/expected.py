@@ -22,7 +22,6 @@ OPEN = "open questions are told together when the run has ended with them"
 STATES = "a stream tells states as they come to be: not that which a resumed run begins with"
 EMPTY = "a channel that nothing was written to is not in what runs tell; GET state has its default"
 CANCELLED = "a thread is interrupted where a question is open; a cancelled run leaves it idle, and null goes on"
-INNER = "an answer without an id goes to the question that was open when it was sent"
 V2 = "the streaming protocol: docs/streaming.md says what is told, and replays are of what counts still"
 
 EXPECTED: tuple[tuple[str, str, str], ...] = (
@@ -123,7 +122,6 @@ EXPECTED: tuple[tuple[str, str, str], ...] = (
     ("*", "*values*.n", EMPTY),
     ("*", "*values*.path", EMPTY),
     ("resuming/careful: update*", "*path.length", "an update of a thread that still asks shows when it goes on"),
-    ("states/outer resumed", "*", INNER),
     ("states/the thread", "*", "an update of nothing keeps the state"),
     ("commands/*", "*", V2),
 
