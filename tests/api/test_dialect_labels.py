@@ -8,9 +8,9 @@ from uuid import uuid4
 import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
-from live_server import MovableClock, Server, Starter, play
+from live_server import MovableClock, Server, Starter, holds, play
 
-from runyard import agent
+from runyard import agent, streams
 from runyard.assistants import default_id
 
 
@@ -91,5 +91,25 @@ def test_a_thread_that_was_there_is_noted_on_once_and_again_for_another_assistan
             await client.runs.wait(thread_id, "other", input=1, if_not_exists="create")
             assert (await client.threads.get(thread_id))["metadata"]["graph_id"] == "other"
             assert patches.made == 2
+
+    play(story())
+
+
+def test_a_run_that_ends_while_its_thread_is_noted_on_is_answered_at_once(
+    server: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with server(echo) as s:
+            thread_id = await s.thread()
+            really = s.storage.patch_thread
+
+            async def patch_thread(*args: Any, **named: Any) -> Any:
+                await s.until(lambda: holds(s.storage.thread("", thread_id), lambda thread: thread.status == "idle"))
+                return await really(*args, **named)
+
+            monkeypatch.setattr(s.storage, "patch_thread", patch_thread)
+            monkeypatch.setattr(streams, "RECHECK", 1e6)  # who has missed the end waits for ever
+            answer = await s.post(f"/langgraph/threads/{thread_id}/runs/wait", {"assistant_id": "echo", "input": 1})
+            assert answer.json() == {"input": 1}
 
     play(story())

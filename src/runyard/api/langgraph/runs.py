@@ -370,7 +370,9 @@ async def _answer(call: Call, created: Created) -> None:
 async def _answer_when_done(call: Call, created: Created, body: wire.StatelessRun) -> None:
     run = created.run
     call.tell(b"location", f"/threads/{run.thread_id}/runs/{run.run_id}/join".encode())
-    await _waited(call, run, cancels=body.on_disconnect == "cancel", begun=created.claim is not None)
+    # On a thread it may have ended while that was labelled.
+    begun = created.claim is not None and run.stateless
+    await _waited(call, run, cancels=body.on_disconnect == "cancel", begun=begun)
 
 
 async def _waited(call: Call, run: runs.Run, *, cancels: bool, begun: bool = False) -> None:
