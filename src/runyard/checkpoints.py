@@ -212,11 +212,6 @@ def shown(state: Mapping[str, bytes]) -> State:
     return {channel: value for channel, value in state.items() if channel[:1] != HIDDEN}
 
 
-def lasts(namespace: str) -> bool:
-    """Whether a subgraph goes on from run to run with the states of a namespace: one that names a task ends with it."""
-    return ":" not in namespace
-
-
 def name_of(state: Mapping[str, bytes]) -> str | None:
     """The id by which a runtime knows the state; None where none does."""
     text = state.get(NAME)

@@ -39,6 +39,7 @@ from runyard.runs import (
     Config,
     Dialect,
     Durability,
+    Failure,
     NewRun,
     Request,
     Run,
@@ -679,6 +680,12 @@ class Lifecycle:
     async def questions(self, thread: Thread) -> list[Question]:
         """The open questions of a thread."""
         return (await self._with_state(thread))[2]
+
+    async def last_failure(self, thread: Thread) -> Failure | None:
+        """How the last run of a thread failed that did."""
+        query = RunFilter(thread_id=thread.thread_id, statuses=("error", "timeout"), limit=1)
+        found = await self.storage.search_runs(thread.owner, query)
+        return found[0].failure if found else None
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         """Newest first."""

@@ -755,6 +755,20 @@ def test_nothing_is_forgotten_or_pruned_below_a_run(on_storage: OnStorage) -> No
     on_storage(case)
 
 
+def test_pruning_to_what_lasts_leaves_what_later_runs_go_on_from(on_storage: OnStorage) -> None:
+    async def case(storage: Storage) -> None:
+        claim = await claimed(storage, "r1")
+        x, m1 = state("x"), state("m1", namespace="memory")
+        inner = [m1, state("m2", "t", m1, namespace="memory"), state("i", namespace=SUB)]
+        await storage.finish(claim.attempt, Batch(checkpoints=[x, state("y", "t", x), *inner]), Ending("completed"), 2)
+        await storage.prune("", "t", None, 3)
+        assert [await told(storage, namespace=name) for name in ("", "memory", SUB)] == [["y"], ["m2"], []]
+        await storage.create_thread("", "new", b"{}", 4, if_exists="raise")
+        await storage.prune("", "new", None, 5)
+
+    on_storage(case)
+
+
 def test_pruning_leaves_what_is_to_be_kept(on_storage: OnStorage) -> None:
     async def case(storage: Storage) -> None:
         claim = await claimed(storage, "r1")

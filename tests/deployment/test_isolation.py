@@ -201,6 +201,20 @@ def test_the_same_key_of_two_users_makes_two_runs(guard: Guard) -> None:
     play(story())
 
 
+def test_who_may_look_at_a_thread_is_told_how_its_run_failed(guard: Guard) -> None:
+    async def story() -> None:
+        async with guard("own") as s:
+            thread_id = await s.thread("ada")
+            wish = {"assistant_id": "echo", "input": {"put": True, "ttl": -1}}
+            failed = await s.post("ada", f"/langgraph/threads/{thread_id}/runs/wait", wish)
+            s.rules.ASKED.clear()
+            told = (await s.get("ada", f"/langgraph/threads/{thread_id}")).json()
+            assert (told["status"], told["error"]) == ("error", failed.json()["__error__"])
+            assert [(resource, action) for _, resource, action, _ in s.rules.ASKED] == [("threads", "read")]
+
+    play(story())
+
+
 def test_lists_are_whole_pages_of_what_may_be_seen(guard: Guard) -> None:
     async def story() -> None:
         async with guard("own") as s:

@@ -343,8 +343,9 @@ class Storage(Protocol):
         thread_busy when a run is active on a thread of theirs."""
         ...
 
-    async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
-        """Undoes all checkpoints of a thread but those of `keep`, with the writes on them. Where anything is kept, so
+    async def prune(self, owner: str, thread_id: str, keep: Sequence[str] | None, now: int) -> None:
+        """Undoes all checkpoints of a thread but those of `keep` (None: those that later runs go on from, the head and
+        the newest of each subgraph that remembers from run to run), with the writes on them. Where anything is kept, so
         is what an open question goes back to. What a copy descends from stays. Raises `Conflict` thread_busy when a run
         is active."""
         ...

@@ -64,7 +64,7 @@ class GuardedStorage(Closed):
             owner, thread_id, now, metadata=metadata, checkpoint=checkpoint, expected_head=expected_head, ttl=ttl
         )
 
-    async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
+    async def prune(self, owner: str, thread_id: str, keep: Sequence[str] | None, now: int) -> None:
         await self._let_write(owner, thread_id)
         await self._storage.prune(owner, thread_id, keep, now)
 

@@ -17,7 +17,7 @@ from runyard.checkpoints import Question, Snapshot, State
 from runyard.clock import Clock
 from runyard.errors import Conflict, Forbidden, NotFound, run_not_found, thread_not_found
 from runyard.lifecycle import Attachment, CreateRun, Lifecycle, PatchThread, Result
-from runyard.runs import CancelAction, Run, RunFilter
+from runyard.runs import CancelAction, Failure, Run, RunFilter
 from runyard.runtime.contract import LoadedAgent
 from runyard.storage.contract import Created, Storage
 from runyard.threads import Thread, ThreadFilter, Ttl
@@ -205,6 +205,9 @@ class GuardedVerbs(Closed):
     async def questions(self, thread: Thread) -> list[Question]:
         # A thread is only had by who was let at it, or found it.
         return await self._verbs.questions(thread)
+
+    async def last_failure(self, thread: Thread) -> Failure | None:
+        return await self._verbs.last_failure(thread)
 
     async def search_threads(self, owner: str, query: ThreadFilter) -> list[tuple[Thread, State]]:
         asked = await searched(self._guard, query)

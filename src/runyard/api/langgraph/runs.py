@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -150,7 +151,8 @@ async def create_runs(call: Call) -> None:
     created = [one.run for one in made if not isinstance(one, BaseException)]
     if refused is not None:
         for run in created:
-            await call.api.verbs.cancel_run(call.owner, run.run_id, "rollback", wait=False)
+            with contextlib.suppress(NotFound):  # somebody else was faster
+                await call.api.verbs.cancel_run(call.owner, run.run_id, "rollback", wait=False)
         raise refused
     await call.answer(_encode([answers.run(run) for run in created]))
 

@@ -14,13 +14,11 @@ from runyard.api.langgraph import answers, states, wire
 from runyard.api.langgraph.pages import check_select, tell_pages
 from runyard.api.operation import operation
 from runyard.api.validation import canonical_uuid
-from runyard.checkpoints import Question, State, lasts
+from runyard.checkpoints import Question, State
 from runyard.errors import Conflict, InvalidInput, NotFound
 from runyard.lifecycle import PatchThread
-from runyard.runs import Failure, RunFilter, Status
 from runyard.threads import Thread, ThreadFilter, Ttl
 
-_FAILED: tuple[Status, ...] = ("error", "timeout")
 _MINIMAL = "return=minimal"
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
 
@@ -217,11 +215,7 @@ async def prune_threads(call: Call) -> None:
 
 async def _told(call: Call, thread: Thread, state: State, questions: Sequence[Question]) -> dict[str, Any]:
     """A thread, by fields; where its last run failed, with how."""
-    failed: Failure | None = None
-    if thread.status == "error":
-        query = RunFilter(thread_id=thread.thread_id, statuses=_FAILED, limit=1)
-        last = await call.api.verbs.search_runs(call.owner, query)
-        failed = last[0].failure if last else None
+    failed = await call.api.verbs.last_failure(thread) if thread.status == "error" else None
     return answers.thread(thread, state, questions, failed)
 
 
@@ -229,15 +223,8 @@ async def _prune(call: Call, thread_id: str, strategy: str) -> None:
     if strategy == "delete":
         await call.api.verbs.delete_thread(call.owner, thread_id)
         return
-    storage = call.api.storage
-    thread = await storage.thread(call.owner, thread_id)
-    if thread.head is None:
-        return
-    keep = [thread.head]
-    for namespace in await storage.inner_namespaces(call.owner, thread_id):
-        newest = await storage.newest(call.owner, thread_id, namespace) if lasts(namespace) else None
-        keep += [] if newest is None else [newest.checkpoint.checkpoint_id]
-    await storage.prune(call.owner, thread_id, keep, call.api.verbs.clock.now())
+    await call.api.storage.thread(call.owner, thread_id)
+    await call.api.storage.prune(call.owner, thread_id, None, call.api.verbs.clock.now())
 
 
 async def _check_idle(call: Call, ids: list[str]) -> None:

@@ -98,11 +98,16 @@ async def forget_runs(t: Transaction, owner: str, run_ids: Sequence[str], now: i
     return threads
 
 
-async def prune(t: Transaction, owner: str, thread_id: str, keep: Sequence[str], now: int) -> set[str]:
-    """The thread, where there is one."""
+async def prune(t: Transaction, owner: str, thread_id: str, keep: Sequence[str] | None, now: int) -> set[str]:
+    """The thread, where there is one with anything to undo."""
     if await t.one("thread_standing", (owner, thread_id)) is None:
         return set()
     await _refuse_while_busy(t, owner, thread_id)
+    if keep is None:
+        # Looked up here: a run that ends since somebody else has looked would lose its state.
+        keep = await lasting_states(t, owner, thread_id)
+        if not keep:
+            return set()
     spared = await _spared(t, owner, thread_id) if keep else None
     kept = [*keep] if spared is None else [*keep, spared]
     where = {"owner": owner, "thread_id": thread_id, "keep": encode_names(kept)}

@@ -258,7 +258,7 @@ class VerbStorage(ABC):
     async def forget_runs(self, owner: str, run_ids: Sequence[str], now: int) -> None:
         self._drop(owner, await self._do(graph_verbs.forget_runs, owner, run_ids, now))
 
-    async def prune(self, owner: str, thread_id: str, keep: Sequence[str], now: int) -> None:
+    async def prune(self, owner: str, thread_id: str, keep: Sequence[str] | None, now: int) -> None:
         self._drop(owner, await self._do(graph_verbs.prune, owner, thread_id, keep, now))
 
     # runs
